@@ -1,0 +1,37 @@
+# Python 3.11 or newer is all that the machine needs; everything else goes to .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test long bench clean
+
+run: .venv/.run
+	$(BIN)/zerodebt run 2025-10-11
+
+test: .venv/.test
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+	$(BIN)/python -m pytest -n 2
+
+long: .venv/.test
+	$(BIN)/python -m pytest -n 2 -m long
+
+# addopts is set anew, because --benchmark-skip and --benchmark-only exclude each other.
+bench: .venv/.test
+	$(BIN)/python -m pytest -o addopts="--import-mode=importlib --strict-markers" --benchmark-only tests/benchmarks
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks build dist
+	find exchange agents scenarios tests zerodebt -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+# A stamp is written after its installation went through, so that one that broke off is tried again.
+.venv/.run: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+.venv/.test: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
+	touch $@ .venv/.run

@@ -1,0 +1,1 @@
+"""Who trades, and when: they see views and events, and answer with commands."""

@@ -1,0 +1,1 @@
+"""The venue: pure and deterministic, what real money would meet."""

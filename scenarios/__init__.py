@@ -1,0 +1,1 @@
+"""Which world, which day: the only place for files, wall clock, seeds and network."""
