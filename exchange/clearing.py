@@ -1,0 +1,402 @@
+"""Settles what was planned: book, positions and ledger change together here and nowhere else."""
+
+from collections import deque
+
+from msgspec import Struct
+
+from zerodebt.exchange.book import Order
+from zerodebt.exchange.commands import BUY, PlaceOrder
+from zerodebt.exchange.events import (
+    CLEARING,
+    FEES,
+    FIRST_ACCOUNT,
+    INSURANCE,
+    CloseReason,
+    Event,
+    Filled,
+    OrderAccepted,
+    OrderClosed,
+    OrderReduced,
+    PostReason,
+    TakenOver,
+    TriggerArmed,
+)
+from zerodebt.exchange.instruments import value_atoms
+from zerodebt.exchange.ledger import Leg
+from zerodebt.exchange.margin import initial_atoms, risk_of
+from zerodebt.exchange.marks import Market
+from zerodebt.exchange.matching import Plan
+from zerodebt.exchange.position import Change, apply_fill
+from zerodebt.exchange.state import Compartment, State
+from zerodebt.exchange.triggers import Armed
+from zerodebt.exchange.units import mul_ppb_ceil, split_exact
+from zerodebt.exchange.waterfall.origins import consume
+
+
+class Taker(Struct, frozen=True, gc=False):
+    """The order that is being executed."""
+
+    order_id: int
+    account: int
+    instrument: int
+    side: int
+    is_forced: bool = False
+
+
+class Clearing:
+    """Applies plans to the state and writes the events of it. Nothing here can fail for a user's reason."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.out: list[Event] = []
+
+    # Orders
+
+    def accept(self, order: PlaceOrder, *, is_forced: bool = False) -> Taker:
+        """Give an order its number and announce it."""
+        order_id = self._next_order_id()
+        self.out.append(
+            OrderAccepted(
+                order_id,
+                order.account,
+                order.instrument,
+                order.side,
+                order.size_lots,
+                order.price_ticks,
+                order.tif,
+                order.post_only,
+                order.reduce_only,
+                is_forced,
+            )
+        )
+        return Taker(order_id, order.account, order.instrument, order.side, is_forced)
+
+    def _next_order_id(self) -> int:
+        order_id = self.state.counters.next_order_id
+        self.state.counters.next_order_id = order_id + 1
+        return order_id
+
+    def place(self, account: int, instrument: int, side: int, price_ticks: int, size_lots: int) -> int:
+        """Rest a quote under a new number, without an event of its own."""
+        order_id = self._next_order_id()
+        self.rest(Order(order_id, account, instrument, side, price_ticks, size_lots, 0, False))
+        return order_id
+
+    def rest(self, order: Order) -> None:
+        state = self.state
+        state.books[order.instrument].add(order)
+        state.orders[order.order_id] = order
+        self._own(order.account, order.instrument, order.order_id)
+        self._tally(order, order.open_lots)
+
+    def close(self, order: Order, reason: CloseReason) -> None:
+        """Take a resting order out of the book and say why."""
+        self.unrest(order)
+        self.out.append(OrderClosed(order.order_id, order.open_lots, reason))
+
+    def unrest(self, order: Order) -> None:
+        """Take a resting order out of the book."""
+        state = self.state
+        state.books[order.instrument].remove(order)
+        del state.orders[order.order_id]
+        self._disown(order.account, order.instrument, order.order_id)
+        self._tally(order, -order.open_lots)
+
+    def shrink(self, order: Order, lots: int) -> None:
+        """Take lots off a resting order, which keeps its place; one that is used up leaves the book."""
+        if lots == order.open_lots:
+            self.unrest(order)
+            order.open_lots = 0
+            return
+        self._tally(order, -lots)
+        order.open_lots -= lots
+
+    def arm(self, order: PlaceOrder) -> None:
+        assert order.trigger is not None
+        order_id = self._next_order_id()
+        armed = Armed(order_id, order)
+        self.state.triggers[order.instrument].add(armed)
+        self.state.armed[order_id] = armed
+        self._own(order.account, order.instrument, order_id)
+        self.out.append(
+            TriggerArmed(
+                order_id,
+                order.account,
+                order.instrument,
+                order.side,
+                order.size_lots,
+                order.price_ticks,
+                order.reduce_only,
+                order.trigger,
+            )
+        )
+
+    def disarm(self, armed: Armed) -> None:
+        """Take a waiting order out, without an event of its own."""
+        del self.state.armed[armed.order_id]
+        self.state.triggers[armed.order.instrument].remove(armed)
+        self._disown(armed.order.account, armed.order.instrument, armed.order_id)
+
+    def close_all(self, account: int, instrument: int, reason: CloseReason) -> int:
+        """Close all resting orders and triggers of an account in an instrument; says how many."""
+        own = list(self.state.own_orders.get((account, instrument), ()))
+        for order_id in own:
+            if order_id in self.state.orders:
+                self.close(self.state.orders[order_id], reason)
+            else:
+                armed = self.state.armed[order_id]
+                self.disarm(armed)
+                self.out.append(OrderClosed(order_id, armed.order.size_lots, reason))
+        return len(own)
+
+    def _own(self, account: int, instrument: int, order_id: int) -> None:
+        self.state.own_orders.setdefault((account, instrument), {})[order_id] = None
+        self.state.accounts.orders.cells[0][account] += 1
+
+    def _disown(self, account: int, instrument: int, order_id: int) -> None:
+        del self.state.own_orders[account, instrument][order_id]
+        self.state.accounts.orders.cells[0][account] -= 1
+
+    def _tally(self, order: Order, lots: int) -> None:
+        if order.reduce_only:
+            return
+        accounts = self.state.accounts
+        n, account = order.instrument, order.account
+        value = order.price_ticks * lots * self.state.markets[n].tick_value
+        if order.side == BUY:
+            accounts.buy_lots.cells[n][account] += lots
+            accounts.buy_value.cells[n][account] += value
+        else:
+            accounts.sell_lots.cells[n][account] += lots
+            accounts.sell_value.cells[n][account] += value
+
+    # Fills
+
+    def execute(self, taker: Taker, plan: Plan) -> None:
+        """Carry out the steps of a plan in order: fills, then what becomes of each resting order."""
+        for step in plan.steps:
+            maker = step.maker
+            if step.fill_lots:
+                self._fill(taker, maker, step.fill_lots)
+            if step.self_lots and step.close is None:
+                self.shrink(maker, step.self_lots)
+                self.out.append(OrderReduced(maker.order_id, maker.open_lots))
+            if step.close is not None and maker.open_lots:
+                self.close(maker, step.close)
+
+    def _fill(self, taker: Taker, maker: Order, lots: int) -> None:
+        state = self.state
+        n = taker.instrument
+        market = state.markets[n]
+        price = maker.price_ticks
+        maker.filled_lots += lots
+        self.shrink(maker, lots)
+        legs: list[Leg] = []
+        signed = lots * taker.side
+        ours = theirs = None
+        if market.instrument.kind == "spot":
+            self._deliver(market, taker.account, maker.account, signed, price, legs)
+        else:
+            self._fund(market, taker.account, signed, price)
+            self._fund(market, maker.account, -signed, price)
+            ours = self.move(market, taker.account, signed, price, legs)
+            theirs = self.move(market, maker.account, -signed, price, legs)
+        taker_fee, maker_fee = self._fees(market, taker, maker.account, lots, price, legs)
+        trade_id = state.counters.next_trade_id
+        state.counters.next_trade_id = trade_id + 1
+        market.prices.last_ticks = price
+        self.out.append(
+            Filled(
+                trade_id,
+                n,
+                taker.side,  # type: ignore[arg-type]
+                price,
+                lots,
+                taker.order_id,
+                taker.account,
+                maker.order_id,
+                maker.account,
+                taker_fee,
+                maker_fee,
+            )
+        )
+        self.post("fill", legs)
+        if ours is not None and not taker.is_forced:
+            self.release(market, taker.account, ours)
+        if theirs is not None:
+            self.release(market, maker.account, theirs)
+
+    def _deliver(
+        self, market: Market, taker: int, maker: int, signed: int, price: int, legs: list[Leg]
+    ) -> None:
+        instrument = market.instrument
+        value = value_atoms(instrument, price, signed)
+        base = signed * instrument.lot_atoms
+        legs += [
+            (taker, instrument.settle_asset, -value),
+            (maker, instrument.settle_asset, value),
+            (taker, instrument.base_asset, base),
+            (maker, instrument.base_asset, -base),
+        ]
+
+    def _fees(
+        self, market: Market, taker: Taker, maker: int, lots: int, price: int, legs: list[Leg]
+    ) -> tuple[int, int]:
+        """Fees of a fill, rounded up for the venue; a rebate is rounded down and never paid out of nothing.
+
+        A forced order pays the liquidation fee to the insurance fund instead, and never more than leaves its
+        compartment at zero: the venue waives its own claims first. Properties FEE-01, LIQ-03.
+        """
+        state = self.state
+        fees = state.rules.fees
+        asset = market.instrument.settle_asset
+        value = abs(value_atoms(market.instrument, price, lots))
+        maker_fee = mul_ppb_ceil(value, fees.maker_ppb)
+        if taker.is_forced:
+            maker_fee = max(0, maker_fee)
+            taker_fee = mul_ppb_ceil(value, fees.liquidation_ppb)
+            compartment = state.compartment_of(taker.account, market.number)
+            if taker_fee:
+                gained = sum(atoms for account, pocket, atoms in legs if (account, pocket) == compartment)
+                equity = risk_of(state, compartment).equity_atoms + gained
+                taker_fee = max(0, min(taker_fee, equity))
+            legs += [(*compartment, -taker_fee), (INSURANCE, asset, taker_fee)]
+        else:
+            taker_fee = mul_ppb_ceil(value, fees.taker_ppb)
+            legs += [(taker.account, asset, -taker_fee), (FEES, asset, taker_fee)]
+        legs += [(maker, asset, -maker_fee), (FEES, asset, maker_fee)]
+        return taker_fee, maker_fee
+
+    def move(
+        self,
+        market: Market,
+        account: int,
+        signed_lots: int,
+        price_ticks: int,
+        legs: list[Leg],
+        origin: int | None = None,
+    ) -> Change:
+        """Change a position; what closing lots realise is paid by (or to) the instrument's clearing account.
+
+        `origin` names the account whose position a vault or the fund takes over.
+        """
+        state = self.state
+        accounts = state.accounts
+        n = market.number
+        lots_cells, cost_cells, entry_cells = (
+            accounts.lots.cells[n],
+            accounts.cost.cells[n],
+            accounts.entry_cost.cells[n],
+        )
+        before = lots_cells[account]
+        change = apply_fill(
+            before, cost_cells[account], entry_cells[account], signed_lots, price_ticks * market.tick_value
+        )
+        state.open_interest[n] += max(change.lots, 0) - max(before, 0)
+        lots_cells[account] = change.lots
+        cost_cells[account] = change.cost
+        entry_cells[account] = change.entry_cost
+        if change.realised_atoms:
+            pocket = state.compartment_of(account, n)[1]
+            legs.append((account, pocket, change.realised_atoms))
+            legs.append((CLEARING, state.pocket(n), -change.realised_atoms))
+        if accounts.vault.cells[0][account] or account == INSURANCE:
+            lineage = state.lineage.setdefault((account, n), deque())
+            consume(lineage, abs(change.closed_lots))
+            opened = abs(change.lots) - abs(before - change.closed_lots)
+            if opened > 0:
+                lineage.append((account if origin is None else origin, opened))
+        self.touch(account)
+        return change
+
+    def _fund(self, market: Market, account: int, signed_lots: int, price_ticks: int) -> None:
+        """Bring the margin of lots that open an isolated position from the wallet, as far as it reaches."""
+        state = self.state
+        if not state.accounts.isolated.cells[market.number][account]:
+            return
+        before = state.accounts.lots.cells[market.number][account]
+        opened = max(0, abs(before + signed_lots) - abs(before)) if before * signed_lots >= 0 else 0
+        if before * signed_lots < 0:
+            opened = max(0, abs(signed_lots) - abs(before))
+        if not opened:
+            return
+        wanted = isolation_atoms(state, market, account, opened, 1 if signed_lots > 0 else -1, price_ticks)
+        atoms = min(wanted, max(0, state.accounts.balances.cells[state.settle][account]))
+        self.post(
+            "isolate",
+            [(account, state.settle, -atoms), (account, state.pocket(market.number), atoms)],
+        )
+
+    def release(self, market: Market, account: int, change: Change) -> None:
+        """Give back to the wallet the margin of isolated lots that closed; all of it with the last lot."""
+        state = self.state
+        n = market.number
+        if not change.closed_lots or not state.accounts.isolated.cells[n][account]:
+            return
+        pocket = state.pocket(n)
+        margin = state.accounts.balances.cells[pocket][account] - change.realised_atoms
+        held = change.lots + change.closed_lots
+        if change.lots == 0:
+            atoms = margin + change.realised_atoms
+        elif (change.lots > 0) != (change.closed_lots > 0):
+            return
+        else:
+            atoms = margin * change.closed_lots // held
+            atoms = min(atoms, atoms + change.realised_atoms)
+        if atoms > 0:
+            self.post("isolate", [(account, pocket, -atoms), (account, state.settle, atoms)])
+
+    # Forced changes of counterparty
+
+    def take_over(self, compartment: Compartment, takers: dict[int, int]) -> None:
+        """Move a compartment's positions at the mark, and what margin is left, to `takers` by instrument.
+
+        The margin is split over the takers in proportion to the value that each receives; a compartment below
+        zero moves its debt into nobody's books: the caller pays it first or afterwards.
+        """
+        state = self.state
+        account, pocket = compartment
+        values: dict[int, int] = {}
+        for market in state.positions_of(compartment):
+            n = market.number
+            taker = takers[n]
+            lots = state.accounts.lots.cells[n][account]
+            mark = market.prices.mark_ticks
+            assert mark is not None
+            legs: list[Leg] = []
+            self.move(market, account, -lots, mark, legs)
+            self.move(market, taker, lots, mark, legs, origin=account)
+            self.out.append(TakenOver(account, pocket, taker, n, lots, mark))
+            self.post("takeover", legs)
+            values[taker] = values.get(taker, 0) + abs(lots * market.lot_value_atoms)
+        margin = state.accounts.balances.cells[pocket][account]
+        if margin > 0 and values:
+            receivers = sorted(values)
+            weights = [values[taker] for taker in receivers]
+            shares = split_exact(margin, weights if any(weights) else [1] * len(weights))
+            legs = [(account, pocket, -margin)]
+            legs += [(taker, state.settle, share) for taker, share in zip(receivers, shares, strict=True)]
+            self.post("takeover", legs)
+
+    # Money
+
+    def post(self, reason: PostReason, legs: list[Leg]) -> None:
+        event = self.state.ledger.post(reason, legs)
+        if event.legs:
+            for account, _, _ in event.legs:
+                self.touch(account)
+            self.out.append(event)
+
+    def touch(self, account: int) -> None:
+        """The account changed: the next scan looks at it."""
+        if account >= FIRST_ACCOUNT:
+            self.state.accounts.recheck_at.cells[0][account] = -1
+
+
+def isolation_atoms(
+    state: State, market: Market, account: int, opened_lots: int, side: int, price_ticks: int
+) -> int:
+    """Margin that opened lots bring along: the initial requirement at the mark, and what they lose there."""
+    leverage = state.accounts.leverage.cells[market.number][account]
+    loss = side * opened_lots * (price_ticks * market.tick_value - market.lot_value_atoms)
+    return initial_atoms(market, opened_lots, leverage) + max(0, loss)

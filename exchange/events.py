@@ -1,0 +1,390 @@
+"""What happened, in order: enough for a second opinion that never sees the venue's state.
+
+A command's events form one `Batch`. Accounts below FIRST_ACCOUNT belong to the house; balances live in
+pockets: pocket a is the wallet of asset a, pocket assets + i the margin of an isolated position in
+instrument i (of the clearing account: the profit of that instrument that was paid out, with opposite sign).
+A compartment is an account's cross pool (pocket = settlement asset) or an isolated position (its pocket).
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from zerodebt.exchange.assets import Asset
+from zerodebt.exchange.commands import MarginMode, Role, Side, TimeInForce, Trigger
+from zerodebt.exchange.instruments import Instrument
+from zerodebt.exchange.reject import RejectReason
+from zerodebt.exchange.rules import StageName, VenueRules
+
+EXTERNAL, FEES, ROUNDING, INSURANCE, DEFICIT, HOUSE, FINANCIER, CLEARING = range(8)
+HOUSE_ACCOUNT_NAMES = (
+    "external",
+    "fees",
+    "rounding",
+    "insurance",
+    "deficit",
+    "house",
+    "financier",
+    "clearing",
+)
+FIRST_ACCOUNT = 16
+
+PostReason = Literal[
+    "deposit",
+    "withdrawal",
+    "isolate",
+    "fill",
+    "funding",
+    "takeover",
+    "deleverage",
+    "settlement",
+    "deficit",
+    "backstop",
+    "insurance",
+    "socialise",
+    "house",
+    "recourse",
+    "rounding",
+]
+CloseReason = Literal[
+    "cancelled",
+    "amended",
+    "unfilled",
+    "self_trade",
+    "reduce_only",
+    "maker_below_maintenance",
+    "liquidation",
+    "settlement",
+    "margin",
+]
+
+
+class Opened(Struct, frozen=True, array_like=True, tag="opened"):
+    """First event of every run: the resolved rulebook and what is traded."""
+
+    rules: VenueRules
+    assets: tuple[Asset, ...]
+    instruments: tuple[Instrument, ...]
+
+
+class AccountsOpened(Struct, frozen=True, array_like=True, tag="accounts_opened"):
+    first_account: int
+    count: int
+    role: Role
+
+
+class BackstopSet(Struct, frozen=True, array_like=True, tag="backstop_set"):
+    account: int
+    instruments: tuple[int, ...]
+
+
+class LeverageSet(Struct, frozen=True, array_like=True, tag="leverage_set"):
+    account: int
+    instrument: int
+    leverage: int
+    mode: MarginMode
+
+
+class PositionsLoaded(Struct, frozen=True, array_like=True, tag="positions_loaded"):
+    """Carried at `price_ticks`; `entry_ticks` is what each account once paid."""
+
+    instrument: int
+    price_ticks: int
+    accounts: tuple[int, ...]
+    lots: tuple[int, ...]
+    entry_ticks: tuple[int, ...]
+    leverage: tuple[int, ...]
+    isolated_atoms: tuple[int, ...]
+
+
+class Posted(Struct, frozen=True, array_like=True, tag="posted"):
+    """Ledger legs (account, pocket, atoms); they sum to zero in every asset."""
+
+    reason: PostReason
+    legs: tuple[tuple[int, int, int], ...]
+
+
+class Rejected(Struct, frozen=True, array_like=True, tag="rejected"):
+    account: int
+    reason: RejectReason
+    detail: str
+
+
+class OrderAccepted(Struct, frozen=True, array_like=True, tag="order_accepted"):
+    """An order enters matching. What fills and an `OrderClosed` leave of it rests at the end of its queue."""
+
+    order_id: int
+    account: int
+    instrument: int
+    side: Side
+    size_lots: int
+    price_ticks: int | None
+    tif: TimeInForce
+    post_only: bool
+    reduce_only: bool
+    forced: bool
+
+
+class OrderAmended(Struct, frozen=True, array_like=True, tag="order_amended"):
+    """A resting order changed to `open_lots`; only with `keeps_place` does it stay where it was.
+
+    Otherwise it left the book and enters matching again under its id: fills may follow, and what they leave
+    rests at the end of its new level.
+    """
+
+    order_id: int
+    price_ticks: int
+    open_lots: int
+    keeps_place: bool
+
+
+class OrderReduced(Struct, frozen=True, array_like=True, tag="order_reduced"):
+    """Self-trade prevention took lots off a resting order without a trade."""
+
+    order_id: int
+    open_lots: int
+
+
+class OrderClosed(Struct, frozen=True, array_like=True, tag="order_closed"):
+    """An order left with `open_lots` unfilled. An order filled whole has no such event."""
+
+    order_id: int
+    open_lots: int
+    reason: CloseReason
+
+
+class Quoted(Struct, frozen=True, array_like=True, tag="quoted"):
+    """A mass quote: orders removed, then (order_id, side, price_ticks, size_lots) placed in this order."""
+
+    account: int
+    instrument: int
+    removed: tuple[int, ...]
+    placed: tuple[tuple[int, int, int, int], ...]
+    refused: tuple[tuple[int, int, int], ...]
+
+
+class Filled(Struct, frozen=True, array_like=True, tag="filled"):
+    """A trade at the maker's price. Fees are positive when paid. A `Posted` with its legs follows."""
+
+    trade_id: int
+    instrument: int
+    taker_side: Side
+    price_ticks: int
+    size_lots: int
+    taker_order: int
+    taker: int
+    maker_order: int
+    maker: int
+    taker_fee_atoms: int
+    maker_fee_atoms: int
+
+
+class TriggerArmed(Struct, frozen=True, array_like=True, tag="trigger_armed"):
+    order_id: int
+    account: int
+    instrument: int
+    side: Side
+    size_lots: int
+    price_ticks: int | None
+    reduce_only: bool
+    trigger: Trigger
+
+
+class TriggerFired(Struct, frozen=True, array_like=True, tag="trigger_fired"):
+    """`reference_ticks` is the mark or last price that reached it; the order follows with a new id."""
+
+    order_id: int
+    reference_ticks: int
+
+
+class Marked(Struct, frozen=True, array_like=True, tag="marked"):
+    """An instrument's prices of this instant and the inputs of its mark (None: not to be had).
+
+    `spread` is (best bid, best ask, last) as they stood before the command. While forced orders are halted
+    the mark stands still.
+    """
+
+    instrument: int
+    index_ticks: int
+    mark_ticks: int
+    previous_mark_ticks: int | None
+    spread: tuple[int | None, int | None, int | None]
+    index_basis_ticks: int | None
+    book_median_ticks: int | None
+    perp_median_ticks: int | None
+    book_ema_ticks: int | None
+
+
+class FundingSampled(Struct, frozen=True, array_like=True, tag="funding_sampled"):
+    instrument: int
+    premium_ppt: int
+
+
+class FundingSet(Struct, frozen=True, array_like=True, tag="funding_set"):
+    """Rate of the interval that ends now, positive when longs pay, and the price it is paid on."""
+
+    instrument: int
+    rate_ppt: int
+    price_ticks: int
+
+
+class LiquidationStarted(Struct, frozen=True, array_like=True, tag="liquidation_started"):
+    """A compartment was found below its maintenance requirement at the marks of this command."""
+
+    account: int
+    pocket: int
+    equity_atoms: int
+    maintenance_atoms: int
+
+
+class LiquidationEnded(Struct, frozen=True, array_like=True, tag="liquidation_ended"):
+    """The compartment is at or above its requirement again, or has no position left."""
+
+    account: int
+    pocket: int
+    equity_atoms: int
+    maintenance_atoms: int
+
+
+class StageArmed(Struct, frozen=True, array_like=True, tag="stage_armed"):
+    """A stage of the waterfall acts on a compartment, for the rulebook's condition in `because`."""
+
+    stage: StageName
+    account: int
+    pocket: int
+    equity_atoms: int
+    maintenance_atoms: int
+    because: str
+
+
+class TakenOver(Struct, frozen=True, array_like=True, tag="taken_over"):
+    """A position moved at the mark to `taker`; a `Posted` realises the profit and moves the margin."""
+
+    account: int
+    pocket: int
+    taker: int
+    instrument: int
+    lots: int
+    price_ticks: int
+
+
+class DeficitOpened(Struct, frozen=True, array_like=True, tag="deficit_opened"):
+    """A compartment is below zero by `atoms`; `origins` (account, atoms) says on whose positions it arose."""
+
+    deficit_id: int
+    account: int
+    pocket: int
+    asset: int
+    atoms: int
+    origins: tuple[tuple[int, int], ...]
+
+
+class Deleveraged(Struct, frozen=True, array_like=True, tag="deleveraged"):
+    """`lots` (the winner's, signed) were closed against a bankrupt compartment at `price_ticks`.
+
+    `transfer_atoms` = (mark - price) * lots is what the winner gives up against the mark, never negative for
+    the bankruptcy price. `score` is the rank's score in parts per billion; ranks were frozen when the ADL of
+    this instrument and command began.
+    """
+
+    deficit_id: int
+    instrument: int
+    account: int
+    pocket: int
+    winner: int
+    winner_pocket: int
+    lots: int
+    price_ticks: int
+    mark_ticks: int
+    transfer_atoms: int
+    profit_atoms: int
+    rank: int
+    score_ppb: int
+
+
+class StagePaid(Struct, frozen=True, array_like=True, tag="stage_paid"):
+    """A payer brought `atoms` to a named deficit (for ADL the winners' transfers are the payment)."""
+
+    deficit_id: int
+    stage: StageName
+    payer: int
+    atoms: int
+
+
+class DeficitClosed(Struct, frozen=True, array_like=True, tag="deficit_closed"):
+    """What the waterfall left of a deficit, and what was taken beyond it (it stays with the compartment)."""
+
+    deficit_id: int
+    residual_atoms: int
+    overcharge_atoms: int
+
+
+class ReceivableBooked(Struct, frozen=True, array_like=True, tag="receivable_booked"):
+    deficit_id: int
+    account: int
+    asset: int
+    atoms: int
+
+
+class StatusSet(Struct, frozen=True, array_like=True, tag="status_set"):
+    """An intervention, unless it says that everything is allowed."""
+
+    instrument: int
+    open: bool
+    reduce: bool
+    liquidate: bool
+
+
+class Settled(Struct, frozen=True, array_like=True, tag="settled"):
+    """All positions of the instrument closed at this price; a `Posted` follows."""
+
+    instrument: int
+    price_ticks: int
+
+
+class WorkLeft(Struct, frozen=True, array_like=True, tag="work_left"):
+    """The bound on rounds of risk work was reached; the next index or tick goes on."""
+
+    rounds: int
+
+
+Event = (
+    Opened
+    | AccountsOpened
+    | BackstopSet
+    | LeverageSet
+    | PositionsLoaded
+    | Posted
+    | Rejected
+    | OrderAccepted
+    | OrderAmended
+    | OrderReduced
+    | OrderClosed
+    | Quoted
+    | Filled
+    | TriggerArmed
+    | TriggerFired
+    | Marked
+    | FundingSampled
+    | FundingSet
+    | LiquidationStarted
+    | LiquidationEnded
+    | StageArmed
+    | TakenOver
+    | DeficitOpened
+    | Deleveraged
+    | StagePaid
+    | DeficitClosed
+    | ReceivableBooked
+    | StatusSet
+    | Settled
+    | WorkLeft
+)
+
+
+class Batch(Struct, frozen=True, array_like=True):
+    """The events of one command."""
+
+    seq: int
+    time_ns: int
+    events: tuple[Event, ...]

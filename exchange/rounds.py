@@ -1,0 +1,496 @@
+"""Risk work after prices moved: forced orders, takeovers, deleveraging, and who pays what is left.
+
+One call of `work` is one round of the phases of the architecture page: scan and cancel; forced orders of all
+liquidatable compartments, the most underwater first; takeovers; bankrupt compartments and absorbers. The
+waterfall of the rulebook is read twice: first it disposes of positions (book, backstop, insurance, adl), then
+it pays in cash what is still missing (backstop, insurance, socialise, house, recourse).
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from zerodebt.exchange.clearing import Clearing
+from zerodebt.exchange.commands import BUY, SELL, PlaceOrder, Side
+from zerodebt.exchange.events import (
+    DEFICIT,
+    FINANCIER,
+    FIRST_ACCOUNT,
+    HOUSE,
+    INSURANCE,
+    ROUNDING,
+    DeficitClosed,
+    DeficitOpened,
+    Deleveraged,
+    LiquidationEnded,
+    LiquidationStarted,
+    OrderClosed,
+    PostReason,
+    ReceivableBooked,
+    StageArmed,
+    StagePaid,
+)
+from zerodebt.exchange.instruments import maintenance_atoms
+from zerodebt.exchange.ledger import Leg
+from zerodebt.exchange.liquidation import bankruptcy_ticks, forced_lots
+from zerodebt.exchange.margin import (
+    Risk,
+    customer_equities,
+    find_liquidatable,
+    pooled_equity,
+    risk_of,
+)
+from zerodebt.exchange.marks import Market
+from zerodebt.exchange.matching import plan_fills
+from zerodebt.exchange.rules import StageName
+from zerodebt.exchange.state import Compartment, State
+from zerodebt.exchange.units import div_ceil
+from zerodebt.exchange.waterfall import adl, socialise
+from zerodebt.exchange.waterfall.origins import deficit_origins
+
+DUST_ATOMS = 10
+
+
+class RiskRounds:
+    """Works on a state through its clearing. `begin` is called once a command, `work` once a round."""
+
+    def __init__(self, state: State, clearing: Clearing) -> None:
+        self.state = state
+        self.clearing = clearing
+        self._sent: set[Compartment] = set()
+        self._rankings: dict[tuple[int, int], list[adl.Ranked]] = {}
+        self._below: set[int] = set()
+
+    def begin(self) -> None:
+        """A new command: every compartment may be sent to the book once, and rankings are taken anew."""
+        self._sent.clear()
+        self._rankings.clear()
+
+    def work(self) -> bool:
+        """One round; says whether anything was done that may call for another."""
+        state = self.state
+        found = [f.compartment for f in find_liquidatable(state)]
+        for compartment in found:
+            self._start(compartment)
+        self._below = {account for account, _ in state.in_liquidation}
+        acted = False
+        for compartment in found:
+            acted |= self._force(compartment)
+        for compartment in found:
+            acted |= self._take_over(compartment)
+        absorbers = [(account, state.settle) for account in (*self._vaults(), INSURANCE)]
+        for compartment in found + absorbers:
+            acted |= self._resolve(compartment)
+        self._finish()
+        return acted
+
+    # Scan and cancel
+
+    def _start(self, compartment: Compartment) -> None:
+        state = self.state
+        account, pocket = compartment
+        if compartment not in state.in_liquidation:
+            risk = risk_of(state, compartment)
+            state.in_liquidation[compartment] = None
+            self.clearing.out.append(
+                LiquidationStarted(account, pocket, risk.equity_atoms, risk.maintenance_atoms)
+            )
+        if state.accounts.orders.cells[0][account]:
+            markets = state.contracts_of(compartment)
+            if pocket == state.settle:
+                markets = [*markets, *(m for m in state.markets if m.instrument.kind == "spot")]
+            for market in markets:
+                self.clearing.close_all(account, market.number, "liquidation")
+
+    def _finish(self) -> None:
+        """Let go of the compartments that are safe again, and write down which are still below zero."""
+        state = self.state
+        for compartment in list(state.in_liquidation):
+            risk = risk_of(state, compartment)
+            account, pocket = compartment
+            if risk.is_bankrupt:
+                state.open_deficits[compartment] = -risk.equity_atoms
+            else:
+                state.open_deficits.pop(compartment, None)
+            if risk.is_liquidatable:
+                continue
+            del state.in_liquidation[compartment]
+            self.clearing.out.append(
+                LiquidationEnded(account, pocket, risk.equity_atoms, risk.maintenance_atoms)
+            )
+            if pocket != state.settle and not state.positions_of(compartment):
+                left = state.accounts.balances.cells[pocket][account]
+                self.clearing.post("isolate", [(account, pocket, -left), (account, state.settle, left)])
+
+    # Positions: book, backstop, insurance, adl
+
+    def _force(self, compartment: Compartment) -> bool:
+        """Send forced market orders, the position with the largest requirement first, until safe again."""
+        state = self.state
+        rules = state.rules
+        risk = risk_of(state, compartment)
+        if compartment in self._sent or self._is_for_the_backstop(compartment, risk):
+            return False
+        if risk.is_bankrupt and self._disposes():
+            return False
+        self._sent.add(compartment)
+        acted = False
+        for market in self._by_requirement(compartment):
+            risk = risk_of(state, compartment)
+            if not risk.is_liquidatable or self._is_for_the_backstop(compartment, risk):
+                break
+            if not state.status[market.number].liquidate:
+                continue
+            account = compartment[0]
+            lots = state.accounts.lots.cells[market.number][account]
+            notional = abs(lots * market.lot_value_atoms)
+            cooling = state.cooling_until.get((account, market.number), -1) >= state.time_ns
+            size = forced_lots(rules.liquidation, abs(lots), notional, cooling)
+            side: Side = SELL if lots > 0 else BUY
+            limit = self._forced_limit(market, lots, risk)
+            order = PlaceOrder(account, market.number, side, size, limit, "ioc", reduce_only=True)
+            if self._send(compartment, risk, order):
+                acted = True
+                if size < abs(lots):
+                    until = state.time_ns + rules.liquidation.cooldown_ns
+                    state.cooling_until[account, market.number] = until
+        return acted
+
+    def _forced_limit(self, market: Market, lots: int, risk: Risk) -> int | None:
+        mark = market.prices.mark_ticks
+        assert mark is not None
+        if self.state.rules.liquidation.price_limit == "none":
+            return None
+        return bankruptcy_ticks(lots, mark, risk.equity_atoms, market.tick_value)
+
+    def _send(self, compartment: Compartment, risk: Risk, order: PlaceOrder) -> bool:
+        state = self.state
+        clearing = self.clearing
+        n = order.instrument
+        plan = plan_fills(
+            state.books[n],
+            order.account,
+            order.side,
+            order.size_lots,
+            order.price_ticks,
+            "cancel_oldest",
+            state.accounts.lots.cells[n],
+            self._below,
+        )
+        if not plan.steps:
+            return False
+        self._arm("book", compartment, risk, "equity is below the maintenance requirement")
+        taker = clearing.accept(order, is_forced=True)
+        clearing.execute(taker, plan)
+        if plan.open_lots:
+            clearing.out.append(OrderClosed(taker.order_id, plan.open_lots, "unfilled"))
+        return bool(plan.filled_lots)
+
+    def _take_over(self, compartment: Compartment) -> bool:
+        """The backstop takes positions and margin of a compartment that is low but not below zero."""
+        state = self.state
+        risk = risk_of(state, compartment)
+        if risk.is_bankrupt or not self._is_for_the_backstop(compartment, risk):
+            return False
+        if not self._may_liquidate(state.positions_of(compartment)):
+            return False
+        self._arm("backstop", compartment, risk, "equity is below the backstop's share of the requirement")
+        self.clearing.take_over(compartment, state.backstops)
+        return True
+
+    def _resolve(self, compartment: Compartment) -> bool:
+        """Make the debt of a bankrupt compartment zero, as far as the rulebook's payers reach."""
+        state = self.state
+        clearing = self.clearing
+        risk = risk_of(state, compartment)
+        if not risk.is_bankrupt:
+            return False
+        positions = state.positions_of(compartment)
+        if not self._may_liquidate(positions) or (positions and not self._disposes()):
+            return False
+        account, pocket = compartment
+        deficit = -risk.equity_atoms
+        if not positions and self._is_dust(deficit):
+            clearing.post("rounding", [(ROUNDING, state.settle, -deficit), (account, pocket, deficit)])
+            return True
+        deficit_id = state.counters.next_deficit_id
+        state.counters.next_deficit_id = deficit_id + 1
+        origins = self._origins(compartment, deficit)
+        clearing.out.append(DeficitOpened(deficit_id, account, pocket, state.settle, deficit, origins))
+        brought = 0
+        for stage in state.rules.waterfall:
+            if not state.positions_of(compartment):
+                break
+            if stage == "insurance" and account != INSURANCE and self._fund_equity() >= deficit:
+                self._arm(stage, compartment, risk, "equity is below zero and the fund can take it")
+                brought += self._pay(deficit_id, stage, INSURANCE, compartment, deficit)
+                takers = {market.number: INSURANCE for market in positions}
+                clearing.take_over(compartment, takers)
+            elif stage == "adl":
+                self._arm(stage, compartment, risk, "equity is below zero")
+                brought += self._deleverage(compartment, deficit_id)
+        brought += self._collect(compartment, deficit_id)
+        left = max(0, -risk_of(state, compartment).equity_atoms)
+        if left and not state.positions_of(compartment):
+            clearing.post("deficit", [(account, pocket, left), (DEFICIT, state.settle, -left)])
+        clearing.out.append(DeficitClosed(deficit_id, left, brought + left - deficit))
+        return brought > 0 or not state.positions_of(compartment)
+
+    def _deleverage(self, compartment: Compartment, deficit_id: int) -> int:
+        """Close a bankrupt compartment's positions against the other side; returns the winners' transfers."""
+        state = self.state
+        account = compartment[0]
+        is_absorber = account == INSURANCE or bool(state.accounts.vault.cells[0][account])
+        at_bankruptcy = is_absorber or state.rules.adl.price == "bankruptcy"
+        if not at_bankruptcy:
+            at_bankruptcy = self._shortfall_at_rule_price(compartment) > self._capacity()
+        brought = 0
+        markets = sorted(
+            state.positions_of(compartment), key=lambda m: (-self._notional(account, m), m.number)
+        )
+        for k, market in enumerate(markets):
+            lots = state.accounts.lots.cells[market.number][account]
+            mark = market.prices.mark_ticks
+            assert mark is not None
+            price = self._rule_price(market, lots)
+            if at_bankruptcy:
+                missing = max(0, -risk_of(state, compartment).equity_atoms)
+                whole = sum(self._notional(account, m) for m in markets[k:])
+                part = div_ceil(missing * self._notional(account, market), whole) if whole else missing
+                price = adl.bankruptcy_ticks(mark, lots, market.tick_value, part)
+            brought += self._take_from_winners(compartment, deficit_id, market, price)
+        return brought
+
+    def _take_from_winners(
+        self, compartment: Compartment, deficit_id: int, market: Market, price: int
+    ) -> int:
+        state = self.state
+        clearing = self.clearing
+        account, pocket = compartment
+        n = market.number
+        cells = state.accounts.lots.cells[n]
+        sign = 1 if cells[account] > 0 else -1
+        mark = market.prices.mark_ticks
+        assert mark is not None
+        charge = sign * (price - mark) * market.tick_value
+        brought = 0
+        for ranked in self._ranking(market, -sign):
+            wanted = abs(cells[account])
+            if not wanted:
+                break
+            winner = ranked.candidate.account
+            if winner == account or sign * cells[winner] >= 0:
+                continue
+            where = (winner, ranked.candidate.pocket)
+            lots = adl.lots_to_take(wanted, cells[winner], risk_of(state, where).equity_atoms, charge)
+            if not lots:
+                continue
+            legs: list[Leg] = []
+            clearing.move(market, account, -sign * lots, price, legs)
+            change = clearing.move(market, winner, sign * lots, price, legs)
+            clearing.out.append(
+                Deleveraged(
+                    deficit_id,
+                    n,
+                    account,
+                    pocket,
+                    winner,
+                    ranked.candidate.pocket,
+                    -sign * lots,
+                    price,
+                    mark,
+                    charge * lots,
+                    change.profit_atoms,
+                    ranked.rank,
+                    ranked.score_ppb,
+                )
+            )
+            clearing.post("deleverage", legs)
+            if not change.lots:
+                clearing.release(market, winner, change)
+            brought += charge * lots
+        return brought
+
+    def _ranking(self, market: Market, sign: int) -> list[adl.Ranked]:
+        """The ranking of one side of an instrument, frozen at its first use in this command."""
+        key = (market.number, sign)
+        if key not in self._rankings:
+            self._rankings[key] = adl.rank(self.state.rules.adl.score, self._candidates(market, sign))
+        return self._rankings[key]
+
+    def _candidates(self, market: Market, sign: int) -> Iterator[adl.Candidate]:
+        state = self.state
+        accounts = state.accounts
+        n = market.number
+        rows = np.flatnonzero(sign * accounts.lots.array[n, : accounts.count] > 0)
+        rows = rows[rows >= FIRST_ACCOUNT]
+        pooled, required = pooled_equity(state, rows)
+        value = market.lot_value_atoms
+        own = state.pocket(n)
+        columns = zip(
+            rows.tolist(),
+            pooled.tolist(),
+            required.tolist(),
+            accounts.lots.array[n, rows].tolist(),
+            accounts.cost.array[n, rows].tolist(),
+            accounts.entry_cost.array[n, rows].tolist(),
+            accounts.isolated.array[n, rows].tolist(),
+            accounts.balances.array[state.settle, rows].tolist(),
+            accounts.balances.array[own, rows].tolist(),
+            strict=True,
+        )
+        for account, equity, maintenance, lots, cost, entry, isolated, wallet, margin in columns:
+            worth = lots * value
+            if worth <= entry:
+                continue
+            pocket = state.settle
+            if isolated:
+                pocket, wallet, equity = own, margin, margin + worth - cost
+                maintenance = maintenance_atoms(market.margin, abs(worth), abs(lots))
+            yield adl.Candidate(
+                account, pocket, lots, abs(worth), abs(entry), worth - entry, equity, wallet, maintenance
+            )
+
+    # Cash: backstop, insurance, socialise, house, recourse
+
+    def _collect(self, compartment: Compartment, deficit_id: int) -> int:
+        """Let the rulebook's payers bring what is missing, in order; returns what they brought."""
+        state = self.state
+        account = compartment[0]
+        is_customer = account >= FIRST_ACCOUNT and not state.accounts.vault.cells[0][account]
+        brought = 0
+        for stage in state.rules.waterfall:
+            left = -risk_of(state, compartment).equity_atoms
+            if left <= 0:
+                break
+            payers: list[tuple[int, int]] = []
+            if stage == "backstop" and is_customer:
+                payers = [(vault, self._equity(vault)) for vault in self._vaults()]
+            elif stage == "insurance" and account != INSURANCE:
+                payers = [(INSURANCE, self._fund_equity())]
+            elif stage == "socialise":
+                payers = socialise.shares(left, self._winners(account))
+            elif stage == "house":
+                payers = [(HOUSE, state.accounts.balances.cells[state.settle][HOUSE])]
+            elif stage == "recourse" and is_customer:
+                payers = [(FINANCIER, left)]
+                state.receivables[account] = state.receivables.get(account, 0) + left
+                self.clearing.out.append(ReceivableBooked(deficit_id, account, state.settle, left))
+            if any(atoms > 0 for _, atoms in payers):
+                self._arm(stage, compartment, risk_of(state, compartment), "equity is still below zero")
+            for payer, most in payers:
+                left = -risk_of(state, compartment).equity_atoms
+                if left > 0 and most > 0:
+                    brought += self._pay(deficit_id, stage, payer, compartment, min(left, most))
+        return brought
+
+    def _pay(
+        self, deficit_id: int, stage: StageName, payer: int, compartment: Compartment, atoms: int
+    ) -> int:
+        account, pocket = compartment
+        reasons: dict[StageName, PostReason] = {
+            "backstop": "backstop",
+            "insurance": "insurance",
+            "socialise": "socialise",
+            "house": "house",
+            "recourse": "recourse",
+        }
+        self.clearing.post(reasons[stage], [(payer, self.state.settle, -atoms), (account, pocket, atoms)])
+        self.clearing.out.append(StagePaid(deficit_id, stage, payer, atoms))
+        return atoms
+
+    def _winners(self, loser: int) -> list[tuple[int, int]]:
+        """Customers with a gain in this session and the equity to give it back: (account, atoms)."""
+        state = self.state
+        equity = customer_equities(state)
+        gain = np.minimum(equity - state.accounts.session_base.array[0, : equity.size], equity)
+        gain = np.where(state.accounts.vault.array[0, : equity.size] == 0, gain, 0)
+        rows = np.flatnonzero(gain > 0)
+        return [(row, int(gain[row])) for row in rows.tolist() if row >= FIRST_ACCOUNT and row != loser]
+
+    # What the rulebook allows
+
+    def _arm(self, stage: StageName, compartment: Compartment, risk: Risk, because: str) -> None:
+        account, pocket = compartment
+        self.clearing.out.append(
+            StageArmed(stage, account, pocket, risk.equity_atoms, risk.maintenance_atoms, because)
+        )
+
+    def _is_for_the_backstop(self, compartment: Compartment, risk: Risk) -> bool:
+        """Is equity below the backstop's share of the requirement, with a vault for every position?"""
+        rules = self.state.rules
+        if "backstop" not in rules.waterfall or not risk.is_below(rules.liquidation.backstop_below_ppb):
+            return False
+        positions = self.state.positions_of(compartment)
+        return bool(positions) and all(market.number in self.state.backstops for market in positions)
+
+    def _disposes(self) -> bool:
+        """Does the waterfall have a stage that takes the positions of a bankrupt compartment?"""
+        return "adl" in self.state.rules.waterfall or "insurance" in self.state.rules.waterfall
+
+    def _may_liquidate(self, markets: list[Market]) -> bool:
+        return all(self.state.status[market.number].liquidate for market in markets)
+
+    def _by_requirement(self, compartment: Compartment) -> list[Market]:
+        account = compartment[0]
+
+        def requirement(market: Market) -> int:
+            lots = self.state.accounts.lots.cells[market.number][account]
+            return maintenance_atoms(market.margin, abs(lots * market.lot_value_atoms), abs(lots))
+
+        return sorted(self.state.positions_of(compartment), key=lambda m: (-requirement(m), m.number))
+
+    def _notional(self, account: int, market: Market) -> int:
+        return abs(self.state.accounts.lots.cells[market.number][account] * market.lot_value_atoms)
+
+    def _rule_price(self, market: Market, lots: int) -> int:
+        """The rulebook's deleveraging price: the previous mark where it is the kinder one, or the mark."""
+        mark, previous = market.prices.mark_ticks, market.prices.previous_mark_ticks
+        assert mark is not None
+        if self.state.rules.adl.price != "previous_mark" or previous is None:
+            return mark
+        return max(mark, previous) if lots > 0 else min(mark, previous)
+
+    def _shortfall_at_rule_price(self, compartment: Compartment) -> int:
+        state = self.state
+        equity = risk_of(state, compartment).equity_atoms
+        for market in state.positions_of(compartment):
+            lots = state.accounts.lots.cells[market.number][compartment[0]]
+            price = self._rule_price(market, lots)
+            equity += lots * (price * market.tick_value - market.lot_value_atoms)
+        return max(0, -equity)
+
+    def _capacity(self) -> int:
+        """What the cash payers of the waterfall could bring now."""
+        stages = self.state.rules.waterfall
+        atoms = 0
+        if "backstop" in stages:
+            atoms += sum(max(0, self._equity(vault)) for vault in self._vaults())
+        if "insurance" in stages:
+            atoms += max(0, self._fund_equity())
+        if "house" in stages:
+            atoms += max(0, self.state.accounts.balances.cells[self.state.settle][HOUSE])
+        return atoms
+
+    def _equity(self, account: int) -> int:
+        return risk_of(self.state, (account, self.state.settle)).equity_atoms
+
+    def _fund_equity(self) -> int:
+        return self._equity(INSURANCE)
+
+    def _vaults(self) -> list[int]:
+        return sorted(set(self.state.backstops.values()))
+
+    def _is_dust(self, deficit: int) -> bool:
+        balance = self.state.accounts.balances.cells[self.state.settle][ROUNDING]
+        return deficit <= min(DUST_ATOMS, balance)
+
+    def _origins(self, compartment: Compartment, deficit: int) -> tuple[tuple[int, int], ...]:
+        state = self.state
+        account = compartment[0]
+        held = [
+            (state.lineage[account, market.number], abs(market.lot_value_atoms))
+            for market in state.positions_of(compartment)
+            if (account, market.number) in state.lineage
+        ]
+        return deficit_origins(account, deficit, held)

@@ -1,0 +1,201 @@
+"""Everything a venue remembers, and its canonical form for hashes and snapshots."""
+
+from collections import deque
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from zerodebt.exchange.accounts import Accounts, Table
+from zerodebt.exchange.assets import Asset
+from zerodebt.exchange.book import Book, Order
+from zerodebt.exchange.commands import BUY, SELL
+from zerodebt.exchange.events import FIRST_ACCOUNT
+from zerodebt.exchange.instruments import Instrument, budget_error
+from zerodebt.exchange.ledger import Ledger
+from zerodebt.exchange.marks import Market, Prices
+from zerodebt.exchange.rules import RulesError, VenueRules
+from zerodebt.exchange.triggers import Armed, Triggers
+from zerodebt.exchange.units import INT64_MAX
+
+Compartment = tuple[int, int]
+
+
+class Status(Struct, frozen=True, array_like=True):
+    """What an instrument allows: orders that open, orders that reduce, forced orders."""
+
+    open: bool = True
+    reduce: bool = True
+    liquidate: bool = True
+
+
+class Counters(Struct):
+    """Scalars of the state. `meter_ppb` sums the largest mark move of each instant."""
+
+    next_order_id: int = 1
+    next_trade_id: int = 1
+    next_deficit_id: int = 1
+    meter_ppb: int = 0
+    next_funding_ns: int = 0
+    next_sample_ns: int = 0
+    started: bool = False
+
+
+class State:
+    """The tables and objects of one venue. The clearing changes them; everything else reads."""
+
+    def __init__(
+        self, rules: VenueRules, assets: tuple[Asset, ...], instruments: tuple[Instrument, ...]
+    ) -> None:
+        symbols = [asset.symbol for asset in assets]
+        if rules.settle_asset not in symbols:
+            raise RulesError(
+                f"venue.settle_asset: {rules.settle_asset!r} is not an asset, allowed are {symbols}"
+            )
+        self.settle = symbols.index(rules.settle_asset)
+        for instrument in instruments:
+            error = budget_error(instrument)
+            if error:
+                raise RulesError(error)
+            if instrument.settle_asset != self.settle and instrument.kind != "spot":
+                raise RulesError(f"instrument {instrument.symbol}: does not settle in {rules.settle_asset}")
+        self.rules = rules
+        self.assets = assets
+        self.instruments = instruments
+        self.markets = [Market(n, instrument) for n, instrument in enumerate(instruments)]
+        self.contracts = [market for market in self.markets if market.instrument.kind != "spot"]
+        self.accounts = Accounts(len(assets) + len(instruments), len(instruments))
+        settles = tuple(instrument.settle_asset for instrument in instruments)
+        self.ledger = Ledger(self.accounts, (*range(len(assets)), *settles))
+        self.books = [Book() for _ in instruments]
+        self.triggers = [Triggers() for _ in instruments]
+        self.orders: dict[int, Order] = {}
+        self.armed: dict[int, Armed] = {}
+        self.own_orders: dict[tuple[int, int], dict[int, None]] = {}
+        self.status = [Status() for _ in instruments]
+        self.backstops: dict[int, int] = {}
+        self.lineage: dict[tuple[int, int], deque[tuple[int, int]]] = {}
+        self.cooling_until: dict[tuple[int, int], int] = {}
+        self.in_liquidation: dict[Compartment, None] = {}
+        self.open_deficits: dict[Compartment, int] = {}
+        self.receivables: dict[int, int] = {}
+        self.open_interest = [0] * len(instruments)
+        self.counters = Counters()
+        self.accounts.recheck_at.array[0, :FIRST_ACCOUNT] = INT64_MAX
+        self.seq = 0
+        self.time_ns = 0
+
+    def pocket(self, instrument: int) -> int:
+        """Pocket of an isolated position's margin (for the clearing account: of the instrument's profit)."""
+        return len(self.assets) + instrument
+
+    def compartment_of(self, account: int, instrument: int) -> Compartment:
+        isolated = self.accounts.isolated.cells[instrument][account]
+        return account, self.pocket(instrument) if isolated else self.settle
+
+    def contracts_of(self, compartment: Compartment) -> list[Market]:
+        """The markets whose positions answer to this compartment."""
+        account, pocket = compartment
+        if pocket != self.settle:
+            return [self.markets[pocket - len(self.assets)]]
+        isolated = self.accounts.isolated.cells
+        return [market for market in self.contracts if not isolated[market.number][account]]
+
+    def positions_of(self, compartment: Compartment) -> list[Market]:
+        """The same, only those with a position."""
+        lots = self.accounts.lots.cells
+        return [market for market in self.contracts_of(compartment) if lots[market.number][compartment[0]]]
+
+    def _content(self) -> list[Any]:
+        count = self.accounts.count
+        tables = [getattr(self.accounts, name).array[:, :count].tobytes() for name in Accounts.STATE]
+        return [
+            count,
+            tables,
+            [[order for side in (BUY, SELL) for order in book.walk(side)] for book in self.books],
+            sorted(self.armed.values(), key=lambda armed: armed.order_id),
+            [market.prices for market in self.markets],
+            self.status,
+            sorted(self.backstops.items()),
+            sorted((key, list(value)) for key, value in self.lineage.items() if value),
+            sorted(self.cooling_until.items()),
+            sorted(self.in_liquidation),
+            sorted(self.open_deficits.items()),
+            sorted(self.receivables.items()),
+            self.counters,
+        ]
+
+    def hash(self) -> str:
+        """Hash of all that matters to the next command, however the objects are laid out."""
+        return blake2b(_ENCODER.encode(self._content()), digest_size=16).hexdigest()
+
+    def snapshot(self) -> bytes:
+        return _ENCODER.encode(
+            [self.seq, self.time_ns, self._content(), self.accounts.recheck_at.array.tobytes()]
+        )
+
+    def restore(self, snapshot: bytes) -> None:
+        """Take over a snapshot of a venue with the same rulebook, assets and instruments."""
+        content = msgspec.msgpack.decode(snapshot, type=_Snapshot)
+        self.seq, self.time_ns = content.seq, content.time_ns
+        inner = content.content
+        self.accounts.open(inner.count - self.accounts.count)
+        for name, data in zip(Accounts.STATE, inner.tables, strict=True):
+            table: Table = getattr(self.accounts, name)
+            narrow = np.frombuffer(data, np.int64).reshape(-1, inner.count)
+            table.array[:, : inner.count] = narrow
+        recheck = np.frombuffer(content.recheck_at, np.int64)
+        self.accounts.recheck_at.array[0, : inner.count] = recheck[: inner.count]
+        for book, orders in zip(self.books, inner.books, strict=True):
+            for order in orders:
+                book.add(order)
+                self.orders[order.order_id] = order
+        for armed in inner.armed:
+            self.triggers[armed.order.instrument].add(armed)
+            self.armed[armed.order_id] = armed
+        owners = {i: (order.account, order.instrument) for i, order in self.orders.items()}
+        owners |= {i: (armed.order.account, armed.order.instrument) for i, armed in self.armed.items()}
+        for order_id in sorted(owners):
+            self.own_orders.setdefault(owners[order_id], {})[order_id] = None
+            self.accounts.orders.cells[0][owners[order_id][0]] += 1
+        for market, prices in zip(self.markets, inner.prices, strict=True):
+            market.prices = prices
+        self.status = inner.status
+        self.backstops = dict(inner.backstops)
+        self.lineage = {key: deque(value) for key, value in inner.lineage}
+        self.cooling_until = dict(inner.cooling_until)
+        self.in_liquidation = dict.fromkeys(inner.in_liquidation)
+        self.open_deficits = dict(inner.open_deficits)
+        self.receivables = dict(inner.receivables)
+        for market in self.markets:
+            lots = self.accounts.lots.array[market.number]
+            self.open_interest[market.number] = int(lots[lots > 0].sum())
+        self.counters = inner.counters
+
+
+class _Content(Struct, array_like=True):
+    count: int
+    tables: list[bytes]
+    books: list[list[Order]]
+    armed: list[Armed]
+    prices: list[Prices]
+    status: list[Status]
+    backstops: list[tuple[int, int]]
+    lineage: list[tuple[tuple[int, int], list[tuple[int, int]]]]
+    cooling_until: list[tuple[tuple[int, int], int]]
+    in_liquidation: list[Compartment]
+    open_deficits: list[tuple[Compartment, int]]
+    receivables: list[tuple[int, int]]
+    counters: Counters
+
+
+class _Snapshot(Struct, array_like=True):
+    seq: int
+    time_ns: int
+    content: _Content
+    recheck_at: bytes
+
+
+_ENCODER = msgspec.msgpack.Encoder()

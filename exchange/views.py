@@ -1,0 +1,99 @@
+"""What a trader may see: prices, the book, positions and margin. Read-only; arrays are copies."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from zerodebt.exchange.instruments import Instrument
+from zerodebt.exchange.margin import customer_equities, risk_of, withdrawable_atoms
+from zerodebt.exchange.state import State, Status
+from zerodebt.exchange.units import Int64Array
+
+Accounts = Sequence[int] | Int64Array
+
+
+def _columns(row: Int64Array, accounts: Accounts) -> Int64Array:
+    chosen: Int64Array = row[np.asarray(accounts, np.int64)]
+    return chosen
+
+
+class View:
+    """A window on a venue. Prices in ticks, sizes in lots (positions signed), money in atoms."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    @property
+    def instruments(self) -> tuple[Instrument, ...]:
+        return self._state.instruments
+
+    @property
+    def settle_asset(self) -> int:
+        return self._state.settle
+
+    @property
+    def time_ns(self) -> int:
+        """Time of the last command."""
+        return self._state.time_ns
+
+    def index_ticks(self, instrument: int) -> int | None:
+        return self._state.markets[instrument].prices.index_ticks
+
+    def mark_ticks(self, instrument: int) -> int | None:
+        return self._state.markets[instrument].prices.mark_ticks
+
+    def last_ticks(self, instrument: int) -> int | None:
+        return self._state.markets[instrument].prices.last_ticks
+
+    def best_ticks(self, instrument: int, side: int) -> int | None:
+        return self._state.books[instrument].best_ticks(side)
+
+    def depth(self, instrument: int, side: int) -> Iterator[tuple[int, int]]:
+        """(price_ticks, open lots) by level, best first."""
+        return self._state.books[instrument].depth(side)
+
+    def status(self, instrument: int) -> Status:
+        return self._state.status[instrument]
+
+    def position_lots(self, instrument: int, account: int) -> int:
+        return self._state.accounts.lots.cells[instrument][account]
+
+    def positions(self, instrument: int, accounts: Accounts) -> Int64Array:
+        """Signed lots of these accounts."""
+        return _columns(self._state.accounts.lots.array[instrument], accounts)
+
+    def open_interest_lots(self, instrument: int) -> int:
+        """Sum of the long positions."""
+        lots = self._state.accounts.lots.array[instrument]
+        return int(lots[lots > 0].sum())
+
+    def wallets(self, accounts: Accounts) -> Int64Array:
+        """Settlement asset in the wallets."""
+        return _columns(self._state.accounts.balances.array[self._state.settle], accounts)
+
+    def equities(self, accounts: Accounts) -> Int64Array:
+        """Equity over all compartments of each account, in atoms of the settlement asset."""
+        return _columns(customer_equities(self._state), accounts)
+
+    def isolated(self, instrument: int, accounts: Accounts) -> Int64Array:
+        """1 where the position in this instrument answers with its own margin only."""
+        return _columns(self._state.accounts.isolated.array[instrument], accounts)
+
+    def cross_margin(self, account: int) -> tuple[int, int]:
+        """(equity, maintenance requirement) of the cross pool, in atoms."""
+        risk = risk_of(self._state, (account, self._state.settle))
+        return risk.equity_atoms, risk.maintenance_atoms
+
+    def isolated_margin(self, instrument: int, account: int) -> tuple[int, int]:
+        """(equity, maintenance requirement) of an isolated position, in atoms."""
+        risk = risk_of(self._state, (account, self._state.pocket(instrument)))
+        return risk.equity_atoms, risk.maintenance_atoms
+
+    def withdrawable_atoms(self, account: int) -> int:
+        return withdrawable_atoms(self._state, account)
+
+    def orders(self, account: int, instrument: int) -> list[tuple[int, int, int, int]]:
+        """(order_id, side, price_ticks, open lots) of the account's resting orders, oldest first."""
+        orders = self._state.orders
+        own = (orders[i] for i in self._state.own_orders.get((account, instrument), ()) if i in orders)
+        return [(o.order_id, o.side, o.price_ticks, o.open_lots) for o in own]

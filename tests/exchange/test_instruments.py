@@ -1,0 +1,138 @@
+"""Tiers, order steps and the arithmetic budget."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.venues import USD, perpetual, spot
+from zerodebt.exchange.instruments import (
+    Instrument,
+    Tier,
+    budget_error,
+    maintenance_atoms,
+    maintenance_atoms_array,
+    margin_table,
+    order_step_ticks,
+    value_atoms,
+)
+
+BTC_TIERS = (Tier(0, 40), Tier(150_000_000 * USD, 20))
+ODD_TIERS = (Tier(0, 25), Tier(20_000, 10), Tier(50_000, 7), Tier(200_000, 3))
+
+
+def marginal(tiers: tuple[Tier, ...], notional: int) -> Fraction:
+    """The requirement as the sum over the slices of the tiers, exact."""
+    total = Fraction(0)
+    bounds = [tier.lower_notional_atoms for tier in tiers[1:]] + [None]
+    for tier, upper in zip(tiers, bounds, strict=True):
+        top = notional if upper is None else min(notional, upper)
+        total += Fraction(max(0, top - tier.lower_notional_atoms), 2 * tier.leverage_max)
+    return total
+
+
+def ceil(x: Fraction) -> int:
+    return -(-x.numerator // x.denominator)
+
+
+@pytest.mark.spec("NUM-03")
+@given(st.integers(0, 1_000_000))
+def test_maintenance_is_the_exact_sum_over_the_tiers_rounded_up_once(notional: int) -> None:
+    table = margin_table(perpetual(tiers=ODD_TIERS))
+    assert maintenance_atoms(table, notional, 1) == ceil(marginal(ODD_TIERS, notional))
+
+
+@pytest.mark.spec("MARG-04")
+@pytest.mark.parametrize("bound", [20_000, 50_000, 200_000])
+def test_maintenance_does_not_jump_at_a_tier_bound(bound: int) -> None:
+    table = margin_table(perpetual(tiers=ODD_TIERS))
+    at, below, above = (maintenance_atoms(table, bound + step, 1) for step in (0, -1, 1))
+    assert below <= at <= above <= below + 2
+
+
+def test_maintenance_of_a_whale_pays_each_tier_its_own_rate() -> None:
+    table = margin_table(perpetual(tiers=BTC_TIERS))
+    expected = 150_000_000 * USD // 80 + 50_000_000 * USD // 40
+    assert maintenance_atoms(table, 200_000_000 * USD, 1) == expected
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=20))
+def test_array_requirement_equals_the_scalar_one(notionals: list[int]) -> None:
+    table = margin_table(perpetual(tiers=ODD_TIERS, margin_floor_atoms_per_lot=7))
+    sizes = [notional % 1000 for notional in notionals]
+    array = maintenance_atoms_array(table, np.array(notionals, np.int64), np.array(sizes, np.int64))
+    expected = [maintenance_atoms(table, n, size) for n, size in zip(notionals, sizes, strict=True)]
+    assert array.tolist() == expected
+
+
+def test_floor_per_lot_holds_where_the_price_is_near_zero() -> None:
+    table = margin_table(perpetual(margin_floor_atoms_per_lot=5))
+    assert maintenance_atoms(table, 0, 3) == 3 * 5
+    assert maintenance_atoms(table, 4000, 3) == 4000 // 40
+
+
+def test_spot_requires_nothing() -> None:
+    assert maintenance_atoms(margin_table(spot()), 10**12, 10**6) == 0
+
+
+@pytest.mark.parametrize(("lots", "expected"), [(3, 3 * 105 * USD), (-3, -3 * 105 * USD)])
+def test_value_of_a_fill_has_the_sign_of_its_lots(lots: int, expected: int) -> None:
+    assert value_atoms(perpetual(), 105, lots) == expected
+
+
+@pytest.mark.parametrize(
+    ("price_ticks", "step"),
+    [
+        (0, 1),
+        (99_999, 1),
+        (100_000, 10),
+        (123_456, 10),
+        (1_234_567, 100),
+        (12_345_678, 100),
+        (-123_456, 10),
+        (-99_999, 1),
+    ],
+)
+def test_five_figures_and_integers_always(price_ticks: int, step: int) -> None:
+    """With two decimals a step is never more than 1, which is 100 ticks."""
+    assert order_step_ticks(perpetual(significant_figures=5, tick_decimals=2), price_ticks) == step
+
+
+def test_every_tick_is_a_price_where_figures_are_not_limited() -> None:
+    assert order_step_ticks(perpetual(tick_decimals=2), 123_456_789) == 1
+
+
+@pytest.mark.spec("NUM-06")
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"tick_value_atoms": 0}, "tick_value_atoms is 0"),
+        ({"price_min_ticks": 5, "price_max_ticks": 4}, "is above price_max_ticks"),
+        ({"size_max_lots": 0}, "size_max_lots 0"),
+        ({"size_max_lots": 2_000_000}, "size_max_lots 2000000"),
+        ({"tiers": ()}, "tiers must start at 0"),
+        ({"tiers": (Tier(1, 20),)}, "tiers must start at 0"),
+        ({"tiers": (Tier(0, 20), Tier(0, 10))}, "must ascend"),
+        ({"tiers": (Tier(0, 20), Tier(10, 25))}, "must ascend"),
+        ({"tiers": (Tier(0, 0),)}, "leverage_max"),
+        ({"tiers": (Tier(0, 1001),)}, "leverage_max"),
+        ({"price_max_ticks": 2_000_000}, "62-bit budget"),
+        ({"price_min_ticks": -2_000_000}, "62-bit budget"),
+        ({"open_interest_max_lots": 20_000_000}, "62-bit budget"),
+    ],
+)
+def test_instrument_beyond_its_budget_is_refused_in_one_sentence(
+    changes: dict[str, object], found: str
+) -> None:
+    error = budget_error(perpetual(**changes))
+    assert error is not None
+    assert found in error
+    assert error.startswith("instrument BTC: ")
+    assert "\n" not in error
+
+
+@pytest.mark.parametrize("instrument", [perpetual(), spot(), perpetual(tiers=BTC_TIERS)])
+def test_sane_instrument_fits_the_budget(instrument: Instrument) -> None:
+    assert budget_error(instrument) is None

@@ -1,0 +1,380 @@
+"""Requirements, what may leave, and the scan that never misses an account."""
+
+import random
+
+import pytest
+
+from tests.venues import USD, Desk, future, hyperliquid, of, perpetual, rulebook, spot
+from zerodebt.exchange.commands import (
+    BUY,
+    SELL,
+    Deposit,
+    LoadPositions,
+    MassQuote,
+    PlaceOrder,
+    SetLeverage,
+    TransferMargin,
+    Withdraw,
+)
+from zerodebt.exchange.events import FIRST_ACCOUNT, LiquidationStarted
+from zerodebt.exchange.instruments import Tier
+from zerodebt.exchange.margin import (
+    Found,
+    Risk,
+    find_liquidatable,
+    initial_excess_atoms,
+    risk_of,
+    withdrawable_atoms,
+)
+from zerodebt.exchange.reject import RejectReason
+from zerodebt.exchange.state import State
+
+RICH = 1_000_000
+
+
+@pytest.mark.spec("MARG-08")
+@pytest.mark.parametrize(
+    ("equity", "liquidatable", "bankrupt"), [(25, False, False), (24, True, False), (0, True, False), (-1, True, True)]
+)
+def test_equity_equal_to_the_requirement_is_safe_and_one_atom_less_is_not(
+    equity: int, liquidatable: bool, bankrupt: bool
+) -> None:
+    risk = Risk(equity, 25)
+    assert risk.is_liquidatable is liquidatable
+    assert risk.is_bankrupt is bankrupt
+
+
+@pytest.mark.spec("MARG-08")
+@pytest.mark.parametrize(("short", "liquidated"), [(0, False), (1, True)])
+def test_the_engine_liquidates_at_one_atom_below_maintenance(short: int, liquidated: bool) -> None:
+    """10 lots bought at 100; at 96 they need 960 / 40 = 24 and have lost 40."""
+    desk = Desk(index=(100,))
+    a, b = desk.open(64, RICH)
+    desk.trade(a, b, 10, 100)
+    if short:
+        desk.ok(Withdraw(a, 0, short))
+    events = desk.index(96)
+    assert [e.account for e in of(events, LiquidationStarted)] == ([a] if liquidated else [])
+    assert desk.venue.view.cross_margin(a) == (24 * USD - short, 24 * USD)
+
+
+def test_share_of_the_requirement_is_compared_without_division() -> None:
+    assert Risk(66, 100).is_below(666_666_667)
+    assert not Risk(67, 100).is_below(666_666_667)
+    assert Risk(-1, 0).is_below(666_666_667)
+
+
+@pytest.mark.spec("MARG-02")
+@pytest.mark.parametrize(("leverage", "lots"), [(1, 10), (5, 50), (10, 100), (20, 200)])
+def test_initial_requirement_follows_the_chosen_leverage(leverage: int, lots: int) -> None:
+    """1000 USD carry 1000 * leverage / 100 lots at 100, and not one more."""
+    desk = Desk(index=(100,))
+    a, b = desk.open(1000, RICH)
+    desk.ok(SetLeverage(a, 0, leverage))
+    desk.order(b, SELL, 1000, 100)
+    assert desk.refused(PlaceOrder(a, 0, BUY, lots + 1, 100, "ioc")) == RejectReason.MARGIN_TOO_SMALL
+    desk.ok(PlaceOrder(a, 0, BUY, lots, 100, "ioc"))
+    assert initial_excess_atoms(desk.state, a) == 0
+
+
+@pytest.mark.spec("MARG-02")
+def test_initial_requirement_is_at_least_twice_maintenance_in_a_higher_tier() -> None:
+    """Above 1000 USD leverage is 5: 2000 USD need 1000 / 20 + 1000 / 5, whatever leverage was chosen."""
+    desk = Desk(instruments=(perpetual(tiers=(Tier(0, 20), Tier(1000 * USD, 5)), open_interest_max_lots=100_000),))
+    desk.index(100)
+    a, b = desk.open(1000, RICH)
+    desk.trade(a, b, 20, 100)
+    assert initial_excess_atoms(desk.state, a) == (1000 - 50 - 200) * USD
+
+
+@pytest.mark.spec("MARG-02")
+def test_resting_orders_count_at_their_worst_side() -> None:
+    """Long 10 with 30 to buy and 40 to sell: the worst is max(10 + 30, |10 - 40|) = 40 lots."""
+    desk = Desk(index=(100,))
+    a, b = desk.open(1000, RICH)
+    desk.trade(a, b, 10, 100)
+    desk.order(a, BUY, 30, 100)
+    desk.order(a, SELL, 40, 110)
+    assert initial_excess_atoms(desk.state, a) == (1000 - 40 * 100 // 20) * USD
+
+
+@pytest.mark.spec("MARG-02")
+def test_resting_order_away_from_the_mark_counts_its_loss() -> None:
+    """Bidding 110 where the mark is 100 loses 10 a lot at once, and the maker fee of 1 % on top."""
+    desk = Desk(rulebook(fees={"maker_ppb": 10_000_000, "taker_ppb": 10_000_000}), index=(100,))
+    (a,) = desk.open(1000)
+    desk.order(a, BUY, 10, 110)
+    fee = 10 * 110 // 100
+    assert initial_excess_atoms(desk.state, a) == (1000 - 10 * 100 // 20 - 10 * (110 - 100) - fee) * USD
+
+
+@pytest.mark.spec("MARG-02")
+def test_taker_pays_the_gap_to_the_mark_and_the_fee_before_he_is_judged() -> None:
+    """10 lots at 110 marked at 100: 50 of margin, 100 of gap and 11 of fee."""
+    desk = Desk(rulebook(fees={"taker_ppb": 10_000_000}), index=(100,))
+    poor, enough, b = desk.open(160, 161, RICH)
+    desk.order(b, SELL, 20, 110)
+    assert desk.refused(PlaceOrder(poor, 0, BUY, 10, 110, "ioc")) == RejectReason.MARGIN_TOO_SMALL
+    desk.ok(PlaceOrder(enough, 0, BUY, 10, 110, "ioc"))
+    assert initial_excess_atoms(desk.state, enough) == 0
+
+
+@pytest.mark.spec("MARG-03")
+def test_account_below_its_initial_margin_may_reduce_and_deposit_and_nothing_else() -> None:
+    desk = Desk(index=(100,))
+    a, b = desk.open(60, RICH)
+    desk.trade(a, b, 10, 100)
+    desk.index(97)
+    assert initial_excess_atoms(desk.state, a) < 0 < desk.equity(a) - desk.requirement(a)
+    desk.order(b, BUY, 20, 97)
+    assert desk.refused(PlaceOrder(a, 0, BUY, 1, 97)) == RejectReason.MARGIN_TOO_SMALL
+    assert desk.refused(PlaceOrder(a, 0, SELL, 11, 97)) == RejectReason.MARGIN_TOO_SMALL
+    desk.ok(PlaceOrder(a, 0, SELL, 4, 97, "ioc"))
+    desk.ok(Deposit(0, a, (1,)))
+    desk.ok(PlaceOrder(a, 0, SELL, 6, tif="ioc", reduce_only=True))
+    assert desk.lots(a) == 0
+    assert desk.cash(a) == (60 - 10 * 3) * USD + 1
+
+
+@pytest.mark.spec("MARG-03")
+def test_reducing_far_below_the_mark_that_leaves_the_account_less_safe_is_refused() -> None:
+    desk = Desk(index=(100,))
+    a, b = desk.open(60, RICH)
+    desk.trade(a, b, 10, 100)
+    desk.index(97)
+    desk.order(b, BUY, 5, 90)
+    assert desk.refused(PlaceOrder(a, 0, SELL, 5, 90, "ioc")) == RejectReason.MARGIN_TOO_SMALL
+
+
+@pytest.mark.spec("MARG-05")
+def test_unrealised_profit_never_leaves_and_realised_profit_does() -> None:
+    desk = Desk(index=(100,))
+    a, b = desk.open(1000, RICH)
+    desk.trade(a, b, 10, 100)
+    desk.index(200)
+    assert withdrawable_atoms(desk.state, a) == 1000 * USD
+    assert desk.refused(Withdraw(a, 0, 1000 * USD + 1)) == RejectReason.BALANCE_TOO_SMALL
+    desk.order(b, BUY, 5, 200)
+    desk.order(a, SELL, 5, 200)
+    assert withdrawable_atoms(desk.state, a) == (1000 + 5 * 100) * USD
+
+
+@pytest.mark.spec("MARG-05")
+def test_withdrawing_leaves_initial_margin_and_a_share_of_the_value() -> None:
+    """10 lots at 100: 50 by leverage 20, but 10 % of the value is 100."""
+    desk = Desk(rulebook(margin={"transfer_min_ppb": 100_000_000}), index=(100,))
+    a, b = desk.open(1000, RICH)
+    desk.trade(a, b, 10, 100)
+    assert withdrawable_atoms(desk.state, a) == (1000 - 100) * USD
+    desk.ok(Withdraw(a, 0, 900 * USD))
+    assert desk.refused(Withdraw(a, 0, 1)) == RejectReason.BALANCE_TOO_SMALL
+
+
+def test_loss_and_resting_orders_are_kept_back_from_a_withdrawal() -> None:
+    desk = Desk(index=(100,))
+    a, b = desk.open(1000, RICH)
+    desk.trade(a, b, 10, 100)
+    desk.order(a, BUY, 10, 90)
+    desk.index(90)
+    assert withdrawable_atoms(desk.state, a) == (1000 - 10 * 10 - 20 * 90 // 20) * USD
+
+
+def test_what_spot_orders_have_promised_cannot_be_withdrawn() -> None:
+    desk = Desk(instruments=(perpetual(), spot()), index=(100, 10))
+    (a,) = desk.open(1000)
+    desk.order(a, BUY, 40, 10, instrument=1)
+    assert withdrawable_atoms(desk.state, a) == (1000 - 400) * USD
+    assert desk.refused(PlaceOrder(a, 1, BUY, 61, 10)) == RejectReason.BALANCE_TOO_SMALL
+
+
+@pytest.mark.spec("MARG-04")
+def test_more_orders_on_the_worse_side_never_ask_for_less() -> None:
+    desk = Desk(index=(100,))
+    a, b = desk.open(RICH, RICH)
+    desk.trade(a, b, 10, 100)
+    before = initial_excess_atoms(desk.state, a)
+    for lots in (1, 10, 100):
+        desk.order(a, BUY, lots, 100)
+        after = initial_excess_atoms(desk.state, a)
+        assert after < before
+        before = after
+
+
+def scan_all(state: State) -> list[Found]:
+    """The plain twin of the scan: every compartment of every customer, one by one."""
+    found = []
+    for account in range(FIRST_ACCOUNT, state.accounts.count):
+        if state.accounts.vault.cells[0][account]:
+            continue
+        pockets = [state.settle, *(state.pocket(market.number) for market in state.contracts)]
+        for pocket in pockets:
+            risk = risk_of(state, (account, pocket))
+            if pocket != state.settle:
+                n = pocket - len(state.assets)
+                if not state.accounts.isolated.cells[n][account]:
+                    continue
+            if risk.is_liquidatable:
+                found.append(Found((account, pocket), risk))
+    found.sort(key=lambda f: (f.risk.health_ppb, f.compartment))
+    return found
+
+
+def crowd(rng: random.Random, count: int) -> Desk:
+    """Accounts with random positions in three contracts, some isolated, none with a book to trade in."""
+    tiers = (Tier(0, 20), Tier(2_000 * USD, 10), Tier(20_000 * USD, 5))
+    small = {"open_interest_max_lots": 100_000, "price_max_ticks": 10_000, "size_max_lots": 1000}
+    desk = Desk(
+        rulebook("book"),
+        (
+            perpetual("BTC", tiers=tiers, **small),
+            perpetual("ETH", tiers=tiers[:2], **small),
+            future("WTI", margin_floor_atoms_per_lot=USD, **small, price_min_ticks=-10_000),
+        ),
+    )
+    desk.venue.check = lambda: None  # type: ignore[method-assign]
+    owners = desk.open(*(rng.choice([5, 50, 200, 1000, 5000]) for _ in range(count)))
+    for n, price in enumerate((100, 100, rng.choice([1, 20, -3]))):
+        chosen = rng.sample(owners, count // 2 * 2)
+        lots = []
+        for k in range(0, len(chosen), 2):
+            size = rng.choice([1, 3, 20, 100, 700])
+            lots += [size, -size]
+        isolated = [rng.choice([0, 0, 1]) * max(0, desk.cash(account)) // 3 for account in chosen]
+        desk.ok(
+            LoadPositions(
+                n, price, tuple(chosen), tuple(lots), (price,) * len(chosen), (1,) * len(chosen), tuple(isolated)
+            )
+        )
+    return desk
+
+
+@pytest.mark.spec("LIQ-02", "LIQ-10", "MARG-01")
+@pytest.mark.parametrize("seed", range(12))
+def test_vectorised_scan_equals_the_scalar_one_on_every_step_of_a_random_walk(seed: int) -> None:
+    """With no book nobody can be sold, so each scan must find just those that a full scan finds.
+
+    Most accounts are skipped on most steps: the meter of moves must never skip one that is liquidatable.
+    """
+    rng = random.Random(seed)
+    desk = crowd(rng, 60)
+    prices = [100, 100, rng.choice([1, 20, -3])]
+    skipped = 0
+    for _ in range(60):
+        jump = rng.choice([0, 1, 1, 2, 5, 30])
+        for n in range(3):
+            low = 1 if n < 2 else -500
+            prices[n] = max(low, min(900, prices[n] + rng.randint(-jump, jump)))
+        desk.index(*prices)
+        recheck = desk.state.accounts.recheck_at.array[0, FIRST_ACCOUNT : desk.state.accounts.count]
+        skipped += int((recheck >= desk.state.counters.meter_ppb).sum())
+        assert find_liquidatable(desk.state) == scan_all(desk.state)
+        assert set(desk.state.in_liquidation) >= {f.compartment for f in scan_all(desk.state)}
+        if rng.random() < 0.2:
+            desk.do(Deposit(0, rng.randrange(FIRST_ACCOUNT, desk.state.accounts.count), (100 * USD,)))
+    assert skipped, "the walk never let the scan skip anybody, so it tests nothing"
+
+
+@pytest.mark.spec("LIQ-02")
+@pytest.mark.parametrize("start", [1, 2, 7])
+def test_scan_misses_nobody_when_a_price_starts_near_zero(start: int) -> None:
+    desk = Desk(rulebook("book"), (future(),))
+    a, b = desk.open(10_000, 10_000)
+    desk.ok(LoadPositions(0, start, (a, b), (100, -100), (start, start), (1, 1), (0, 0)))
+    for price in (start, 0, -1, -90, -99, -100, 50, 97, 99, 101, 102, 110):
+        desk.index(price)
+        assert find_liquidatable(desk.state) == scan_all(desk.state)
+
+
+@pytest.mark.spec("MARG-06")
+def test_isolated_margin_moves_between_pockets_and_never_changes_equity() -> None:
+    desk = Desk(index=(100,))
+    a, b = desk.open(1000, RICH)
+    desk.ok(SetLeverage(a, 0, 10, "isolated"))
+    desk.trade(a, b, 10, 100)
+    assert (desk.cash(a), desk.cash(a, 2)) == ((1000 - 100) * USD, 100 * USD)
+    desk.ok(TransferMargin(a, 0, 50 * USD))
+    assert (desk.cash(a), desk.cash(a, 2)) == (850 * USD, 150 * USD)
+    assert desk.refused(TransferMargin(a, 0, -50 * USD - 1)) == RejectReason.BALANCE_TOO_SMALL
+    desk.ok(TransferMargin(a, 0, -50 * USD))
+    assert desk.refused(TransferMargin(a, 0, 900 * USD + 1)) == RejectReason.BALANCE_TOO_SMALL
+    assert desk.equity(a) + desk.equity(a, 2) == 1000 * USD
+
+
+@pytest.mark.spec("MARG-05")
+def test_profit_of_an_isolated_position_cannot_be_moved_out() -> None:
+    desk = Desk(index=(100,))
+    a, b = desk.open(1000, RICH)
+    desk.ok(SetLeverage(a, 0, 10, "isolated"))
+    desk.trade(a, b, 10, 100)
+    desk.index(150)
+    assert desk.refused(TransferMargin(a, 0, -100 * USD - 1)) == RejectReason.BALANCE_TOO_SMALL
+    desk.ok(TransferMargin(a, 0, -100 * USD))
+
+
+def test_isolated_position_never_draws_on_the_wallet_nor_the_wallet_on_it() -> None:
+    desk = Desk(index=(100,))
+    a, b = desk.open(1000, RICH)
+    desk.ok(SetLeverage(a, 0, 10, "isolated"))
+    desk.trade(a, b, 10, 100)
+    desk.index(95)
+    assert (desk.equity(a), desk.equity(a, 2)) == (900 * USD, (100 - 50) * USD)
+    assert withdrawable_atoms(desk.state, a) == 900 * USD
+
+
+def test_closing_half_of_an_isolated_position_gives_half_of_its_margin_back() -> None:
+    """Margin 100, loss 10 a lot on 5 of 10 lots: 50 released less 25 lost, and 50 stay."""
+    desk = Desk(index=(100,))
+    a, b = desk.open(1000, RICH)
+    desk.ok(SetLeverage(a, 0, 10, "isolated"))
+    desk.trade(a, b, 10, 100)
+    desk.order(b, BUY, 10, 95)
+    desk.order(a, SELL, 5)
+    assert (desk.cash(a), desk.cash(a, 2)) == ((900 + 50 - 25) * USD, 50 * USD)
+    desk.order(a, SELL, 5)
+    assert (desk.cash(a), desk.cash(a, 2)) == ((1000 - 50) * USD, 0)
+
+
+@pytest.mark.spec("MARG-06")
+def test_margin_mode_cannot_change_under_a_position_or_an_order() -> None:
+    desk = Desk(index=(100,))
+    a, b = desk.open(1000, RICH)
+    desk.order(a, BUY, 1, 90)
+    assert desk.refused(SetLeverage(a, 0, 10, "isolated")) == RejectReason.MODE_HAS_POSITION
+    desk.trade(b, a, 1, 95)
+    assert desk.refused(SetLeverage(a, 0, 10, "isolated")) == RejectReason.MODE_HAS_POSITION
+
+
+@pytest.mark.spec("MARG-06")
+def test_lower_leverage_asks_for_its_margin_at_once() -> None:
+    desk = Desk(index=(100,))
+    a, b = desk.open(100, RICH)
+    desk.trade(a, b, 10, 100)
+    desk.ok(SetLeverage(a, 0, 10))
+    assert desk.refused(SetLeverage(a, 0, 9)) == RejectReason.MARGIN_TOO_SMALL
+    assert desk.refused(SetLeverage(a, 0, 21)) == RejectReason.LEVERAGE_OUT_OF_RANGE
+    assert desk.refused(SetLeverage(a, 0, 0)) == RejectReason.LEVERAGE_OUT_OF_RANGE
+
+
+@pytest.mark.spec("MARG-07")
+def test_mass_quote_is_judged_like_the_orders_that_it_stands_for() -> None:
+    desk = Desk(index=(100,))
+    (a,) = desk.open(100)
+    assert desk.refused(PlaceOrder(a, 0, BUY, 21, 100)) == RejectReason.MARGIN_TOO_SMALL
+    assert desk.refused(MassQuote(a, 0, ((100, 21),), ())) == RejectReason.MARGIN_TOO_SMALL
+    desk.ok(MassQuote(a, 0, ((100, 20),), ((101, 19),)))
+
+
+@pytest.mark.spec("ATK-11")
+def test_profit_is_not_withdrawn_to_the_edge_of_maintenance_on_hyperliquid() -> None:
+    rules = hyperliquid(fees={"maker_ppb": 0, "taker_ppb": 0}, orders={"value_min_atoms": 0})
+    desk = Desk(rules, index=(100,))
+    a, b = desk.open(10_000, RICH)
+    desk.trade(a, b, 100, 100)
+    desk.index(200)
+    desk.order(b, BUY, 50, 200)
+    desk.order(a, SELL, 50, 200)
+    cash, value = 10_000 + 50 * 100, 50 * 200
+    assert withdrawable_atoms(desk.state, a) == cash * USD
+    desk.ok(Withdraw(a, 0, cash * USD))
+    assert desk.equity(a) == (cash + 50 * 100 - cash) * USD
+    assert desk.equity(a) >= value // 10 * USD

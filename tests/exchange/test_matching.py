@@ -1,0 +1,306 @@
+"""Plans of fills, and the same rules through the venue."""
+
+import pytest
+
+from tests.venues import USD, Desk, fills, of
+from zerodebt.exchange.book import Book, Order
+from zerodebt.exchange.commands import BUY, SELL, AmendOrder, CancelOrder, PlaceOrder
+from zerodebt.exchange.events import OrderClosed, OrderReduced
+from zerodebt.exchange.matching import plan_fills, reducible_lots
+from zerodebt.exchange.reject import RejectReason
+
+RICH = 1_000_000
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk(index=(100,))
+
+
+def closed(events: list[object]) -> list[tuple[int, int, str]]:
+    return [(e.order_id, e.open_lots, e.reason) for e in events if isinstance(e, OrderClosed)]
+
+
+@pytest.mark.parametrize(
+    ("position", "side", "lots"), [(5, SELL, 5), (5, BUY, 0), (-5, BUY, 5), (-5, SELL, 0), (0, BUY, 0)]
+)
+def test_only_the_other_side_reduces(position: int, side: int, lots: int) -> None:
+    assert reducible_lots(position, side) == lots
+
+
+def test_planning_changes_nothing() -> None:
+    book = Book()
+    makers = [Order(k, 17, 0, SELL, 100 + k, 2, 0, False) for k in range(3)]
+    for maker in makers:
+        book.add(maker)
+    plan = plan_fills(book, 16, BUY, 5, 102, "cancel_oldest", [0] * 20, ())
+    assert [(step.maker.order_id, step.fill_lots) for step in plan.steps] == [(0, 2), (1, 2), (2, 1)]
+    assert (plan.filled_lots, plan.open_lots) == (5, 0)
+    assert [o.open_lots for o in book.walk(SELL)] == [2, 2, 2]
+
+
+@pytest.mark.spec("BOOK-03", "BOOK-04")
+def test_fills_are_at_the_resting_prices_and_never_beyond_the_limit(desk: Desk) -> None:
+    maker, taker = desk.open(RICH, RICH)
+    first, second, third = (desk.order(maker, SELL, 2, price) for price in (101, 102, 103))
+    events = desk.ok(PlaceOrder(taker, 0, BUY, 10, 102))
+    assert fills(events) == [(first, 101, 2), (second, 102, 2)]
+    assert desk.book(BUY) == [(102, 10 - 2 - 2)]
+    assert desk.book(SELL) == [(103, 2)]
+    assert third in desk.state.orders
+
+
+@pytest.mark.spec("BOOK-02")
+def test_partly_filled_maker_keeps_its_place_between_takers(desk: Desk) -> None:
+    a, b, taker = desk.open(RICH, RICH, RICH)
+    first = desk.order(a, SELL, 5, 100)
+    second = desk.order(b, SELL, 5, 100)
+    assert fills(desk.ok(PlaceOrder(taker, 0, BUY, 2, 100))) == [(first, 100, 2)]
+    assert fills(desk.ok(PlaceOrder(taker, 0, BUY, 4, 100))) == [(first, 100, 3), (second, 100, 1)]
+
+
+@pytest.mark.spec("BOOK-12")
+@pytest.mark.parametrize("price", [101, None])
+def test_what_an_immediate_order_leaves_never_rests(desk: Desk, price: int | None) -> None:
+    maker, taker = desk.open(RICH, RICH)
+    resting = desk.order(maker, SELL, 2, 101)
+    events = desk.ok(PlaceOrder(taker, 0, BUY, 5, price, "ioc"))
+    assert fills(events) == [(resting, 101, 2)]
+    assert [(lots, why) for _, lots, why in closed(events)] == [(5 - 2, "unfilled")]
+    assert desk.book(BUY) == []
+
+
+def test_immediate_limit_order_that_meets_nothing_is_closed(desk: Desk) -> None:
+    taker, _ = desk.open(RICH, RICH)
+    events = desk.ok(PlaceOrder(taker, 0, BUY, 5, 99, "ioc"))
+    assert [(lots, why) for _, lots, why in closed(events)] == [(5, "unfilled")]
+
+
+def test_market_order_without_another_side_is_refused(desk: Desk) -> None:
+    taker, _ = desk.open(RICH, RICH)
+    assert desk.refused(PlaceOrder(taker, 0, BUY, 5, tif="ioc")) == RejectReason.NO_LIQUIDITY
+
+
+@pytest.mark.spec("BOOK-11")
+def test_fill_or_kill_over_several_makers_fills_whole_or_leaves_no_trace(desk: Desk) -> None:
+    a, b, taker = desk.open(RICH, RICH, RICH)
+    first, second = desk.order(a, SELL, 2, 101), desk.order(b, SELL, 3, 102)
+    assert desk.refused(PlaceOrder(taker, 0, BUY, 6, 102, "fok")) == RejectReason.CANNOT_FILL
+    assert desk.refused(PlaceOrder(taker, 0, BUY, 5, 101, "fok")) == RejectReason.CANNOT_FILL
+    events = desk.ok(PlaceOrder(taker, 0, BUY, 5, 102, "fok"))
+    assert fills(events) == [(first, 101, 2), (second, 102, 3)]
+
+
+@pytest.mark.spec("BOOK-11", "BOOK-13")
+@pytest.mark.parametrize("mode", ["cancel_newest", "cancel_both", "decrement"])
+def test_fill_or_kill_that_would_need_its_own_lots_is_refused(desk: Desk, mode: str) -> None:
+    other, taker = desk.open(RICH, RICH)
+    desk.order(other, SELL, 3, 101)
+    desk.order(taker, SELL, 3, 101)
+    command = PlaceOrder(taker, 0, BUY, 5, 101, "fok", self_trade=mode)  # type: ignore[arg-type]
+    assert desk.refused(command) == RejectReason.CANNOT_FILL
+
+
+@pytest.mark.spec("BOOK-11", "BOOK-13")
+def test_fill_or_kill_goes_past_its_own_order_where_the_oldest_is_cancelled(desk: Desk) -> None:
+    other, taker = desk.open(RICH, RICH)
+    own = desk.order(taker, SELL, 3, 101)
+    resting = desk.order(other, SELL, 5, 101)
+    events = desk.ok(PlaceOrder(taker, 0, BUY, 5, 101, "fok", self_trade="cancel_oldest"))
+    assert fills(events) == [(resting, 101, 5)]
+    assert closed(events) == [(own, 3, "self_trade")]
+    other_own = desk.order(taker, SELL, 1, 101)
+    command = PlaceOrder(taker, 0, BUY, 1, 101, "fok", self_trade="cancel_oldest")
+    assert desk.refused(command) == RejectReason.CANNOT_FILL
+    assert other_own in desk.state.orders
+
+
+@pytest.mark.spec("BOOK-12")
+@pytest.mark.parametrize("price", [101, 105])
+def test_post_only_order_never_takes_not_even_partly(desk: Desk, price: int) -> None:
+    maker, taker = desk.open(RICH, RICH)
+    desk.order(maker, SELL, 1, 101)
+    assert desk.refused(PlaceOrder(taker, 0, BUY, 5, price, post_only=True)) == RejectReason.WOULD_TAKE
+    desk.order(taker, BUY, 5, 100, post_only=True)
+    assert desk.book(BUY) == [(100, 5)]
+
+
+@pytest.mark.spec("BOOK-13")
+@pytest.mark.parametrize(
+    ("mode", "filled", "own_left", "rests", "ended"),
+    [
+        # The book: 2 of another, 3 own, 4 of another, all at 101; a limit buy of 8 comes in.
+        ("cancel_newest", [2], 3, 0, 6),
+        ("cancel_oldest", [2, 4], 0, 8 - 2 - 4, None),
+        ("cancel_both", [2], 0, 0, 6),
+        ("decrement", [2, 8 - 2 - 3], 0, 0, None),
+    ],
+)
+def test_nobody_trades_with_himself_and_the_rest_follows_the_mode(
+    desk: Desk, mode: str, filled: list[int], own_left: int, rests: int, ended: int | None
+) -> None:
+    other, taker = desk.open(RICH, RICH)
+    desk.order(other, SELL, 2, 101)
+    own = desk.order(taker, SELL, 3, 101)
+    desk.order(other, SELL, 4, 101)
+    events = desk.ok(PlaceOrder(taker, 0, BUY, 8, 101, self_trade=mode))  # type: ignore[arg-type]
+    assert [lots for _, _, lots in fills(events)] == filled
+    assert own not in [maker for maker, _, _ in fills(events)]
+    assert (own in desk.state.orders) == (own_left > 0)
+    assert sum(lots for _, lots in desk.book(BUY)) == rests
+    leftovers = [lots for order_id, lots, _ in closed(events) if order_id != own]
+    assert leftovers == ([] if ended is None else [ended])
+
+
+@pytest.mark.spec("BOOK-13")
+def test_decrement_shrinks_the_larger_own_order_without_a_trade(desk: Desk) -> None:
+    (taker,) = desk.open(RICH)
+    own = desk.order(taker, SELL, 10, 101)
+    events = desk.ok(PlaceOrder(taker, 0, BUY, 4, 101, self_trade="decrement"))
+    assert fills(events) == []
+    assert of(events, OrderReduced) == [OrderReduced(own, 10 - 4)]
+    assert desk.book(SELL) == [(101, 10 - 4)]
+    assert desk.book(BUY) == []
+
+
+@pytest.mark.spec("RO-01")
+def test_reduce_only_order_over_two_levels_is_clipped_to_the_position(desk: Desk) -> None:
+    a, b = desk.open(RICH, RICH)
+    desk.trade(a, b, 5, 100)
+    desk.order(b, BUY, 3, 100)
+    desk.order(b, BUY, 9, 99)
+    events = desk.ok(PlaceOrder(a, 0, SELL, 50, tif="ioc", reduce_only=True))
+    assert [lots for _, _, lots in fills(events)] == [3, 5 - 3]
+    assert desk.lots(a) == 0
+
+
+def test_reduce_only_order_without_a_position_is_refused(desk: Desk) -> None:
+    a, b = desk.open(RICH, RICH)
+    command = PlaceOrder(a, 0, SELL, 5, 110, reduce_only=True)
+    assert desk.refused(command) == RejectReason.REDUCE_ONLY_NOTHING
+    desk.trade(a, b, 5, 100)
+    command = PlaceOrder(a, 0, BUY, 5, 90, reduce_only=True)
+    assert desk.refused(command) == RejectReason.REDUCE_ONLY_NOTHING
+
+
+@pytest.mark.spec("RO-01", "RO-02")
+def test_two_reduce_only_makers_of_one_account_are_clipped_in_queue_order(desk: Desk) -> None:
+    a, b, taker = desk.open(RICH, RICH, RICH)
+    desk.trade(a, b, 5, 100)
+    first = desk.order(a, SELL, 4, 101, reduce_only=True)
+    second = desk.order(a, SELL, 4, 101, reduce_only=True)
+    behind = desk.order(b, SELL, 10, 101)
+    events = desk.ok(PlaceOrder(taker, 0, BUY, 8, 101))
+    assert fills(events) == [(first, 101, 4), (second, 101, 5 - 4), (behind, 101, 8 - 5)]
+    assert closed(events) == [(second, 4 - 1, "reduce_only")]
+    assert desk.lots(a) == 0
+
+
+@pytest.mark.spec("RO-01")
+def test_reduce_only_maker_whose_position_is_gone_is_closed_when_it_is_met(desk: Desk) -> None:
+    a, b, taker = desk.open(RICH, RICH, RICH)
+    desk.trade(a, b, 5, 100)
+    stale = desk.order(a, SELL, 5, 101, reduce_only=True)
+    desk.trade(b, a, 5, 100)
+    behind = desk.order(b, SELL, 2, 101)
+    events = desk.ok(PlaceOrder(taker, 0, BUY, 2, 101))
+    assert fills(events) == [(behind, 101, 2)]
+    assert stale not in desk.state.orders
+    assert desk.lots(a) == 0
+
+
+@pytest.mark.spec("RO-01")
+def test_reduce_only_maker_never_flips_however_often_it_is_met(desk: Desk) -> None:
+    a, b, taker = desk.open(RICH, RICH, RICH)
+    desk.trade(a, b, 5, 100)
+    desk.order(a, SELL, 5, 103, reduce_only=True)
+    desk.trade(b, a, 3, 100)
+    assert [lots for _, _, lots in fills(desk.ok(PlaceOrder(taker, 0, BUY, 1, 103, "ioc")))] == [1]
+    assert [lots for _, _, lots in fills(desk.ok(PlaceOrder(taker, 0, BUY, 9, 103, "ioc")))] == [1]
+    assert desk.lots(a) == 0
+
+
+def test_maker_below_maintenance_may_only_reduce(desk: Desk) -> None:
+    """An account whose liquidation is not allowed yet keeps no order that would add to its risk."""
+    book = Book()
+    adding = Order(1, 17, 0, BUY, 100, 5, 0, False)
+    book.add(adding)
+    plan = plan_fills(book, 16, SELL, 5, 100, "cancel_oldest", [0] * 17 + [3], {17})
+    assert [(step.fill_lots, step.close) for step in plan.steps] == [(0, "maker_below_maintenance")]
+    plan = plan_fills(book, 16, SELL, 5, 100, "cancel_oldest", [0] * 17 + [-3], {17})
+    assert [(step.fill_lots, step.close) for step in plan.steps] == [(3, "maker_below_maintenance")]
+
+
+@pytest.mark.spec("BOOK-10")
+def test_smaller_amend_keeps_the_place_and_larger_or_other_price_loses_it(desk: Desk) -> None:
+    a, b, taker = desk.open(RICH, RICH, RICH)
+    first, second = desk.order(a, SELL, 5, 101), desk.order(b, SELL, 5, 101)
+    desk.ok(AmendOrder(a, first, size_lots=3))
+    assert fills(desk.ok(PlaceOrder(taker, 0, BUY, 1, 101))) == [(first, 101, 1)]
+    desk.ok(AmendOrder(a, first, size_lots=4))
+    assert desk.book(SELL) == [(101, (4 - 1) + 5)]
+    assert fills(desk.ok(PlaceOrder(taker, 0, BUY, 1, 101))) == [(second, 101, 1)]
+    desk.ok(AmendOrder(b, second, price_ticks=102))
+    desk.ok(AmendOrder(b, second, price_ticks=101))
+    assert fills(desk.ok(PlaceOrder(taker, 0, BUY, 1, 101))) == [(first, 101, 1)]
+
+
+@pytest.mark.spec("BOOK-10")
+def test_amend_cannot_go_to_what_is_filled_or_stay_the_same(desk: Desk) -> None:
+    a, taker = desk.open(RICH, RICH)
+    order_id = desk.order(a, SELL, 5, 101)
+    desk.order(taker, BUY, 2, 101)
+    assert desk.refused(AmendOrder(a, order_id, size_lots=2)) == RejectReason.SIZE_BELOW_FILLED
+    assert desk.refused(AmendOrder(a, order_id, size_lots=5)) == RejectReason.NOTHING_TO_DO
+    assert desk.refused(AmendOrder(a, order_id)) == RejectReason.NOTHING_TO_DO
+    assert desk.refused(AmendOrder(a, order_id, size_lots=0)) == RejectReason.SIZE_NOT_POSITIVE
+    assert desk.refused(AmendOrder(taker, order_id, size_lots=4)) == RejectReason.NOT_YOUR_ORDER
+
+
+@pytest.mark.spec("BOOK-03", "BOOK-05")
+def test_amend_through_the_spread_trades_at_the_resting_prices(desk: Desk) -> None:
+    a, b = desk.open(RICH, RICH)
+    resting = desk.order(b, SELL, 2, 101)
+    order_id = desk.order(a, BUY, 5, 99)
+    events = desk.ok(AmendOrder(a, order_id, price_ticks=105))
+    assert fills(events) == [(resting, 101, 2)]
+    assert desk.book(BUY) == [(105, 5 - 2)]
+    desk.ok(AmendOrder(a, order_id, size_lots=4))
+    assert desk.book(BUY) == [(105, 4 - 2)]
+
+
+@pytest.mark.spec("BOOK-08")
+def test_cancel_of_filled_cancelled_and_unknown_orders_is_refused(desk: Desk) -> None:
+    a, b = desk.open(RICH, RICH)
+    order_id = desk.order(a, SELL, 5, 101)
+    assert desk.refused(CancelOrder(b, order_id)) == RejectReason.NOT_YOUR_ORDER
+    assert closed(desk.ok(CancelOrder(a, order_id))) == [(order_id, 5, "cancelled")]
+    assert desk.refused(CancelOrder(a, order_id)) == RejectReason.UNKNOWN_ORDER
+    assert desk.refused(AmendOrder(a, order_id, 99)) == RejectReason.UNKNOWN_ORDER
+    filled = desk.order(a, SELL, 5, 101)
+    desk.order(b, BUY, 5, 101)
+    assert desk.refused(CancelOrder(a, filled)) == RejectReason.UNKNOWN_ORDER
+    assert desk.refused(CancelOrder(a, 10**9)) == RejectReason.UNKNOWN_ORDER
+
+
+@pytest.mark.spec("BOOK-09")
+def test_order_numbers_are_never_given_twice(desk: Desk) -> None:
+    a, b = desk.open(RICH, RICH)
+    seen = [desk.order(a, SELL, 5, 101)]
+    desk.ok(CancelOrder(a, seen[0]))
+    seen += [desk.order(a, SELL, 5, 101), desk.order(b, BUY, 5, 101), desk.order(a, SELL, 1, 101)]
+    assert len(set(seen)) == 4
+
+
+@pytest.mark.spec("BOOK-16")
+def test_sweep_of_five_thousand_makers_is_one_command(desk: Desk) -> None:
+    desk.venue.check = lambda: None  # type: ignore[method-assign]
+    makers = desk.open(*[RICH] * 10)
+    (taker,) = desk.open(1_000_000_000)
+    for k in range(5_000):
+        desk.order(makers[k % 10], SELL, 1, 101 + k // 500)
+    events = desk.ok(PlaceOrder(taker, 0, BUY, 5_000, tif="ioc"))
+    assert len(fills(events)) == 5_000
+    assert desk.book(SELL) == []
+    assert desk.lots(taker) == 5_000
+    assert desk.cash(taker) == 1_000_000_000 * USD

@@ -1,0 +1,104 @@
+"""A rulebook that cannot be used is answered in one sentence that names the place."""
+
+import math
+from typing import Any
+
+import pytest
+
+from tests.venues import ASSETS, perpetual, rulebook
+from zerodebt.exchange.rules import RulesError, profile_names, profile_table, venue_rules
+from zerodebt.exchange.venue import Venue
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_shipped_profile_loads_and_runs(name: str) -> None:
+    rules = venue_rules(profile_table(name))
+    assert rules.name == name
+    assert rules.waterfall[0] == "book"
+
+
+def test_hyperliquid_says_what_its_documents_say() -> None:
+    rules = venue_rules(profile_table("hyperliquid"))
+    assert rules.waterfall == ("book", "backstop", "adl")
+    assert rules.liquidation.chunk_threshold_atoms == 100_000 * 10**6
+    assert rules.liquidation.chunk_ppb == 200_000_000
+    assert rules.liquidation.cooldown_ns == 30 * 10**9
+    assert [s.weight for s in rules.sources if s.kind == "spot"] == [3, 2, 2, 1, 1, 1, 1, 1]
+    assert [s.weight for s in rules.sources if s.kind == "perp"] == [3, 2, 2, 1, 1]
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    table = profile_table("hyperliquid")
+    *inner, last = path.split(".")
+    place = table
+    for key in inner:
+        place = place[key]
+    place[last] = value
+    return table
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "found"),
+    [
+        ("waterfall", ["adl"], "must start with 'book'"),
+        ("waterfall", [], "must start with 'book'"),
+        ("waterfall", ["book", "adl", "adl"], "names a stage twice"),
+        ("waterfall", ["book", "prayer"], "prayer"),
+        ("sources", [{"name": "x", "weight": 1, "kind": "perp"}], "must be of kind 'spot'"),
+        ("sources", [{"name": "x", "weight": 0}], "weight"),
+        ("liquidation.backstop_below_ppb", 0, "backstop_below_ppb"),
+        ("liquidation.chunk_ppb", 0, "chunk_ppb"),
+        ("liquidation.chunk_ppb", 10**9 + 1, "chunk_ppb"),
+        ("liquidation.rounds_max", 0, "rounds_max"),
+        ("liquidation.unknown", 1, "unknown"),
+        ("funding.interval_ns", 0, "interval_ns"),
+        ("funding.divisor", 1.5, "divisor"),
+        ("funding.cap_ppt", -1, "cap_ppt"),
+        ("fees.maker_ppb", "0.015 %", "maker_ppb"),
+        ("fees.taker_ppb", math.nan, "taker_ppb"),
+        ("mark.formula", "mean", "mean"),
+        ("adl.price", "oracle", "oracle"),
+        ("promise", "everything", "everything"),
+        ("colour", "blue", "colour"),
+    ],
+)
+def test_wrong_input_is_one_sentence_that_names_the_field(path: str, value: Any, found: str) -> None:
+    with pytest.raises(RulesError) as error:
+        venue_rules(changed(path, value))
+    sentence = str(error.value)
+    assert sentence.startswith("venue")
+    assert found in sentence
+    assert "\n" not in sentence
+
+
+def test_missing_field_is_named() -> None:
+    table = profile_table("hyperliquid")
+    del table["promise"]
+    with pytest.raises(RulesError, match="promise"):
+        venue_rules(table)
+
+
+def test_unknown_profile_lists_those_that_are_known() -> None:
+    with pytest.raises(RulesError, match="'hyperliquide' is not known, allowed are .*hyperliquid"):
+        profile_table("hyperliquide")
+
+
+def test_profile_table_is_a_fresh_copy() -> None:
+    profile_table("hyperliquid")["waterfall"].append("house")
+    assert "house" not in profile_table("hyperliquid")["waterfall"]
+
+
+def test_settlement_asset_must_be_held() -> None:
+    with pytest.raises(RulesError, match="'EUR' is not an asset"):
+        Venue(rulebook(settle_asset="EUR"), ASSETS, (perpetual(),))
+
+
+def test_contract_must_settle_in_the_settlement_asset() -> None:
+    with pytest.raises(RulesError, match="does not settle in USDC"):
+        Venue(rulebook(), ASSETS, (perpetual(settle_asset=1),))
+
+
+@pytest.mark.spec("NUM-06")
+def test_instrument_beyond_the_budget_stops_the_venue() -> None:
+    with pytest.raises(RulesError, match="62-bit budget"):
+        Venue(rulebook(), ASSETS, (perpetual(price_max_ticks=10**9),))
