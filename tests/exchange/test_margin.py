@@ -128,7 +128,7 @@ def test_account_below_its_initial_margin_may_reduce_and_deposit_and_nothing_els
     assert initial_excess_atoms(desk.state, a) < 0 < desk.equity(a) - desk.requirement(a)
     desk.order(b, BUY, 20, 97)
     assert desk.refused(PlaceOrder(a, 0, BUY, 1, 97)) == RejectReason.MARGIN_TOO_SMALL
-    assert desk.refused(PlaceOrder(a, 0, SELL, 11, 97)) == RejectReason.MARGIN_TOO_SMALL
+    assert desk.refused(PlaceOrder(a, 0, SELL, 18, 97)) == RejectReason.MARGIN_TOO_SMALL
     desk.ok(PlaceOrder(a, 0, SELL, 4, 97, "ioc"))
     desk.ok(Deposit(0, a, (1,)))
     desk.ok(PlaceOrder(a, 0, SELL, 6, tif="ioc", reduce_only=True))

@@ -1,0 +1,75 @@
+"""What the opening of a world knows: the markets, their prices and what is to be held in them."""
+
+import numpy as np
+from msgspec import Struct
+
+from zerodebt.agents.wealth import Floats
+from zerodebt.exchange.instruments import Instrument, order_step_ticks
+from zerodebt.exchange.units import Int64Array
+
+YEAR_NS = 365 * 86_400 * 10**9
+
+# Annualised volatility of the log price, before the day and not fitted to it [proposed].
+ANNUAL_VOLATILITY = {"BTC": 0.40, "ETH": 0.65, "SOL": 0.80, "HYPE": 1.0, "AVAX": 1.0, "XRP": 1.0, "REST": 1.0}
+ANNUAL_VOLATILITY_OTHER = 1.30
+
+
+class Opening(Struct, frozen=True):
+    """Markets at the start of a run.
+
+    start_ticks           price of each instrument at the start
+    open_interest_lots    sum of the long positions wanted in each instrument
+    settle_asset          number of the asset that accounts deposit
+    atoms_per_usd         10**decimals of that asset
+    """
+
+    instruments: tuple[Instrument, ...]
+    start_ticks: tuple[int, ...]
+    open_interest_lots: tuple[int, ...]
+    settle_asset: int
+    atoms_per_usd: int
+    seed: int
+
+    @property
+    def lot_value_atoms(self) -> Int64Array:
+        """Value of one lot of each instrument at the start; of an instrument at or below zero: one tick's."""
+        values = [
+            max(1, price) * instrument.tick_value_atoms
+            for price, instrument in zip(self.start_ticks, self.instruments, strict=True)
+        ]
+        return np.array(values, np.int64)
+
+    @property
+    def shares(self) -> Floats:
+        """Each instrument's part of the whole open interest by value; equal parts where there is none."""
+        value = self.lot_value_atoms * np.array(self.open_interest_lots, np.float64)
+        whole = float(value.sum())
+        return value / whole if whole else np.full(len(value), 1 / len(value))
+
+    @property
+    def volatility(self) -> Floats:
+        """Annualised volatility of each instrument."""
+        by_symbol = (
+            ANNUAL_VOLATILITY.get(base_symbol(i.symbol), ANNUAL_VOLATILITY_OTHER) for i in self.instruments
+        )
+        return np.array(list(by_symbol))
+
+    def number_of(self, symbol: str) -> int | None:
+        """Instrument whose symbol, or its part before a dash, is `symbol`."""
+        for number, instrument in enumerate(self.instruments):
+            if symbol in (instrument.symbol, base_symbol(instrument.symbol)):
+                return number
+        return None
+
+
+def base_symbol(symbol: str) -> str:
+    """BTC of BTC-PERP."""
+    return symbol.partition("-")[0]
+
+
+def on_step(instrument: Instrument, price_ticks: int, side: int) -> int:
+    """Nearest price that an order may use, down for a buy (side 1) and up for a sale (side -1)."""
+    step = order_step_ticks(instrument, price_ticks)
+    if side > 0:
+        return price_ticks // step * step
+    return -(-price_ticks // step) * step
