@@ -19,6 +19,7 @@ class Order(Struct, gc=False):
     open_lots: int
     filled_lots: int
     reduce_only: bool
+    post_only: bool = False
 
 
 class Book:

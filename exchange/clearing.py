@@ -79,7 +79,7 @@ class Clearing:
     def place(self, account: int, instrument: int, side: int, price_ticks: int, size_lots: int) -> int:
         """Rest a quote under a new number, without an event of its own."""
         order_id = self._next_order_id()
-        self.rest(Order(order_id, account, instrument, side, price_ticks, size_lots, 0, False))
+        self.rest(Order(order_id, account, instrument, side, price_ticks, size_lots, 0, False, True))
         return order_id
 
     def rest(self, order: Order) -> None:
@@ -174,10 +174,14 @@ class Clearing:
 
     def execute(self, taker: Taker, plan: Plan) -> None:
         """Carry out the steps of a plan in order: fills, then what becomes of each resting order."""
+        left = plan.open_lots + sum(step.fill_lots + step.self_lots for step in plan.steps)
         for step in plan.steps:
             maker = step.maker
+            left -= step.fill_lots + step.self_lots
             if step.fill_lots:
                 self._fill(taker, maker, step.fill_lots)
+            if step.self_lots:
+                self.out.append(OrderReduced(taker.order_id, left))
             if step.self_lots and step.close is None:
                 self.shrink(maker, step.self_lots)
                 self.out.append(OrderReduced(maker.order_id, maker.open_lots))
@@ -328,21 +332,24 @@ class Clearing:
         )
 
     def release(self, market: Market, account: int, change: Change) -> None:
-        """Give back to the wallet the margin of isolated lots that closed; all of it with the last lot."""
+        """Give margin of isolated lots that closed back to the wallet; all of it with the last lot.
+
+        A partial close gives back its share, and no more than leaves the initial requirement of the rest.
+        """
         state = self.state
         n = market.number
         if not change.closed_lots or not state.accounts.isolated.cells[n][account]:
             return
         pocket = state.pocket(n)
-        margin = state.accounts.balances.cells[pocket][account] - change.realised_atoms
-        held = change.lots + change.closed_lots
-        if change.lots == 0:
-            atoms = margin + change.realised_atoms
-        elif (change.lots > 0) != (change.closed_lots > 0):
-            return
-        else:
-            atoms = margin * change.closed_lots // held
-            atoms = min(atoms, atoms + change.realised_atoms)
+        margin = state.accounts.balances.cells[pocket][account]
+        atoms = margin
+        if change.lots:
+            if (change.lots > 0) != (change.closed_lots > 0):
+                return
+            share = margin * change.closed_lots // (change.lots + change.closed_lots)
+            equity = risk_of(state, (account, pocket)).equity_atoms
+            leverage = state.accounts.leverage.cells[n][account]
+            atoms = min(share, equity - initial_atoms(market, abs(change.lots), leverage))
         if atoms > 0:
             self.post("isolate", [(account, pocket, -atoms), (account, state.settle, atoms)])
 

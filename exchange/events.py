@@ -105,9 +105,12 @@ class Posted(Struct, frozen=True, array_like=True, tag="posted"):
 
 
 class Rejected(Struct, frozen=True, array_like=True, tag="rejected"):
+    """`command` is the tag of what was refused."""
+
     account: int
     reason: RejectReason
     detail: str
+    command: str
 
 
 class OrderAccepted(Struct, frozen=True, array_like=True, tag="order_accepted"):
@@ -139,7 +142,7 @@ class OrderAmended(Struct, frozen=True, array_like=True, tag="order_amended"):
 
 
 class OrderReduced(Struct, frozen=True, array_like=True, tag="order_reduced"):
-    """Self-trade prevention took lots off a resting order without a trade."""
+    """Self-trade prevention took lots off an order without a trade: the taker's first, then the maker's."""
 
     order_id: int
     open_lots: int

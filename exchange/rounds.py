@@ -78,8 +78,7 @@ class RiskRounds:
             acted |= self._force(compartment)
         for compartment in found:
             acted |= self._take_over(compartment)
-        absorbers = [(account, state.settle) for account in (*self._vaults(), INSURANCE)]
-        for compartment in found + absorbers:
+        for compartment in found + self._absorbers():
             acted |= self._resolve(compartment)
         self._finish()
         return acted
@@ -105,6 +104,12 @@ class RiskRounds:
     def _finish(self) -> None:
         """Let go of the compartments that are safe again, and write down which are still below zero."""
         state = self.state
+        for absorber in self._absorbers():
+            equity = risk_of(state, absorber).equity_atoms
+            if equity < 0:
+                state.open_deficits[absorber] = -equity
+            else:
+                state.open_deficits.pop(absorber, None)
         for compartment in list(state.in_liquidation):
             risk = risk_of(state, compartment)
             account, pocket = compartment
@@ -139,6 +144,8 @@ class RiskRounds:
             risk = risk_of(state, compartment)
             if not risk.is_liquidatable or self._is_for_the_backstop(compartment, risk):
                 break
+            if risk.is_bankrupt and self._disposes():
+                break
             if not state.status[market.number].liquidate:
                 continue
             account = compartment[0]
@@ -157,9 +164,10 @@ class RiskRounds:
         return acted
 
     def _forced_limit(self, market: Market, lots: int, risk: Risk) -> int | None:
+        """The rulebook's price limit; a bankrupt position that no stage would take goes at any price."""
         mark = market.prices.mark_ticks
         assert mark is not None
-        if self.state.rules.liquidation.price_limit == "none":
+        if self.state.rules.liquidation.price_limit == "none" or risk.is_bankrupt:
             return None
         return bankruptcy_ticks(lots, mark, risk.equity_atoms, market.tick_value)
 
@@ -221,9 +229,12 @@ class RiskRounds:
         for stage in state.rules.waterfall:
             if not state.positions_of(compartment):
                 break
-            if stage == "insurance" and account != INSURANCE and self._fund_equity() >= deficit:
+            risk = risk_of(state, compartment)
+            if not risk.is_bankrupt:
+                break
+            if stage == "insurance" and account != INSURANCE and self._fund_equity() >= -risk.equity_atoms:
                 self._arm(stage, compartment, risk, "equity is below zero and the fund can take it")
-                brought += self._pay(deficit_id, stage, INSURANCE, compartment, deficit)
+                brought += self._pay(deficit_id, stage, INSURANCE, compartment, -risk.equity_atoms)
                 takers = {market.number: INSURANCE for market in positions}
                 clearing.take_over(compartment, takers)
             elif stage == "adl":
@@ -477,6 +488,9 @@ class RiskRounds:
 
     def _fund_equity(self) -> int:
         return self._equity(INSURANCE)
+
+    def _absorbers(self) -> list[Compartment]:
+        return [(account, self.state.settle) for account in (*self._vaults(), INSURANCE)]
 
     def _vaults(self) -> list[int]:
         return sorted(set(self.state.backstops.values()))

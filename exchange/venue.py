@@ -161,7 +161,8 @@ class Venue:
             self._commands[type(command)](command)
         except _RefusedError as refused:
             assert not out, "a refused command has changed something"
-            out.append(Rejected(getattr(command, "account", -1), refused.reason, refused.detail))
+            tag = str(command.__struct_config__.tag)
+            out.append(Rejected(getattr(command, "account", -1), refused.reason, refused.detail, tag))
         return Batch(state.seq, state.time_ns, tuple(out))
 
     # Accounts and money
@@ -293,15 +294,15 @@ class Venue:
         if not 1 <= command.leverage <= leverage_max:
             _refuse(RejectReason.LEVERAGE_OUT_OF_RANGE, f"{command.leverage}, allowed is 1..{leverage_max}")
         isolated = int(command.mode == "isolated")
-        if isolated != state.accounts.isolated.cells[n][account]:
-            if state.accounts.lots.cells[n][account] or state.own_orders.get((account, n)):
-                _refuse(RejectReason.MODE_HAS_POSITION, f"instrument {market.instrument.symbol}")
-            state.accounts.isolated.cells[n][account] = isolated
+        changes_mode = isolated != state.accounts.isolated.cells[n][account]
+        if changes_mode and (state.accounts.lots.cells[n][account] or state.own_orders.get((account, n))):
+            _refuse(RejectReason.MODE_HAS_POSITION, f"instrument {market.instrument.symbol}")
         before = state.accounts.leverage.cells[n][account]
         state.accounts.leverage.cells[n][account] = command.leverage
         if command.leverage < before and initial_excess_atoms(state, account) < 0:
             state.accounts.leverage.cells[n][account] = before
             _refuse(RejectReason.MARGIN_TOO_SMALL, f"leverage {command.leverage} asks for more margin")
+        state.accounts.isolated.cells[n][account] = isolated
         self._clearing.out.append(LeverageSet(account, n, command.leverage, command.mode))
 
     def _transfer_margin(self, command: TransferMargin) -> None:
@@ -418,7 +419,7 @@ class Venue:
             )
         taker = self._clearing.accept(order)
         self._clearing.execute(taker, plan)
-        self._leave(taker, plan, order.price_ticks if rests else None, order.reduce_only)
+        self._leave(taker, plan, order.price_ticks if rests else None, order.reduce_only, order.post_only)
 
     def _slippage_limit(self, market: Market, side: int) -> int | None:
         """How far a market order may go: rounded towards the mark."""
@@ -442,7 +443,15 @@ class Venue:
             {owner for owner, _ in state.in_liquidation},
         )
 
-    def _leave(self, taker: Taker, plan: Plan, price: int | None, reduce_only: bool, filled: int = 0) -> None:
+    def _leave(
+        self,
+        taker: Taker,
+        plan: Plan,
+        price: int | None,
+        reduce_only: bool,
+        post_only: bool,
+        filled: int = 0,
+    ) -> None:
         """Rest what is left of an order (with a price), or close it."""
         if not plan.open_lots:
             return
@@ -460,6 +469,7 @@ class Venue:
                 plan.open_lots,
                 filled + plan.filled_lots,
                 reduce_only,
+                post_only,
             )
         )
 
@@ -616,6 +626,10 @@ class Venue:
             self._clearing.shrink(order, order.open_lots - open_lots)
             self._clearing.out.append(OrderAmended(order.order_id, price, open_lots, True))
             return
+        if order.post_only and state.books[order.instrument].would_take(order.side, price):
+            _refuse(
+                RejectReason.WOULD_TAKE, f"best is {state.books[order.instrument].best_ticks(-order.side)}"
+            )
         plan = self._plan(market, order.account, order.side, open_lots, price, None)
         self._judge(
             market, order.account, order.side, plan, plan.open_lots, price, order.reduce_only, released=order
@@ -624,7 +638,7 @@ class Venue:
         self._clearing.out.append(OrderAmended(order.order_id, price, open_lots, False))
         taker = Taker(order.order_id, order.account, order.instrument, order.side)
         self._clearing.execute(taker, plan)
-        self._leave(taker, plan, price, order.reduce_only, order.filled_lots)
+        self._leave(taker, plan, price, order.reduce_only, order.post_only, order.filled_lots)
         self._after_fills(market)
 
     def _cancel_order(self, command: CancelOrder) -> None:
@@ -892,18 +906,25 @@ class Venue:
                     try:
                         self._enter(self._gate_order(order), order)
                     except _RefusedError as refused:
-                        self._clearing.out.append(Rejected(order.account, refused.reason, refused.detail))
+                        self._clearing.out.append(
+                            Rejected(order.account, refused.reason, refused.detail, "place_order")
+                        )
         return fired
 
     def _after_fills(self, market: Market) -> None:
         """Triggers on the last price, and risk work at once if a fill left one of its sides below zero."""
         state = self._state
         filled = [event for event in self._clearing.out if type(event) is Filled]
-        if not filled or market.instrument.kind == "spot":
+        if not filled or not state.counters.started:
             return
         self._work([market], ("last",), scan=False)
-        sides = {account for event in filled for account in (event.taker, event.maker)}
-        if any(risk_of(state, state.compartment_of(account, market.number)).is_bankrupt for account in sides):
+        touched = {
+            compartment
+            for event in filled
+            for account in (event.taker, event.maker)
+            for compartment in (state.compartment_of(account, market.number), (account, state.settle))
+        }
+        if any(risk_of(state, compartment).is_bankrupt for compartment in touched):
             self._work(state.markets, ("last",))
 
     def _set_status(self, command: SetStatus) -> None:

@@ -7,7 +7,7 @@ from zerodebt.exchange.commands import BUY, SELL
 
 
 def order(order_id: int, side: int, price: int, lots: int = 1) -> Order:
-    return Order(order_id, 16, 0, side, price, lots, 0, False)
+    return Order(order_id, 16, 0, side, price, lots, 0, False, False)
 
 
 def book_of(*orders: Order) -> Book:

@@ -30,7 +30,7 @@ def test_only_the_other_side_reduces(position: int, side: int, lots: int) -> Non
 
 def test_planning_changes_nothing() -> None:
     book = Book()
-    makers = [Order(k, 17, 0, SELL, 100 + k, 2, 0, False) for k in range(3)]
+    makers = [Order(k, 17, 0, SELL, 100 + k, 2, 0, False, False) for k in range(3)]
     for maker in makers:
         book.add(maker)
     plan = plan_fills(book, 16, BUY, 5, 102, "cancel_oldest", [0] * 20, ())
@@ -158,7 +158,7 @@ def test_decrement_shrinks_the_larger_own_order_without_a_trade(desk: Desk) -> N
     own = desk.order(taker, SELL, 10, 101)
     events = desk.ok(PlaceOrder(taker, 0, BUY, 4, 101, self_trade="decrement"))
     assert fills(events) == []
-    assert of(events, OrderReduced) == [OrderReduced(own, 10 - 4)]
+    assert of(events, OrderReduced) == [OrderReduced(own + 1, 4 - 4), OrderReduced(own, 10 - 4)]
     assert desk.book(SELL) == [(101, 10 - 4)]
     assert desk.book(BUY) == []
 
@@ -223,7 +223,7 @@ def test_reduce_only_maker_never_flips_however_often_it_is_met(desk: Desk) -> No
 def test_maker_below_maintenance_may_only_reduce(desk: Desk) -> None:
     """An account whose liquidation is not allowed yet keeps no order that would add to its risk."""
     book = Book()
-    adding = Order(1, 17, 0, BUY, 100, 5, 0, False)
+    adding = Order(1, 17, 0, BUY, 100, 5, 0, False, False)
     book.add(adding)
     plan = plan_fills(book, 16, SELL, 5, 100, "cancel_oldest", [0] * 17 + [3], {17})
     assert [(step.fill_lots, step.close) for step in plan.steps] == [(0, "maker_below_maintenance")]
