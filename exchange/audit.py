@@ -307,6 +307,7 @@ class _Market:
         self.sides = {_BUY: self.bids, _SELL: self.asks}
         self.index: int | None = None
         self.mark: int | None = None
+        self.stands_still = False
         self.previous_mark: int | None = None
         self.last: int | None = None
         self.basis = _Average(rules.mark.basis_ema_ns)
@@ -1437,6 +1438,8 @@ class Audit:
                 main.append(event.book_ema_ticks)
             mark = _middle(main) if main else index
         mark = max(market.spec.price_min_ticks, min(market.spec.price_max_ticks, mark))
+        if market.stands_still and market.mark is not None:
+            mark = market.mark
         if mark != event.mark_ticks:
             self._find("MARK-05", f"instrument {n}: mark {event.mark_ticks}, its inputs give {mark}")
         market.index = index
@@ -2138,12 +2141,14 @@ class Audit:
     def _on_status_set(self, event: StatusSet) -> None:
         names = (("open", event.open), ("reduce", event.reduce), ("liquidate", event.liquidate))
         forbidden = [name for name, allowed in names if not allowed]
+        self._markets[event.instrument].stands_still = not event.liquidate
         if forbidden:
             symbol = self._markets[event.instrument].spec.symbol
             self._intervene(f"{symbol}: {', '.join(forbidden)} halted")
 
     def _on_settled(self, event: Settled) -> None:
         market = self._markets[event.instrument]
+        market.stands_still = False
         if market.spec.kind != "future":
             self._intervene(f"{market.spec.symbol}: {market.spec.kind} settled at {event.price_ticks}")
         for levels in market.sides.values():

@@ -53,7 +53,8 @@ def perpetual(symbol: str = "BTC", *, leverage: int = 20, **changes: Any) -> Ins
 
 def future(symbol: str = "WTI", **changes: Any) -> Instrument:
     """A dated future whose price may cross zero."""
-    return perpetual(symbol, **({"kind": "future", "price_min_ticks": -100_000} | changes))
+    values: dict[str, Any] = {"kind": "future", "price_min_ticks": -100_000}
+    return perpetual(symbol, **(values | changes))
 
 
 def spot(symbol: str = "COIN/USDC", **changes: Any) -> Instrument:

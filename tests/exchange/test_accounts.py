@@ -58,7 +58,14 @@ def test_accounts_beyond_the_first_columns_keep_what_was_there() -> None:
 def test_customers_begin_behind_the_house() -> None:
     accounts = Accounts(1, 0)
     accounts.open(2)
-    assert [accounts.is_customer(a) for a in (-1, 0, 15, 16, 17, 18)] == [False, False, False, True, True, False]
+    assert [accounts.is_customer(a) for a in (-1, 0, 15, 16, 17, 18)] == [
+        False,
+        False,
+        False,
+        True,
+        True,
+        False,
+    ]
 
 
 @pytest.mark.spec("LEDG-01")

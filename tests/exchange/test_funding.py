@@ -19,7 +19,9 @@ from zerodebt.exchange.rules import FundingRules
 from zerodebt.exchange.units import HOUR_NS, MINUTE_NS, PPT, SECOND_NS
 
 RICH = 1_000_000
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "hyperliquid_funding_rate.json").read_text("utf-8"))
+GOLDEN = json.loads(
+    (Path(__file__).parents[1] / "golden" / "hyperliquid_funding_rate.json").read_text("utf-8")
+)
 RULES = FundingRules()
 
 
@@ -139,7 +141,7 @@ def test_nothing_is_paid_before_the_hour_and_once_at_it() -> None:
 
 @pytest.mark.spec("FUND-03")
 def test_position_opened_after_the_stamp_or_closed_before_it_pays_nothing() -> None:
-    desk, a, b, c = holders()
+    desk, a, _b, c = holders()
     wait = until_the_hour(desk)
     desk.tick(wait - 1)
     desk.trade(c, a, 3, 100)

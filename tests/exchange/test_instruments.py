@@ -1,6 +1,7 @@
 """Tiers, order steps and the arithmetic budget."""
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -123,9 +124,7 @@ def test_every_tick_is_a_price_where_figures_are_not_limited() -> None:
         ({"open_interest_max_lots": 20_000_000}, "62-bit budget"),
     ],
 )
-def test_instrument_beyond_its_budget_is_refused_in_one_sentence(
-    changes: dict[str, object], found: str
-) -> None:
+def test_instrument_beyond_its_budget_is_refused_in_one_sentence(changes: dict[str, Any], found: str) -> None:
     error = budget_error(perpetual(**changes))
     assert error is not None
     assert found in error

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.venues import ASSETS, Desk, perpetual, rulebook
+from tests.venues import ASSETS, Desk, rulebook
 from zerodebt.exchange import journal
 from zerodebt.exchange.commands import BUY, SELL, PlaceOrder, Trigger
 from zerodebt.exchange.venue import Venue
@@ -85,5 +85,5 @@ def test_other_file_is_refused_by_its_header(desk: Desk) -> None:
 
 def test_frame_with_another_content_is_no_command(desk: Desk) -> None:
     data = journal.JOURNAL_HEADER + journal.encode(desk.journal[0]) + journal.encode(desk.batches[1])
-    with pytest.raises(journal.DamagedError, match="is not a command.*whole up to entry 1"):
+    with pytest.raises(journal.DamagedError, match=r"is not a command.*whole up to entry 1"):
         list(journal.commands(data))

@@ -247,7 +247,11 @@ def test_selling_oneself_out_brings_nothing() -> None:
     assert desk.equity(a) + desk.equity(own) <= (60 + 10_000 - 10 * 5) * USD
 
 
-@pytest.mark.parametrize("vector", [v for v in GOLDEN if v["id"] in ("hl-seq-01", "hl-seq-03", "hl-seq-05")], ids=lambda v: str(v["id"]))
+@pytest.mark.parametrize(
+    "vector",
+    [v for v in GOLDEN if v["id"] in ("hl-seq-01", "hl-seq-03", "hl-seq-05")],
+    ids=lambda v: str(v["id"]),
+)
 def test_published_sequence_of_one_round(vector: Any) -> None:
     """Balance, position and fills of a third-party parity suite, in dollars and coins."""
     given, expected = vector["inputs"], vector["expected"]
@@ -255,7 +259,7 @@ def test_published_sequence_of_one_round(vector: Any) -> None:
     desk = Desk(HL, index=(entry,))
     a, b = desk.open(RICH, RICH)
     desk.trade(a, b, size, entry)
-    (price, lots), = given["fills"]
+    ((price, lots),) = given["fills"]
     desk.order(b, BUY, int(lots), int(price))
     surplus = desk.cash(a) - int(given["balance"]) * USD
     desk.state.ledger.post("withdrawal", [(a, 0, -surplus), (0, 0, surplus)])

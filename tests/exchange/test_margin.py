@@ -34,7 +34,8 @@ RICH = 1_000_000
 
 @pytest.mark.spec("MARG-08")
 @pytest.mark.parametrize(
-    ("equity", "liquidatable", "bankrupt"), [(25, False, False), (24, True, False), (0, True, False), (-1, True, True)]
+    ("equity", "liquidatable", "bankrupt"),
+    [(25, False, False), (24, True, False), (0, True, False), (-1, True, True)],
 )
 def test_equity_equal_to_the_requirement_is_safe_and_one_atom_less_is_not(
     equity: int, liquidatable: bool, bankrupt: bool
@@ -80,7 +81,9 @@ def test_initial_requirement_follows_the_chosen_leverage(leverage: int, lots: in
 @pytest.mark.spec("MARG-02")
 def test_initial_requirement_is_at_least_twice_maintenance_in_a_higher_tier() -> None:
     """Above 1000 USD leverage is 5: 2000 USD need 1000 / 20 + 1000 / 5, whatever leverage was chosen."""
-    desk = Desk(instruments=(perpetual(tiers=(Tier(0, 20), Tier(1000 * USD, 5)), open_interest_max_lots=100_000),))
+    desk = Desk(
+        instruments=(perpetual(tiers=(Tier(0, 20), Tier(1000 * USD, 5)), open_interest_max_lots=100_000),)
+    )
     desk.index(100)
     a, b = desk.open(1000, RICH)
     desk.trade(a, b, 20, 100)
@@ -236,13 +239,19 @@ def crowd(rng: random.Random, count: int) -> Desk:
     for n, price in enumerate((100, 100, rng.choice([1, 20, -3]))):
         chosen = rng.sample(owners, count // 2 * 2)
         lots = []
-        for k in range(0, len(chosen), 2):
+        for _k in range(0, len(chosen), 2):
             size = rng.choice([1, 3, 20, 100, 700])
             lots += [size, -size]
         isolated = [rng.choice([0, 0, 1]) * max(0, desk.cash(account)) // 3 for account in chosen]
         desk.ok(
             LoadPositions(
-                n, price, tuple(chosen), tuple(lots), (price,) * len(chosen), (1,) * len(chosen), tuple(isolated)
+                n,
+                price,
+                tuple(chosen),
+                tuple(lots),
+                (price,) * len(chosen),
+                (1,) * len(chosen),
+                tuple(isolated),
             )
         )
     return desk

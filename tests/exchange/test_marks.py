@@ -9,7 +9,7 @@ import pytest
 from tests.venues import T0, Desk, hyperliquid, of, perpetual, rulebook
 from zerodebt.exchange.commands import BUY, SELL, Observation, PlaceOrder, SetLeverage, Tick, UpdateIndex
 from zerodebt.exchange.events import Marked
-from zerodebt.exchange.marks import Average, MarkInputs, Market, mark_ticks, move_ppb, source_median
+from zerodebt.exchange.marks import Average, Market, MarkInputs, mark_ticks, move_ppb, source_median
 from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.units import MINUTE_NS, SECOND_NS, weighted_median
 
@@ -99,7 +99,11 @@ def three_sources() -> Desk:
 def say(desk: Desk, *prices: tuple[int, int, int]) -> None:
     """Sources say (source, price, age in seconds)."""
     at = desk.time_ns
-    desk.ok(UpdateIndex(tuple(Observation(0, source, price, at - age * SECOND_NS) for source, price, age in prices)))
+    desk.ok(
+        UpdateIndex(
+            tuple(Observation(0, source, price, at - age * SECOND_NS) for source, price, age in prices)
+        )
+    )
 
 
 @pytest.mark.spec("MARK-04", "MARK-05")

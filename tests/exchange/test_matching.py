@@ -5,7 +5,7 @@ import pytest
 from tests.venues import USD, Desk, fills, of
 from zerodebt.exchange.book import Book, Order
 from zerodebt.exchange.commands import BUY, SELL, AmendOrder, CancelOrder, PlaceOrder
-from zerodebt.exchange.events import OrderClosed, OrderReduced
+from zerodebt.exchange.events import Event, OrderClosed, OrderReduced
 from zerodebt.exchange.matching import plan_fills, reducible_lots
 from zerodebt.exchange.reject import RejectReason
 
@@ -17,7 +17,7 @@ def desk() -> Desk:
     return Desk(index=(100,))
 
 
-def closed(events: list[object]) -> list[tuple[int, int, str]]:
+def closed(events: list[Event]) -> list[tuple[int, int, str]]:
     return [(e.order_id, e.open_lots, e.reason) for e in events if isinstance(e, OrderClosed)]
 
 

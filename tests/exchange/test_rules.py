@@ -79,7 +79,7 @@ def test_missing_field_is_named() -> None:
 
 
 def test_unknown_profile_lists_those_that_are_known() -> None:
-    with pytest.raises(RulesError, match="'hyperliquide' is not known, allowed are .*hyperliquid"):
+    with pytest.raises(RulesError, match=r"'hyperliquide' is not known, allowed are .*hyperliquid"):
         profile_table("hyperliquide")
 
 

@@ -14,6 +14,7 @@ from zerodebt.exchange.commands import (
     PlaceOrder,
     SetBackstop,
     SetLeverage,
+    Side,
     Trigger,
 )
 from zerodebt.exchange.events import HOUSE, INSURANCE
@@ -51,7 +52,7 @@ def busy_day(seed: int) -> Desk:
             desk.do(MassQuote(maker, n, ((p - 1, 20), (p - 3, 20)), ((p + 1, 20), (p + 3, 20))))
         for trader in rng.sample(traders, 4):
             n = rng.randrange(2)
-            side = rng.choice([BUY, SELL])
+            side: Side = rng.choice([BUY, SELL])
             kind = rng.randrange(3)
             if kind == 0:
                 desk.do(PlaceOrder(trader, n, side, rng.choice([1, 5, 20]), tif="ioc"))

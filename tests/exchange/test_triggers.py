@@ -4,7 +4,7 @@ import pytest
 
 from tests.venues import Desk, fills, of, perpetual, rulebook
 from zerodebt.exchange.commands import BUY, SELL, CancelOrder, PlaceOrder, Trigger
-from zerodebt.exchange.events import Filled, OrderClosed, Rejected, TriggerArmed, TriggerFired
+from zerodebt.exchange.events import Event, Filled, OrderClosed, Rejected, TriggerArmed, TriggerFired
 from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.triggers import is_met
 
@@ -31,7 +31,7 @@ def arm(desk: Desk, account: int, side: int, price: int, **more: object) -> int:
     return of(events, TriggerArmed)[0].order_id
 
 
-def fired(events: list[object]) -> list[int]:
+def fired(events: list[Event]) -> list[int]:
     return [e.order_id for e in events if isinstance(e, TriggerFired)]
 
 
@@ -55,7 +55,10 @@ def test_stop_on_the_mark_fires_when_the_mark_arrives_and_not_before(desk: Desk)
 
 
 @pytest.mark.spec("TRIG-02")
-@pytest.mark.parametrize(("kind", "side", "gap"), [("stop", SELL, 50), ("stop", BUY, 150), ("take_profit", SELL, 150), ("take_profit", BUY, 50)])
+@pytest.mark.parametrize(
+    ("kind", "side", "gap"),
+    [("stop", SELL, 50), ("stop", BUY, 150), ("take_profit", SELL, 150), ("take_profit", BUY, 50)],
+)
 def test_price_that_jumps_over_a_trigger_fires_it(desk: Desk, kind: str, side: int, gap: int) -> None:
     a, b = desk.open(RICH, RICH)
     desk.order(b, -side, 10, 100)  # type: ignore[arg-type]
@@ -130,7 +133,10 @@ def test_triggers_of_one_command_are_bounded_by_the_rulebook() -> None:
 
 
 @pytest.mark.spec("TRIG-03")
-@pytest.mark.parametrize(("kind", "side", "price"), [("stop", SELL, 100), ("stop", BUY, 100), ("stop", SELL, 101), ("take_profit", BUY, 101)])
+@pytest.mark.parametrize(
+    ("kind", "side", "price"),
+    [("stop", SELL, 100), ("stop", BUY, 100), ("stop", SELL, 101), ("take_profit", BUY, 101)],
+)
 def test_trigger_that_is_met_already_is_refused(desk: Desk, kind: str, side: int, price: int) -> None:
     (a,) = desk.open(RICH)
     command = PlaceOrder(a, 0, side, 1, trigger=Trigger(kind, "mark", price))  # type: ignore[arg-type]

@@ -94,7 +94,9 @@ def test_shares_sum_to_the_total_and_are_within_one_atom_of_exact(total: int, we
 
 @pytest.mark.spec("NUM-04")
 @given(st.integers(0, 10**6), WEIGHTS, st.randoms(use_true_random=False))
-def test_shares_follow_their_weights_whatever_the_order(total: int, weights: list[int], random: object) -> None:
+def test_shares_follow_their_weights_whatever_the_order(
+    total: int, weights: list[int], random: object
+) -> None:
     order = list(range(len(weights)))
     random.shuffle(order)  # type: ignore[attr-defined]
     whole = sum(weights)

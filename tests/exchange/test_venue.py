@@ -162,7 +162,13 @@ FAULTS: list[tuple[R, dict[str, object]]] = [
 @pytest.mark.parametrize("first", range(len(FAULTS)))
 @pytest.mark.parametrize("second", range(len(FAULTS)))
 def test_of_two_faults_the_one_declared_first_answers(desk: Desk, first: int, second: int) -> None:
-    fields: dict[str, object] = {"account": A, "instrument": 0, "side": BUY, "size_lots": 1, "price_ticks": 90}
+    fields: dict[str, object] = {
+        "account": A,
+        "instrument": 0,
+        "side": BUY,
+        "size_lots": 1,
+        "price_ticks": 90,
+    }
     command = PlaceOrder(**(fields | FAULTS[second][1] | FAULTS[first][1]))  # type: ignore[arg-type]
     assert desk.refused(command) == FAULTS[min(first, second)][0]
     declared = list(R)
@@ -375,7 +381,9 @@ ALLOWED_WHILE_CLOSED: list[tuple[str, Callable[[Desk], Command], bool]] = [
 
 
 @pytest.mark.spec("HALT-01")
-@pytest.mark.parametrize(("name", "make", "allowed"), ALLOWED_WHILE_CLOSED, ids=[c[0] for c in ALLOWED_WHILE_CLOSED])
+@pytest.mark.parametrize(
+    ("name", "make", "allowed"), ALLOWED_WHILE_CLOSED, ids=[c[0] for c in ALLOWED_WHILE_CLOSED]
+)
 def test_halt_for_opening_leaves_the_way_out_open(
     name: str, make: Callable[[Desk], Command], allowed: bool
 ) -> None:

@@ -82,7 +82,9 @@ def test_ranks_descend_by_score_and_equals_go_by_account() -> None:
 
 @pytest.mark.spec("LIQ-08")
 @given(st.integers(-1000, 1000), st.integers(-50, 50).filter(bool), st.integers(1, 7), st.integers(0, 10**5))
-def test_closing_at_the_bankruptcy_price_draws_on_nobody(mark: int, lots: int, tick: int, needed: int) -> None:
+def test_closing_at_the_bankruptcy_price_draws_on_nobody(
+    mark: int, lots: int, tick: int, needed: int
+) -> None:
     """It brings at least what is missing, and one tick less would not."""
     price = adl.bankruptcy_ticks(mark, lots, tick, needed)
     assert (price - mark) * lots * tick >= needed
@@ -127,7 +129,9 @@ def test_origins_split_a_deficit_by_the_value_still_held() -> None:
     assert deficit_origins(16, 100, []) == ((16, 100),)
 
 
-def bankrupt(*waterfall: str, bid: int | None = 90, winners: int = 1, **tables: Any) -> tuple[Desk, int, list[int]]:
+def bankrupt(
+    *waterfall: str, bid: int | None = 90, winners: int = 1, **tables: Any
+) -> tuple[Desk, int, list[int]]:
     """An account that will miss 40 USD at 90, its counterparty, and somebody who bids."""
     desk = Desk(rulebook(*waterfall, **tables), index=(100,))
     loser, *others = desk.open(60, *[RICH] * (winners + 1))
@@ -255,14 +259,24 @@ def test_higher_ranked_winners_go_first_and_the_last_only_in_part(score: str) ->
     loser, first, second, third, other = desk.open(60, 1000, 1000, 1000, RICH)
     desk.ok(
         LoadPositions(
-            0, 100, (loser, third, second, first, other), (10, -4, -4, -4, 2), (100, 105, 110, 120, 100), (1,) * 5, (0,) * 5
+            0,
+            100,
+            (loser, third, second, first, other),
+            (10, -4, -4, -4, 2),
+            (100, 105, 110, 120, 100),
+            (1,) * 5,
+            (0,) * 5,
         )
     )
     desk.index(100)
     events = desk.index(90)
     taken = of(events, Deleveraged)
     assert [(e.winner, e.lots, e.rank) for e in taken] == [(first, -4, 1), (second, -4, 2), (third, -2, 3)]
-    assert [e.profit_atoms for e in taken] == [4 * (120 - 94) * USD, 4 * (110 - 94) * USD, 2 * (105 - 94) * USD]
+    assert [e.profit_atoms for e in taken] == [
+        4 * (120 - 94) * USD,
+        4 * (110 - 94) * USD,
+        2 * (105 - 94) * USD,
+    ]
     assert sum(e.transfer_atoms for e in taken) == 40 * USD
     assert desk.equity(loser) == 0
 
@@ -421,7 +435,9 @@ def test_two_bankrupt_accounts_of_one_command_share_one_frozen_ranking() -> None
     desk = Desk(rulebook("book", "adl"))
     worse, bad, high, low = desk.open(50, 60, 1000, 1000)
     desk.ok(
-        LoadPositions(0, 100, (worse, bad, high, low), (10, 10, -10, -10), (100, 100, 120, 105), (1,) * 4, (0,) * 4)
+        LoadPositions(
+            0, 100, (worse, bad, high, low), (10, 10, -10, -10), (100, 100, 120, 105), (1,) * 4, (0,) * 4
+        )
     )
     events = desk.index(90)
     assert [(e.account, e.winner, e.rank) for e in of(events, Deleveraged)] == [
@@ -464,7 +480,9 @@ def test_deficit_account_is_empty_and_nobody_is_below_zero_after_any_path(path: 
     desk.ok(Deposit(0, INSURANCE, (10 * USD,)))
     desk.ok(Deposit(0, HOUSE, (RICH * USD,)))
     a, b, c, d = desk.open(60, 150, 90, 55)
-    desk.ok(LoadPositions(0, 100, (a, b, c, d), (10, -30, 30, -10), (100, 90, 110, 100), (1,) * 4, (0, 60, 0, 0)))
+    desk.ok(
+        LoadPositions(0, 100, (a, b, c, d), (10, -30, 30, -10), (100, 90, 110, 100), (1,) * 4, (0, 60, 0, 0))
+    )
     desk.index(100)
     maker = desk.open(RICH)[0]
     for price in path:

@@ -1,0 +1,329 @@
+"""The command line. What costs time is imported where it is used, so that `--help` answers at once."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Group, Parameter
+
+import zerodebt
+
+if TYPE_CHECKING:
+    from zerodebt.scenarios.orders import Session
+
+OK, BROKEN, WRONG_CALL, BAD_DATA, INTERRUPTED = 0, 1, 2, 3, 130
+
+app = App(
+    name="zerodebt",
+    version=zerodebt.__version__,
+    help="""Replay the days on which exchanges nearly broke: was every debt made zero, and who paid for it?
+
+    Examples:
+      zerodebt run 2025-10-11
+      zerodebt run 2025-10-11 --accounts 2000 --set 'venue.waterfall=["book"]'
+      zerodebt show 2025-10-11 --toml > mine.toml
+
+    Exit codes: 0 done and the promise kept, 1 promise broken or audit disagrees (with --strict: or a claim
+    failed), 2 wrong call, 3 data problem, 130 interrupted.""",
+    help_format="plaintext",
+    group_parameters=Group("Options"),
+    version_flags=["--version"],
+    suppress_keyboard_interrupt=False,
+)
+
+Sets = Annotated[
+    tuple[str, ...],
+    Parameter(name="--set", negative="", help="key.of.the.file=value in TOML; repeatable, the last one wins"),
+]
+Json = Annotated[bool, Parameter(name="--json", negative="", help="the result as JSON on standard output")]
+
+
+@app.command(name="list", sort_key=1)
+def list_(what: Literal["scenarios", "venues"] = "scenarios", /, *, as_json: Json = False) -> int:
+    """What is built in, one line each."""
+    from zerodebt.exchange.rules import profile_names, profile_table
+    from zerodebt.scenarios import config
+
+    rows: list[tuple[str, ...]]
+    if what == "venues":
+        tables = [profile_table(name) for name in profile_names()]
+        columns: tuple[str, ...] = ("venue", "valid_from", "waterfall", "promise")
+        rows = [(t["name"], t["valid_from"], " -> ".join(t["waterfall"]), t["promise"]) for t in tables]
+    else:
+        tables = [config.read_scenario(config.scenario_path(name)) for name in config.scenario_names()]
+        rows = [(t["name"], t["title"], t["venue"].get("profile", "own")) for t in tables]
+        columns = ("scenario", "title", "venue")
+    if as_json:
+        _write_json([dict(zip(columns, row, strict=True)) for row in rows])
+        return OK
+    from zerodebt.scenarios.terminal import print_table
+
+    print_table("", columns, rows)
+    return OK
+
+
+@app.command(sort_key=2)
+def show(
+    scenario: str,
+    /,
+    *,
+    toml: Annotated[bool, Parameter(negative="", help="as a file to edit and run")] = False,
+    sets: Sets = (),
+) -> int:
+    """A scenario: what it is, what it claims; with --toml the resolved file."""
+    from zerodebt.scenarios import config
+
+    loaded, folder = config.load(scenario, [config.parse_override(text) for text in sets])
+    if toml:
+        sys.stdout.write(config.to_toml(config.anchored(loaded, folder)))
+        return OK
+    from zerodebt.scenarios.claims import allowed_text
+    from zerodebt.scenarios.terminal import console, print_table
+
+    out = console()
+    out.print(f"{loaded.title}\n{loaded.about.strip()}\n", markup=False)
+    rules = loaded.venue
+    out.print(f"{loaded.clock.start} to {loaded.clock.end}, index every {loaded.clock.index_every_s} s")
+    out.print(f"venue {rules['name']}: {' -> '.join(rules['waterfall'])}, promise {rules['promise']}")
+    out.print(f"instruments {', '.join(spec.symbol for spec in loaded.instruments)}")
+    out.print(f"populations {', '.join(spec.name for spec in loaded.populations) or 'none'}\n")
+    rows = [(claim.id, claim.evidence, allowed_text(claim), claim.text) for claim in loaded.claims]
+    if rows:
+        print_table("", ("claim", "evidence", "expected", "says"), rows)
+    return OK
+
+
+@app.command(sort_key=3)
+def run(
+    scenario: str,
+    /,
+    *,
+    seed: Annotated[int, Parameter(help="whose luck")] = 0,
+    accounts: Annotated[
+        int | None, Parameter(help="customers' accounts instead of the scenario's number")
+    ] = None,
+    sets: Sets = (),
+    out: Annotated[Path, Parameter(help="folder of the run directories")] = Path("runs"),
+    as_json: Json = False,
+    strict: Annotated[bool, Parameter(negative="", help="exit 1 when a predicted claim failed")] = False,
+    force: Annotated[bool, Parameter(negative="", help="repeat a run that is there already")] = False,
+    single_file: Annotated[
+        bool, Parameter(negative="", help="put the chart script into report.html")
+    ] = False,
+) -> int:
+    """Run a scenario: a name of `zerodebt list` or the path of a .toml file."""
+    from zerodebt.scenarios import config, rundir, runner
+    from zerodebt.scenarios.terminal import is_interactive
+
+    overrides = [config.parse_override(text) for text in sets]
+    prepared = runner.prepare(scenario, seed=seed, accounts=accounts, overrides=overrides)
+    path = out / prepared.id
+    if rundir.is_done(path) and not force:
+        _say(f"{path} is there already; --force repeats it")
+        result = runner.Result(path)
+    else:
+        result = runner.execute(prepared, path, is_interactive(), single_file, sys.argv[1:])
+    if as_json:
+        _write_json(result.summary | {"path": str(path)})
+    else:
+        from zerodebt.scenarios.terminal import print_result
+
+        print_result(result.summary, f"{path}/report.html", rundir.read_json(path / rundir.META)["wall_s"])
+    if strict and any(claim.counts and not claim.held for claim in result.claims):
+        return BROKEN
+    return result.exit_code
+
+
+@app.command(sort_key=4)
+def audit(run_directory: Path, /, *, as_json: Json = False) -> int:
+    """Read a run's events again with the second witness; 0 when it agrees, whatever the verdict."""
+    from zerodebt.exchange.audit import audit as second_opinion
+    from zerodebt.scenarios import rundir
+
+    path = rundir.finished(run_directory)
+    report = second_opinion(rundir.read_batches(path / rundir.EVENTS))
+    recorded = rundir.read_json(path / rundir.SUMMARY)["verdict"]
+    agrees = report.agrees and report.verdict == recorded
+    if as_json:
+        import msgspec
+
+        _write_json({"agrees": agrees, "recorded": recorded, **msgspec.to_builtins(report, str_keys=True)})
+        return OK if agrees else BROKEN
+    from zerodebt.scenarios.terminal import console, print_table
+
+    said = console()
+    said.print(f"{report.verdict}; the run says {recorded}; the audit {'agrees' if agrees else 'DISAGREES'}")
+    clauses = [
+        (c.letter, "holds" if c.holds else "broken", ", ".join(f"{k} {v}" for k, v in c.figures.items()))
+        for c in report.clauses
+    ]
+    print_table("", ("clause", "", "figures (atoms)"), clauses)
+    for finding in report.findings[:20]:
+        said.print(f"{finding.rule} at command {finding.seq}: {finding.text}", markup=False)
+    return OK if agrees else BROKEN
+
+
+@app.command(sort_key=5)
+def replay(
+    file: Path,
+    /,
+    *,
+    profile: Annotated[
+        str | None, Parameter(help="a venue of `zerodebt list venues`, instead of the file's")
+    ] = None,
+    sets: Sets = (),
+) -> int:
+    """Apply a file of commands, events out as JSON lines; or a run directory's journal, for its hash."""
+    if file.is_dir():
+        return _replay_run(file)
+    from zerodebt.scenarios import config, orders
+    from zerodebt.scenarios.quantities import DataError
+
+    try:
+        lines = file.read_bytes().splitlines() if str(file) != "-" else sys.stdin.buffer.read().splitlines()
+    except OSError as error:
+        raise DataError(f"{file}: {error.strerror}") from None
+    overrides = [config.parse_override(text) for text in sets]
+    session = orders.read(lines, file.name, profile, overrides)
+    _replay_session(session)
+    return OK
+
+
+def _replay_session(session: "Session") -> None:
+    import msgspec
+
+    from zerodebt.exchange.venue import Venue
+    from zerodebt.scenarios import orders
+
+    settle = [asset.symbol for asset in session.assets].index(session.rules.settle_asset)
+    venue = Venue(session.rules, session.assets, session.instruments)
+    lines = orders.EventLines(session.assets, session.instruments, settle, session.names)
+    write = sys.stdout.buffer.write
+    labels: dict[str, int] = {}
+    for table in lines.tables(venue.opening()):
+        write(msgspec.json.encode(table) + b"\n")
+    for step in session.steps:
+        command = step.command
+        if step.refers is not None:
+            command = msgspec.structs.replace(command, order_id=labels.get(step.refers, 0))
+        batch = venue.apply(command, step.at_ns)
+        if step.label is not None:
+            labels[step.label] = orders.order_id_of(batch) or 0
+        for table in lines.tables(batch):
+            write(msgspec.json.encode(table) + b"\n")
+    sys.stdout.buffer.flush()
+    _say(f"{venue.seq} commands, state hash {venue.state_hash()}")
+
+
+def _replay_run(path: Path) -> int:
+    from zerodebt.scenarios import runner
+    from zerodebt.scenarios.terminal import console
+
+    count, state_hash, recorded = runner.replay_run(path)
+    same = (
+        ""
+        if recorded is None
+        else ", as recorded"
+        if recorded == state_hash
+        else f", RECORDED WAS {recorded}"
+    )
+    console().print(f"{count} commands, state hash {state_hash}{same}")
+    return OK if recorded in (None, state_hash) else BROKEN
+
+
+@app.command(sort_key=6)
+def explain(
+    run_directory: Path,
+    /,
+    *,
+    account: Annotated[int, Parameter(help="account number, as in the tables")],
+    as_json: Json = False,
+) -> int:
+    """Why was this account liquidated or deleveraged: the numbers, line by line."""
+    from zerodebt.scenarios import rundir
+    from zerodebt.scenarios.explain import explain as lines_of
+
+    path = rundir.finished(run_directory)
+    explanation = lines_of(rundir.read_batches(path / rundir.EVENTS), account)
+    if as_json:
+        import msgspec
+
+        _write_json(msgspec.to_builtins(explanation))
+        return OK
+    from zerodebt.scenarios.terminal import print_explanation
+
+    print_explanation(explanation)
+    return OK
+
+
+@app.command(sort_key=7)
+def report(
+    run_directory: Path,
+    /,
+    *,
+    single_file: Annotated[
+        bool, Parameter(negative="", help="put the chart script into report.html")
+    ] = False,
+) -> int:
+    """Write report.html of a finished run again."""
+    from zerodebt.scenarios import rundir
+    from zerodebt.scenarios.report import write_report
+    from zerodebt.scenarios.terminal import console
+
+    path = rundir.finished(run_directory)
+    write_report(path, single_file)
+    console().print(str(path / rundir.REPORT), markup=False)
+    return OK
+
+
+def _say(text: str) -> None:
+    """To people, on standard error."""
+    sys.stderr.write(f"{text}\n")
+
+
+def _write_json(value: Any) -> None:
+    import json
+
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def call(arguments: Sequence[str] | None = None) -> int:
+    """One call of the command line: its exit code. Every problem is one sentence on standard error."""
+    try:
+        answer = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        _say(f"zerodebt: {' '.join(str(error).split())}")
+        return WRONG_CALL
+    except KeyboardInterrupt:
+        _say("zerodebt: interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except OSError as error:
+        _say(f"zerodebt: {error.filename or ''}: {error.strerror}")
+        return BAD_DATA
+    except ValueError as error:
+        code = _code_of(error)
+        if code is None:
+            raise
+        _say(f"zerodebt: {error}")
+        return code
+    return answer if isinstance(answer, int) else OK
+
+
+def _code_of(error: ValueError) -> int | None:
+    """Exit code of a problem that is the caller's or the data's; None: ours, with its traceback."""
+    from zerodebt.exchange.rules import RulesError
+    from zerodebt.scenarios.quantities import CallError, DataError
+
+    if isinstance(error, CallError | RulesError):
+        return WRONG_CALL
+    return BAD_DATA if isinstance(error, DataError) else None
+
+
+def main() -> None:
+    """Entry point of the command `zerodebt`."""
+    sys.exit(call())

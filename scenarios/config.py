@@ -1,0 +1,811 @@
+"""A scenario file: read, overridden, checked field by field, and turned into what the venue is built of."""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import tomli_w
+from msgspec import Meta, Struct, inspect
+
+from zerodebt.agents.genesis import PopulationParams
+from zerodebt.exchange.assets import Asset
+from zerodebt.exchange.instruments import Instrument, Kind, Tier, budget_error
+from zerodebt.exchange.rules import RulesError, VenueRules, profile_table, venue_rules
+from zerodebt.exchange.units import SECOND_NS
+from zerodebt.scenarios.quantities import (
+    CallError,
+    nearest,
+    parse_decimal,
+    parse_time_ns,
+    time_ns,
+    to_units,
+)
+
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Moment = Annotated[datetime, Meta(tz=True)]
+Figure = str | int | float  # a decimal number, or as text a time
+Evidence = Literal["identity", "input", "fitted", "predicted"]
+
+CATALOGUE_PREFIX = "catalogue:"
+_NAME_FIELDS = ("name", "symbol", "id")
+
+
+class Clock(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Simulated time; an index command every `index_every_s` seconds."""
+
+    start: Moment
+    end: Moment
+    index_every_s: Decimal = Decimal(1)
+
+
+class AssetSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    symbol: Name
+    decimals: Annotated[int, Meta(ge=0, le=18)]
+
+
+class TierSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Above a position value of `above` (in the settlement asset) leverage is at most `leverage_max`."""
+
+    above: Decimal
+    leverage_max: Annotated[int, Meta(ge=1, le=1000)]
+
+
+class InstrumentSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A market in decimals: prices and `tick` in the settlement asset, sizes and `lot` in the underlying.
+
+    `open_interest` is a size; `open_interest_share` is this market's share of `open_interest_value`.
+    """
+
+    symbol: Name
+    kind: Kind
+    tick: Decimal
+    lot: Decimal
+    price_min: Decimal
+    price_max: Decimal
+    size_max: Decimal
+    open_interest_max: Decimal
+    tiers: tuple[TierSpec, ...] = ()
+    significant_figures: Annotated[int, Meta(ge=0, le=18)] = 0
+    margin_floor: Decimal = Decimal(0)
+    settle: str | None = None
+    base: str | None = None
+    open_interest: Decimal | None = None
+    open_interest_share: Decimal | None = None
+
+
+class Endowments(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the house brings, in the settlement asset."""
+
+    insurance: Decimal = Decimal(0)
+    house: Decimal = Decimal(0)
+
+
+class PricesSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Waypoints beside the file, or absolute; `sources` are the rulebook's sources that publish them.
+
+    With a `factor` (a currency, say) prices are multiplied and then rounded half to even to the tick; without
+    one a price off the tick is refused.
+    """
+
+    waypoints: str
+    sources: tuple[str, ...]
+    factor: Decimal | None = None
+
+
+class StatusAt(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="do", tag="status"):
+    """Say what an instrument allows from then on."""
+
+    at: Moment
+    instrument: str
+    open: bool
+    reduce: bool
+    liquidate: bool
+
+
+class SettleAt(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="do", tag="settle"):
+    """End a future at this price."""
+
+    at: Moment
+    instrument: str
+    price: Decimal
+
+
+class TickAt(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="do", tag="tick"):
+    """Let time pass at prices as they are."""
+
+    at: Moment
+
+
+Action = StatusAt | SettleAt | TickAt
+
+
+class Claim(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """What the run is expected to show; only `predicted` claims count.
+
+    Either `expected` with `tolerance` (for a time: RFC 3339 and seconds), or bounds `low` and `high`
+    (both may be given or one).
+    """
+
+    id: Name
+    text: str
+    metric: str
+    evidence: Evidence
+    expected: Figure | None = None
+    tolerance: Decimal | None = None
+    low: Figure | None = None
+    high: Figure | None = None
+    source: str = ""
+    baseline: str = ""
+
+
+class Fitted(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A number of this file that was fitted: what, to which target, and by which command."""
+
+    what: str
+    target: str
+    command: str
+
+
+class Scenario(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A day to replay. Money is in the settlement asset, `usd_rate` is its price of one US dollar.
+
+    venue                 the whole rulebook, its profile already merged in
+    open_interest_value   all markets together at their first prices, split by `open_interest_share`
+    accounts              customers' accounts over all populations; None leaves the populations' own numbers
+    folder                where the waypoints are looked for; never part of the written file
+    """
+
+    name: Name
+    title: str
+    about: str = ""
+    clock: Clock
+    venue: dict[str, Any]
+    assets: tuple[AssetSpec, ...]
+    instruments: tuple[InstrumentSpec, ...]
+    prices: PricesSpec
+    usd_rate: Decimal = Decimal(1)
+    open_interest_value: Decimal | None = None
+    accounts: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    endowments: Endowments = Endowments()
+    populations: tuple[PopulationParams, ...] = ()
+    schedule: tuple[Action, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    fitted: tuple[Fitted, ...] = ()
+
+
+class World(Struct, frozen=True):
+    """What the venue is built of, and what it starts with. Atoms of the settlement asset."""
+
+    rules: VenueRules
+    assets: tuple[Asset, ...]
+    instruments: tuple[Instrument, ...]
+    settle: int
+    sources: tuple[int, ...]
+    start_ns: int
+    end_ns: int
+    index_every_ns: int
+    insurance_atoms: int
+    house_atoms: int
+    atoms_per_usd: int
+
+
+# Reading
+
+
+def catalogue() -> Path:
+    """The folder of the scenarios that ship with zerodebt."""
+    return Path(str(resources.files("zerodebt.scenarios"))) / "catalogue"
+
+
+def scenario_names() -> list[str]:
+    return sorted(path.stem for path in catalogue().glob("*.toml"))
+
+
+def scenario_path(name: str | Path) -> Path:
+    """A catalogue name, or the path of a file that ends in .toml."""
+    text = str(name)
+    if text.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise CallError(
+                f"{text}: there is no such file, allowed is a scenario file or a name of `zerodebt list`"
+            )
+        return path
+    names = scenario_names()
+    if text not in names:
+        raise CallError(
+            f"scenario {text!r} is not known{nearest(text, names)}; allowed are {', '.join(names)}"
+        )
+    return catalogue() / f"{text}.toml"
+
+
+def read_scenario(path: Path) -> dict[str, Any]:
+    """The file as a table; one that `extends` a name of the catalogue says only what it changes."""
+    table = read_table(path)
+    base = table.pop("extends", None)
+    if base is None:
+        return table
+    names = scenario_names()
+    if base not in names:
+        raise CallError(
+            f"{path}: extends: found {base!r}{nearest(str(base), names)}; allowed are {', '.join(names)}"
+        )
+    below = read_table(catalogue() / f"{base}.toml")
+    if "extends" in below:
+        raise CallError(
+            f"{path}: extends: {base!r} extends another file itself, allowed is one that does not"
+        )
+    below["prices"]["waypoints"] = f"{CATALOGUE_PREFIX}{below['prices']['waypoints']}"
+    return deep_merge(below, table)
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CallError(f"{path}: not readable as TOML: {error}") from None
+    except OSError as error:
+        raise CallError(f"{path}: {error.strerror}") from None
+
+
+def load(
+    name: str | Path, overrides: Sequence[tuple[str, Any]] = (), accounts: int | None = None
+) -> tuple[Scenario, Path]:
+    """A scenario with its overrides, and the folder of its waypoints. Raises CallError in one sentence."""
+    path = scenario_path(name)
+    table = read_scenario(path)
+    where = str(name)
+    return resolve(table, where, overrides, accounts), path.parent
+
+
+def resolve(
+    table: dict[str, Any], where: str, overrides: Sequence[tuple[str, Any]] = (), accounts: int | None = None
+) -> Scenario:
+    """Merge the venue's profile in, then the overrides, and check. `where` names the file in messages."""
+    venue = table.get("venue")
+    if isinstance(venue, dict):
+        table = table | {"venue": with_profile(venue, where)}
+    if accounts is not None:
+        overrides = [*overrides, ("accounts", accounts)]
+    for path, value in overrides:
+        if path == "venue.profile":
+            table["venue"] = with_profile({"profile": value}, "--set venue.profile")
+            continue
+        table = with_value(table, path, value)
+    scenario = _converted(table, where, [path for path, _ in overrides])
+    build(scenario, where)
+    return scenario
+
+
+def with_profile(venue: dict[str, Any], where: str) -> dict[str, Any]:
+    if "profile" not in venue:
+        return venue
+    try:
+        return deep_merge(profile_table(str(venue["profile"])), venue)
+    except RulesError as error:
+        raise CallError(f"{where}: {error}") from None
+
+
+def deep_merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`above` over `below`; tables merge, everything else (lists too) replaces."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = (
+            deep_merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+        )
+    return merged
+
+
+# Overrides
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """`a.b=value` with a TOML value; a bare word is a string, and so are the bare words of a list."""
+    path, equals, raw = text.partition("=")
+    path, raw = path.strip(), raw.strip()
+    if not equals or not path or not raw:
+        raise CallError(f"--set {text}: found no value, allowed is key.of.the.file=value")
+    return path, _toml_value(raw, text)
+
+
+def _toml_value(raw: str, text: str) -> Any:
+    try:
+        return tomllib.loads(f"x = {raw}")["x"]
+    except tomllib.TOMLDecodeError:
+        pass
+    if raw.startswith("[") and raw.endswith("]"):
+        return [_toml_value(part.strip(), text) for part in raw[1:-1].split(",") if part.strip()]
+    if re.fullmatch(r"[^\s\"'\[\]{}=,]+", raw):
+        return raw
+    raise CallError(f"--set {text}: found {raw!r}, allowed is a TOML value")
+
+
+def flat_overrides(overrides: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Keyword overrides as (dotted path, value); a nested table addresses its keys one by one."""
+    for key, value in overrides.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from flat_overrides(value, f"{path}.")
+        else:
+            yield path, list(value) if isinstance(value, tuple) else value
+
+
+def with_value(table: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """A copy of the table with `value` at the dotted path; list elements are named or counted from 0."""
+    copied: dict[str, Any] = msgspec.to_builtins(table, builtin_types=(datetime,))
+    node: Any = copied
+    keys = path.split(".")
+    at = 0
+    while at < len(keys):
+        if isinstance(node, dict):
+            if at == len(keys) - 1:
+                node[keys[at]] = value
+                return copied
+            node = node.setdefault(keys[at], {})
+            at += 1
+        elif isinstance(node, list):
+            index, used = _element(node, keys[at:], path)
+            at += used
+            if at == len(keys):
+                node[index] = value
+                return copied
+            node = node[index]
+        else:
+            raise CallError(f"--set {path}: {'.'.join(keys[:at])} is a value and has no key {keys[at]!r}")
+    return copied
+
+
+def _element(items: list[Any], keys: list[str], path: str) -> tuple[int, int]:
+    """Index of the list element that the next keys name, and how many keys that took: names may hold dots."""
+    names = [_element_name(item) for item in items]
+    for used in range(len(keys), 0, -1):
+        word = ".".join(keys[:used])
+        if word in names:
+            return names.index(word), used
+    if keys[0].isdecimal() and int(keys[0]) < len(items):
+        return int(keys[0]), 1
+    allowed = [name for name in names if name]
+    raise CallError(
+        f"--set {path}: {keys[0]!r} is not in the list{nearest(keys[0], allowed)}; "
+        f"allowed are {', '.join(allowed) or f'0..{len(items) - 1}'}"
+    )
+
+
+def _element_name(item: Any) -> str:
+    if isinstance(item, dict):
+        for key in _NAME_FIELDS:
+            if isinstance(item.get(key), str):
+                return str(item[key])
+    return ""
+
+
+# Checks
+
+
+def _converted(table: dict[str, Any], where: str, set_paths: Sequence[str]) -> Scenario:
+    try:
+        scenario = msgspec.convert(table, Scenario)
+    except msgspec.ValidationError as error:
+        text = sentence(str(error), table, Scenario)
+        raise CallError(_placed(text, where, set_paths)) from None
+    venue = {key: value for key, value in scenario.venue.items() if key != "profile"}
+    try:
+        rules = venue_rules(venue)
+    except RulesError as error:
+        text = str(error)
+        if isinstance(error.__context__, msgspec.ValidationError):
+            text = sentence(str(error.__context__), venue, VenueRules, "venue")
+        raise CallError(_placed(text, where, set_paths)) from None
+    resolved = msgspec.to_builtins(rules)
+    if "profile" in scenario.venue:
+        resolved = {"profile": scenario.venue["profile"]} | resolved
+    for path, found in _non_finite(scenario, ""):
+        text = f"{path}: found {found}, allowed is a finite number"
+        raise CallError(_placed(text, where, set_paths))
+    return msgspec.structs.replace(scenario, venue=resolved)
+
+
+def _placed(text: str, where: str, set_paths: Sequence[str]) -> str:
+    """The sentence `path: ...` with its file before it, or the `--set` that most likely brought the value."""
+    path, _, rest = text.partition(": ")
+    for set_path in reversed(set_paths):
+        if set_path == path:
+            return f"--set {path}: {rest}"
+        if path.startswith(f"{set_path}.") or set_path.startswith(f"{path}."):
+            return f"--set {set_path}: {text}"
+    return f"{where}: {text}"
+
+
+def sentence(message: str, table: Any, kind: Any, prefix: str = "") -> str:
+    """One sentence from msgspec's message: place, what was found, what is allowed, nearest word."""
+    what, _, place = message.partition(" - at `")
+    steps = _steps(place.rstrip("`"))
+    path = _path(steps, table, prefix)
+    unknown = re.fullmatch(r"Object contains unknown field `(.*)`", what)
+    missing = re.fullmatch(r"Object missing required field `(.*)`", what)
+    if unknown:
+        key = unknown.group(1)
+        allowed = _fields_at(kind, steps, table)
+        text = f"key {key!r} is not known{nearest(key, allowed)}; allowed are {', '.join(allowed)}"
+        path = f"{path}.{key}" if path else key
+    elif missing:
+        text = f"key {missing.group(1)!r} is missing"
+    else:
+        found = _at(table, steps)
+        words = _words_at(kind, steps, table)
+        if words:
+            text = f"found {_shown(found)}{nearest(str(found), words)}; allowed are {', '.join(words)}"
+        else:
+            text = f"found {_shown(found)}, allowed is {_allowed(what)}"
+    return f"{path}: {text}" if path else text
+
+
+_SAID = {
+    "object": "a table",
+    "array": "a list",
+    "str": "a text",
+    "int": "a whole number",
+    "float": "a number",
+    "decimal": "a number",
+    "bool": "true or false",
+    "null": "nothing",
+}
+
+
+def _allowed(what: str) -> str:
+    """What msgspec expected, in words."""
+    if re.search("datetime|RFC3339|timezone", what):
+        return "a time like 2025-10-10T20:45:00Z"
+    if "decimal" in what:
+        return "a decimal number"
+    if "regex" in what:
+        return "a name of letters, digits, '.', '_' and '-'"
+    expected = what.split(", got")[0].removeprefix("Expected ").replace("`", "")
+    bound = expected.partition(" ")[2] if " | " not in expected else ""
+    kinds = [expected.split(" ")[0]] if bound else expected.split(" | ")
+    said = " or ".join(_SAID.get(word, word) for word in kinds if word != "null")
+    return f"{said} {bound}".strip()
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _steps(place: str) -> list[str | int]:
+    """`$.a.b[0].c` as keys and indices."""
+    steps: list[str | int] = []
+    for key, index in re.findall(r"\.([^.\[]+)|\[(\d+)\]", place.removeprefix("$")):
+        steps.append(key or int(index))
+    return steps
+
+
+def _at(table: Any, steps: Sequence[str | int]) -> Any:
+    node = table
+    for step in steps:
+        try:
+            node = node[step]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return node
+
+
+def _path(steps: Sequence[str | int], table: Any, prefix: str = "") -> str:
+    """Dotted path for people: list elements by their name where they have one."""
+    parts = [prefix] if prefix else []
+    for n, step in enumerate(steps):
+        if isinstance(step, int):
+            parts.append(_element_name(_at(table, steps[: n + 1])) or str(step))
+        else:
+            parts.append(step)
+    return ".".join(parts)
+
+
+def _type_at(kind: type, steps: Sequence[str | int], table: Any) -> list[inspect.Type]:
+    """The types that may stand at a path; a tagged union is narrowed by the table's own tag."""
+    nodes: list[inspect.Type] = _unfold(inspect.type_info(kind))
+    for n, step in enumerate(steps):
+        below: list[inspect.Type] = []
+        holder = _at(table, steps[:n])
+        for node in nodes:
+            if isinstance(node, inspect.StructType) and isinstance(step, str):
+                tag = holder.get(node.tag_field) if isinstance(holder, dict) and node.tag_field else None
+                if tag not in (None, node.tag) and step != node.tag_field:
+                    continue
+                below += [t for f in node.fields if f.encode_name == step for t in _unfold(f.type)]
+            elif isinstance(node, inspect.VarTupleType | inspect.ListType):
+                below += _unfold(node.item_type)
+        nodes = below
+    return nodes
+
+
+def _unfold(node: inspect.Type) -> list[inspect.Type]:
+    if isinstance(node, inspect.UnionType):
+        return [inner for t in node.types for inner in _unfold(t)]
+    return _unfold(node.type) if isinstance(node, inspect.Metadata) else [node]
+
+
+def _fields_at(kind: type, steps: Sequence[str | int], table: Any) -> list[str]:
+    holder = _at(table, steps)
+    names: dict[str, None] = {}
+    for node in _type_at(kind, steps, table):
+        if isinstance(node, inspect.StructType):
+            if node.tag_field and isinstance(holder, dict) and holder.get(node.tag_field) != node.tag:
+                continue
+            if node.tag_field:
+                names[node.tag_field] = None
+            names |= dict.fromkeys(f.encode_name for f in node.fields)
+    return list(names)
+
+
+def _words_at(kind: type, steps: Sequence[str | int], table: Any) -> list[str]:
+    """Allowed words of an enumeration or of a tag."""
+    words = [
+        str(value)
+        for node in _type_at(kind, steps, table)
+        if isinstance(node, inspect.LiteralType)
+        for value in node.values
+    ]
+    if not words and steps:
+        holders = _type_at(kind, steps[:-1], table)
+        words = [
+            str(t.tag) for t in holders if isinstance(t, inspect.StructType) and t.tag_field == steps[-1]
+        ]
+    return words
+
+
+def _non_finite(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Places of NaN and infinity."""
+    if isinstance(value, float):
+        if value != value or value in (float("inf"), float("-inf")):
+            yield path, value
+    elif isinstance(value, Decimal):
+        if not value.is_finite():
+            yield path, value
+    elif isinstance(value, Struct):
+        for field in msgspec.structs.fields(value):
+            inner = f"{path}.{field.encode_name}" if path else field.encode_name
+            yield from _non_finite(getattr(value, field.name), inner)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _non_finite(item, f"{path}.{key}" if path else key)
+    elif isinstance(value, tuple | list):
+        for n, item in enumerate(value):
+            name = next((getattr(item, key) for key in _NAME_FIELDS if hasattr(item, key)), n)
+            yield from _non_finite(item, f"{path}.{name}")
+
+
+# Writing
+
+
+def to_table(scenario: Scenario) -> dict[str, Any]:
+    """The resolved scenario as a TOML table; what has no value is left out."""
+    table: dict[str, Any] = _without_none(msgspec.to_builtins(scenario, builtin_types=(datetime,)))
+    return table
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [_without_none(item) for item in value]
+    return value.astimezone(UTC) if isinstance(value, datetime) else value
+
+
+def anchored(scenario: Scenario, folder: Path) -> Scenario:
+    """The same with waypoints that are found from anywhere."""
+    name = scenario.prices.waypoints
+    if not name.startswith(CATALOGUE_PREFIX):
+        shipped = folder.resolve() == catalogue().resolve()
+        name = f"{CATALOGUE_PREFIX}{name}" if shipped else str((folder / name).resolve())
+    return msgspec.structs.replace(scenario, prices=msgspec.structs.replace(scenario.prices, waypoints=name))
+
+
+def to_toml(scenario: Scenario) -> str:
+    return tomli_w.dumps(to_table(scenario))
+
+
+# What the venue is built of
+
+
+def build(scenario: Scenario, where: str = "scenario") -> World:
+    """Integers out of decimals. Raises CallError in one sentence."""
+    venue = {key: value for key, value in scenario.venue.items() if key != "profile"}
+    rules = venue_rules(venue)
+    symbols = [asset.symbol for asset in scenario.assets]
+    _unique(where, "assets", symbols)
+    _unique(where, "instruments", [spec.symbol for spec in scenario.instruments])
+    _unique(where, "claims", [claim.id for claim in scenario.claims])
+    if not scenario.instruments:
+        raise CallError(f"{where}: instruments: found none, allowed is one or more")
+    settle = _symbol(where, "venue.settle_asset", rules.settle_asset, symbols)
+    decimals = scenario.assets[settle].decimals
+    instruments = tuple(
+        build_instrument(spec, scenario.assets, rules.settle_asset, where) for spec in scenario.instruments
+    )
+    sources = [source.name for source in rules.sources]
+    published = tuple(_symbol(where, "prices.sources", name, sources) for name in scenario.prices.sources)
+    if not any(rules.sources[number].kind == "spot" for number in published):
+        spots = ", ".join(source.name for source in rules.sources if source.kind == "spot")
+        found = ", ".join(scenario.prices.sources) or "none"
+        raise CallError(f"{where}: prices.sources: found {found}, allowed is at least one of {spots}")
+    start, end = time_ns(scenario.clock.start), time_ns(scenario.clock.end)
+    if end <= start:
+        raise CallError(
+            f"{where}: clock.end: found {scenario.clock.end}, allowed are times after clock.start"
+        )
+    every = _units(where, "clock.index_every_s", scenario.clock.index_every_s, 9, least=1)
+    _check_schedule(scenario, instruments, where)
+    for claim in scenario.claims:
+        check_claim(claim, where)
+    shares = sum(spec.open_interest_share or 0 for spec in scenario.instruments)
+    if shares > 1:
+        raise CallError(f"{where}: instruments: open_interest_share sums to {shares}, allowed is at most 1")
+    return World(
+        rules,
+        tuple(Asset(asset.symbol, asset.decimals) for asset in scenario.assets),
+        instruments,
+        settle,
+        published,
+        start,
+        end,
+        every,
+        _units(where, "endowments.insurance", scenario.endowments.insurance, decimals, least=0),
+        _units(where, "endowments.house", scenario.endowments.house, decimals, least=0),
+        round(_positive(where, "usd_rate", scenario.usd_rate).scaleb(decimals)),
+    )
+
+
+def _unique(where: str, path: str, names: Sequence[str]) -> None:
+    for n, name in enumerate(names):
+        if name in names[:n]:
+            raise CallError(f"{where}: {path}: {name!r} is there twice, allowed is each name once")
+
+
+def _symbol(where: str, path: str, word: str, allowed: Sequence[str]) -> int:
+    if word not in allowed:
+        hint = nearest(word, allowed)
+        raise CallError(f"{where}: {path}: found {word!r}{hint}; allowed are {', '.join(allowed)}")
+    return allowed.index(word)
+
+
+def _positive(where: str, path: str, value: Decimal) -> Decimal:
+    if value <= 0:
+        raise CallError(f"{where}: {path}: found {value}, allowed are numbers above 0")
+    return value
+
+
+def _units(where: str, path: str, value: Decimal, decimals: int, least: int | None = None) -> int:
+    try:
+        units = to_units(value, decimals)
+    except ValueError as error:
+        raise CallError(f"{where}: {path}: {error}") from None
+    if least is not None and units < least:
+        said = "numbers above 0" if least else "numbers from 0"
+        raise CallError(f"{where}: {path}: found {value}, allowed are {said}")
+    return units
+
+
+def _power_of_ten(where: str, path: str, value: Decimal) -> int:
+    """Decimals of a grid step: 0.01 has 2."""
+    _positive(where, path, value)
+    decimals = -int(value.adjusted())
+    if value != Decimal(1).scaleb(-decimals) or not 0 <= decimals <= 18:
+        raise CallError(f"{where}: {path}: found {value}, allowed are 1, 0.1, 0.01 and so on")
+    return decimals
+
+
+def build_instrument(
+    spec: InstrumentSpec, assets: Sequence[AssetSpec], settle_asset: str, where: str
+) -> Instrument:
+    """Ticks and lots of a market. Its tick value must be whole atoms and its numbers within the budget."""
+    at = f"instruments.{spec.symbol}"
+    symbols = [asset.symbol for asset in assets]
+    settle = _symbol(where, f"{at}.settle", spec.settle or settle_asset, symbols)
+    decimals = assets[settle].decimals
+    tick = _power_of_ten(where, f"{at}.tick", spec.tick)
+    lot = _power_of_ten(where, f"{at}.lot", spec.lot)
+    value_decimals = decimals - tick - lot
+    if value_decimals < 0:
+        raise CallError(
+            f"{where}: {at}.tick: one tick on one lot is worth {spec.tick * spec.lot}, "
+            f"allowed are multiples of {Decimal(1).scaleb(-decimals)} {symbols[settle]}"
+        )
+    base = _symbol(where, f"{at}.base", spec.base, symbols) if spec.base is not None else -1
+    if (spec.kind == "spot") != (spec.base is not None):
+        raise CallError(f"{where}: {at}.base: found {spec.base}, allowed is an asset for spot and only there")
+    instrument = Instrument(
+        symbol=spec.symbol,
+        kind=spec.kind,
+        settle_asset=settle,
+        tick_decimals=tick,
+        lot_decimals=lot,
+        tick_value_atoms=10**value_decimals,
+        price_min_ticks=_units(where, f"{at}.price_min", spec.price_min, tick),
+        price_max_ticks=_units(where, f"{at}.price_max", spec.price_max, tick),
+        size_max_lots=_units(where, f"{at}.size_max", spec.size_max, lot, least=1),
+        open_interest_max_lots=_units(where, f"{at}.open_interest_max", spec.open_interest_max, lot, least=1),
+        tiers=tuple(
+            Tier(_units(where, f"{at}.tiers.above", tier.above, decimals, least=0), tier.leverage_max)
+            for tier in spec.tiers
+        ),
+        significant_figures=spec.significant_figures,
+        margin_floor_atoms_per_lot=_units(where, f"{at}.margin_floor", spec.margin_floor, decimals, least=0),
+        base_asset=base,
+        lot_atoms=10 ** (assets[base].decimals - lot) if base >= 0 else 0,
+    )
+    error = budget_error(instrument)
+    if error:
+        raise CallError(f"{where}: {error}")
+    if spec.open_interest is not None:
+        _units(where, f"{at}.open_interest", spec.open_interest, lot, least=1)
+    if spec.open_interest_share is not None:
+        _positive(where, f"{at}.open_interest_share", spec.open_interest_share)
+    return instrument
+
+
+def open_interest_lots(scenario: Scenario, world: World, start_ticks: Sequence[int]) -> tuple[int, ...]:
+    """Lots held long (and short) in each market at the start, rounded down; 0 without a figure."""
+    lots = []
+    whole = scenario.open_interest_value or Decimal(0)
+    atoms = int(whole.scaleb(scenario.assets[world.settle].decimals))
+    for spec, instrument, price in zip(scenario.instruments, world.instruments, start_ticks, strict=True):
+        if spec.open_interest is not None:
+            lots.append(to_units(spec.open_interest, instrument.lot_decimals))
+        elif spec.open_interest_share is not None and price > 0:
+            lots.append(int(atoms * spec.open_interest_share) // (price * instrument.tick_value_atoms))
+        else:
+            lots.append(0)
+    return tuple(lots)
+
+
+def _check_schedule(scenario: Scenario, instruments: Sequence[Instrument], where: str) -> None:
+    symbols = [instrument.symbol for instrument in instruments]
+    for n, action in enumerate(scenario.schedule):
+        at = f"schedule.{n}"
+        if not scenario.clock.start <= action.at <= scenario.clock.end:
+            raise CallError(f"{where}: {at}.at: found {action.at}, allowed are times within the clock")
+        if isinstance(action, TickAt):
+            continue
+        number = _symbol(where, f"{at}.instrument", action.instrument, symbols)
+        if isinstance(action, SettleAt):
+            price = _units(where, f"{at}.price", action.price, instruments[number].tick_decimals)
+            low, high = instruments[number].price_min_ticks, instruments[number].price_max_ticks
+            if not low <= price <= high:
+                raise CallError(
+                    f"{where}: {at}.price: found {action.price}, "
+                    f"allowed is {instruments[number].symbol}'s price_min..price_max"
+                )
+
+
+def check_claim(claim: Claim, where: str) -> None:
+    """A claim has either an expected value or bounds."""
+    bounds = claim.low is not None or claim.high is not None
+    if bounds == (claim.expected is not None):
+        raise CallError(
+            f"{where}: claims.{claim.id}: found both or neither, allowed is `expected` or `low`/`high`"
+        )
+    for key, value in (("expected", claim.expected), ("low", claim.low), ("high", claim.high)):
+        if isinstance(value, str):
+            try:
+                figure_of(value)
+            except ValueError as error:
+                raise CallError(f"{where}: claims.{claim.id}.{key}: {error}") from None
+    if claim.tolerance is not None and (claim.expected is None or claim.tolerance < 0):
+        raise CallError(
+            f"{where}: claims.{claim.id}.tolerance: allowed is a number from 0, beside `expected`"
+        )
+
+
+def figure_of(value: Figure) -> Decimal:
+    """A claim's number; a time counts in seconds since 1970. ValueError says what was found."""
+    if not isinstance(value, str):
+        return Decimal(repr(value))
+    return Decimal(parse_time_ns(value)) / SECOND_NS if "T" in value.upper() else parse_decimal(value)

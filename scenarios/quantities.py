@@ -1,0 +1,88 @@
+"""Decimal text and UTC times, exactly, to and from the venue's integers."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation
+from difflib import get_close_matches
+
+from zerodebt.exchange.units import SECOND_NS
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EXACT = Context(prec=80, traps=[Inexact, InvalidOperation])
+
+
+class DataError(ValueError):
+    """A file or value that cannot be used, in one sentence: where, what was found, what is allowed."""
+
+
+class CallError(DataError):
+    """A wrong call: an unknown scenario, option, key or value."""
+
+
+def parse_decimal(text: str) -> Decimal:
+    """A finite decimal; ValueError says what was found."""
+    try:
+        value = Decimal(text.strip())
+    except InvalidOperation:
+        raise ValueError(f"found {text!r}, allowed is a decimal number") from None
+    if not value.is_finite():
+        raise ValueError(f"found {text!r}, allowed is a finite decimal number")
+    return value
+
+
+def to_units(value: Decimal, decimals: int) -> int:
+    """`value` in units of 10**-decimals; ValueError when it is off that grid, never rounded."""
+    scaled = value.scaleb(decimals, _EXACT)
+    whole = scaled.to_integral_value()
+    if whole != scaled:
+        raise ValueError(f"found {value}, allowed are multiples of {from_units(1, decimals)}")
+    return int(whole)
+
+
+def round_to_units(value: Decimal, decimals: int) -> int:
+    """`value` in units of 10**-decimals, half to even; for converted figures only."""
+    return int(value.scaleb(decimals, _EXACT).to_integral_value(ROUND_HALF_EVEN))
+
+
+def from_units(units: int, decimals: int) -> str:
+    """`units` of 10**-decimals as plain decimal text; all decimals are written."""
+    return f"{Decimal(units).scaleb(-decimals, _EXACT):f}"
+
+
+def time_ns(moment: datetime) -> int:
+    """Nanoseconds since 1970 of an aware time, exact to the microsecond."""
+    return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
+def parse_time_ns(text: str) -> int:
+    """An RFC 3339 time with its zone, at most nine decimals of a second."""
+    body, dot, rest = text.strip().partition(".")
+    digits = ""
+    if dot:
+        tail = rest.lstrip("0123456789")
+        digits = rest[: len(rest) - len(tail)]
+        body += tail
+    try:
+        moment = datetime.fromisoformat(body)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None or len(digits) > 9:
+        raise ValueError(f"found {text!r}, allowed is a time like 2025-10-10T21:16:04.832Z")
+    return time_ns(moment) + (int(digits.ljust(9, "0")) if digits else 0)
+
+
+def utc(at_ns: int) -> str:
+    """RFC 3339 in UTC, with as many decimals of a second as are needed, in threes."""
+    seconds, rest = divmod(at_ns, SECOND_NS)
+    text = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+    digits = f"{rest:09d}"
+    while digits.endswith("000"):
+        digits = digits[:-3]
+    return f"{text}.{digits}Z" if digits else f"{text}Z"
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """`, nearest is 'x'`, or nothing when no allowed word is near."""
+    by_lower = {name.lower(): name for name in allowed}
+    found = get_close_matches(word.lower(), list(by_lower), n=1, cutoff=0.5)
+    return f", nearest is {by_lower[found[0]]!r}" if found else ""

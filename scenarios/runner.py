@@ -1,0 +1,489 @@
+"""One run: the world against the venue, all on disk, then the second witness, tables, claims and report."""
+
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from html import escape
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+import zerodebt
+from zerodebt.agents import genesis
+from zerodebt.agents.clients import ClientParams
+from zerodebt.agents.feed import Path as PricePath
+from zerodebt.agents.feed import PriceFeed, Waypoints
+from zerodebt.agents.world import World as AgentWorld
+from zerodebt.exchange.commands import Command, Deposit, SetStatus, SettleInstrument, Stamped, Tick
+from zerodebt.exchange.events import FIRST_ACCOUNT, HOUSE, HOUSE_ACCOUNT_NAMES, INSURANCE, Batch, Rejected
+from zerodebt.exchange.units import SECOND_NS
+from zerodebt.exchange.venue import Venue
+from zerodebt.scenarios import claims, config, rundir
+from zerodebt.scenarios.config import Scenario, SettleAt, StatusAt, World
+from zerodebt.scenarios.prices import read_waypoints, waypoints_path
+from zerodebt.scenarios.quantities import CallError, DataError, from_units, time_ns, to_units, utc
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from zerodebt.exchange.audit import Report
+
+Progress = Callable[[str, int, int], None]
+"""Told (phase, done, whole); simulated seconds while simulating, otherwise 0 and 0."""
+
+_PACKAGES = ("numpy", "msgspec", "simpy", "sortedcontainers", "polars", "plotly")
+
+
+class Result:
+    """A finished run: its verdict, figures, claims and tables. Equal to what its directory says."""
+
+    def __init__(self, path: Path, *, is_temporary: bool = False) -> None:
+        self.path = path
+        self.summary: dict[str, Any] = rundir.read_json(path / rundir.SUMMARY)
+        self._temporary = is_temporary
+
+    @property
+    def verdict(self) -> str:
+        return str(self.summary["verdict"])
+
+    @property
+    def exit_code(self) -> int:
+        """0 when the audit agrees and the verdict is what the rulebook promises, otherwise 1."""
+        return 0 if self.summary["promise_kept"] and self.summary["audit"]["agrees"] else 1
+
+    @property
+    def claims(self) -> tuple[claims.Checked, ...]:
+        return tuple(msgspec.convert(row, claims.Checked) for row in self.summary["claims"])
+
+    def frame(self, name: str) -> "pl.DataFrame":
+        """A table of the run."""
+        import polars as pl
+
+        folder = self.path / "tables" / name
+        if not folder.is_dir():
+            names = sorted(entry.name for entry in (self.path / "tables").iterdir() if entry.is_dir())
+            raise CallError(f"table {name!r} is not in the run, allowed are {', '.join(names)}")
+        return pl.read_parquet(folder / "part-*.parquet")
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("scenario", self.summary["scenario"]),
+            ("seed", self.summary["seed"]),
+            ("verdict", self.verdict),
+        ]
+        rows += [(f"paid by {stage}", amount) for stage, amount in self.summary["paid_by_stage"].items()]
+        rows += [(f"claim {c.id}", "held" if c.held else "failed") for c in self.claims]
+        cells = "".join(f"<tr><th>{escape(str(k))}</th><td>{escape(str(v))}</td></tr>" for k, v in rows)
+        return f"<table>{cells}</table>"
+
+    def __repr__(self) -> str:
+        return f"Result({self.summary['scenario']}, seed {self.summary['seed']}: {self.verdict})"
+
+    def __del__(self) -> None:
+        if self._temporary:
+            shutil.rmtree(self.path.parent, ignore_errors=True)
+
+
+def run(
+    scenario: str | Path | Scenario,
+    *,
+    seed: int = 0,
+    accounts: int | None = None,
+    out: str | Path | None = None,
+    progress: bool | Progress = False,
+    force: bool = False,
+    single_file: bool = False,
+    argv: Sequence[str] = (),
+    **overrides: Any,
+) -> Result:
+    """Run a scenario to its end.
+
+    scenario   a name of the catalogue, the path of a file, or a Scenario
+    accounts   customers' accounts over all populations, instead of the scenario's own number
+    out        folder for the run directory; without it a temporary one, as long as the Result lives
+    overrides  keys of the scenario file: `venue={"waterfall": ["book"]}` or `**{"venue.waterfall": ["book"]}`
+
+    Raises CallError or DataError, in one sentence, before anything is written.
+    """
+    prepared = prepare(
+        scenario, seed=seed, accounts=accounts, overrides=tuple(config.flat_overrides(overrides))
+    )
+    if out is None:
+        home = Path(tempfile.mkdtemp(prefix="zerodebt-"))
+        return execute(prepared, home / prepared.id, progress, single_file, argv, is_temporary=True)
+    path = Path(out) / prepared.id
+    if rundir.is_done(path) and not force:
+        return Result(path)
+    return execute(prepared, path, progress, single_file, argv)
+
+
+def execute(
+    prepared: "Prepared",
+    path: Path,
+    progress: bool | Progress = False,
+    single_file: bool = False,
+    argv: Sequence[str] = (),
+    *,
+    is_temporary: bool = False,
+) -> Result:
+    """Run into `path`, which is emptied first."""
+    tell = _teller(progress)
+    try:
+        prepared.execute(path, tell, single_file, argv)
+    finally:
+        tell("done", 0, 0)
+    return Result(path, is_temporary=is_temporary)
+
+
+def _silent(_phase: str, _done: int, _whole: int) -> None:
+    pass
+
+
+def _teller(progress: bool | Progress) -> Progress:
+    if callable(progress):
+        return progress
+    if not progress:
+        return _silent
+    from zerodebt.scenarios.terminal import progress_bar
+
+    return progress_bar()
+
+
+def prepare(
+    scenario: str | Path | Scenario,
+    *,
+    seed: int = 0,
+    accounts: int | None = None,
+    overrides: Sequence[tuple[str, Any]] = (),
+) -> "Prepared":
+    """Everything that can be wrong is found here, before anything is written."""
+    if type(seed) is not int or seed < 0:
+        raise CallError(f"seed: found {seed!r}, allowed are whole numbers from 0")
+    folder = Path()
+    if isinstance(scenario, Scenario):
+        table = config.to_table(scenario)
+        scenario = config.resolve(table, scenario.name, overrides, accounts)
+    else:
+        scenario, folder = config.load(scenario, overrides, accounts)
+    world = config.build(scenario, scenario.name)
+    path = waypoints_path(scenario, folder)
+    waypoints = read_waypoints(path, scenario, world)
+    return Prepared(scenario, world, waypoints, path.read_bytes(), seed)
+
+
+class Prepared:
+    """A checked scenario with its prices and seed."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        world: World,
+        waypoints: tuple[Waypoints, ...],
+        waypoint_bytes: bytes,
+        seed: int,
+    ) -> None:
+        self.scenario = scenario
+        self.world = world
+        self.seed = seed
+        self._waypoints = waypoints
+        self._waypoint_bytes = waypoint_bytes
+        self._table = config.to_table(scenario)
+        self._table["prices"]["waypoints"] = rundir.WAYPOINTS
+        self.id = rundir.run_id(scenario.name, self._table, waypoint_bytes, seed, zerodebt.__version__)
+        self._start_ticks = tuple(PricePath(w).ticks_at(world.start_ns) for w in waypoints)
+        try:
+            self._genesis = genesis.build(
+                scenario.populations,
+                world.instruments,
+                self._start_ticks,
+                config.open_interest_lots(scenario, world, self._start_ticks),
+                seed,
+                world.settle,
+                world.atoms_per_usd,
+                scenario.accounts,
+            )
+        except ValueError as error:
+            raise CallError(f"{scenario.name}: populations: {error}") from None
+
+    def execute(self, path: Path, tell: Progress, single_file: bool, argv: Sequence[str]) -> None:
+        """Simulate, then read the events again for the audit, the tables, the claims and the report."""
+        import tomli_w
+
+        if path.exists():
+            shutil.rmtree(path)
+        path.mkdir(parents=True)
+        running = path / rundir.RUNNING
+        running.write_text("running, or killed before its end\n", encoding="utf-8")
+        rundir.write_bytes(path / rundir.CONFIG, tomli_w.dumps(self._table).encode())
+        rundir.write_bytes(path / rundir.WAYPOINTS, self._waypoint_bytes)
+        seconds: dict[str, float] = {}
+        try:
+            began = time.perf_counter()
+            venue = simulate(self, path, tell)
+            seconds["simulate"] = time.perf_counter() - began
+            self._finish(path, venue, tell, single_file, argv, seconds)
+        except KeyboardInterrupt:
+            running.write_text("interrupted; the journal is whole up to its last command\n", encoding="utf-8")
+            running.replace(path / rundir.INTERRUPTED)
+            raise
+        rundir.write_bytes(path / rundir.DONE, b"")
+        running.unlink()
+
+    def _finish(
+        self,
+        path: Path,
+        venue: Venue,
+        tell: Progress,
+        single_file: bool,
+        argv: Sequence[str],
+        seconds: dict[str, float],
+    ) -> None:
+        from zerodebt.exchange.audit import audit
+        from zerodebt.scenarios.measure import measure
+        from zerodebt.scenarios.report import write_report
+        from zerodebt.scenarios.tables import write_tables
+
+        def timed(phase: str, action: Callable[[], Any]) -> Any:
+            tell(phase, 0, 0)
+            began = time.perf_counter()
+            answer = action()
+            seconds[phase] = time.perf_counter() - began
+            return answer
+
+        rundir.write_json(path / rundir.META, self._meta(path, venue, argv, seconds))
+        report = timed("audit", lambda: audit(rundir.read_batches(path / rundir.EVENTS)))
+        timed("tables", lambda: write_tables(path))
+        measures = timed("measure", lambda: steady(measure(path) | self._client_measures(path)))
+        rundir.write_json(path / rundir.SUMMARY, self._summary(report, measures))
+        timed("report", lambda: write_report(path, single_file))
+        rundir.write_json(path / rundir.META, self._meta(path, venue, argv, seconds))
+
+    def _meta(
+        self, path: Path, venue: Venue, argv: Sequence[str], seconds: Mapping[str, float]
+    ) -> dict[str, Any]:
+        return {
+            "schema": rundir.SCHEMA,
+            "id": self.id,
+            "scenario": self.scenario.name,
+            "seed": self.seed,
+            "argv": list(argv),
+            "versions": {
+                "zerodebt": zerodebt.__version__,
+                "python": platform.python_version(),
+                **{name: metadata.version(name) for name in _PACKAGES},
+            },
+            "commands": venue.seq,
+            "state_hash": venue.state_hash(),
+            "journal_sha256": rundir.sha256_of(path / rundir.JOURNAL),
+            "events_sha256": rundir.sha256_of(path / rundir.EVENTS),
+            "populations": self.populations(),
+            "wall_s": {phase: round(value, 3) for phase, value in seconds.items()},
+        }
+
+    def populations(self) -> list[dict[str, Any]]:
+        """Account ranges by population, and what each did."""
+        return [
+            {
+                "name": population.name,
+                "kind": spec.__struct_config__.tag,
+                "role": population.role,
+                "first_account": int(population.accounts[0]),
+                "count": len(population.accounts),
+                "counters": {key: int(count) for key, count in population.counters.items()},
+            }
+            for spec, population in zip(self.scenario.populations, self._genesis.populations, strict=True)
+        ]
+
+    def opening_commands(self) -> list[Command]:
+        """What the house brings, then the populations' accounts, deposits and positions."""
+        world = self.world
+        endowments = ((INSURANCE, world.insurance_atoms), (HOUSE, world.house_atoms))
+        house = [Deposit(world.settle, account, (atoms,)) for account, atoms in endowments if atoms]
+        return [*house, *self._genesis.commands]
+
+    def start(self, agents: AgentWorld) -> None:
+        """Put feed, schedule and populations into the world."""
+        PriceFeed(self._waypoints, self.world.index_every_ns, self.world.sources, self._actions()).start(
+            agents
+        )
+        for population in self._genesis.populations:
+            population.start(agents)
+
+    def _actions(self) -> list[tuple[int, Command]]:
+        symbols = [instrument.symbol for instrument in self.world.instruments]
+        found: list[tuple[int, Command]] = []
+        for action in self.scenario.schedule:
+            command: Command = Tick()
+            if isinstance(action, StatusAt):
+                number = symbols.index(action.instrument)
+                command = SetStatus(number, action.open, action.reduce, action.liquidate)
+            elif isinstance(action, SettleAt):
+                number = symbols.index(action.instrument)
+                ticks = to_units(action.price, self.world.instruments[number].tick_decimals)
+                command = SettleInstrument(number, ticks)
+            found.append((time_ns(action.at), command))
+        return found
+
+    def _summary(self, report: "Report", measures: Mapping[str, Any]) -> dict[str, Any]:
+        checked = claims.check(self.scenario.claims, {**audit_measures(report), **measures})
+        asset = self.world.assets[self.world.settle]
+
+        def money(atoms: int) -> str:
+            return from_units(atoms, asset.decimals)
+
+        return {
+            "schema": rundir.SCHEMA,
+            "id": self.id,
+            "scenario": self.scenario.name,
+            "title": self.scenario.title,
+            "seed": self.seed,
+            "version": zerodebt.__version__,
+            "start_utc": utc(self.world.start_ns),
+            "end_utc": utc(self.world.end_ns),
+            "settle_asset": asset.symbol,
+            "verdict": report.verdict,
+            "promise": self.world.rules.promise,
+            "promise_kept": self.world.rules.promise == "none" or report.verdict.startswith("HELD"),
+            "audit": self._audit_summary(report),
+            "paid_by_stage": {stage: money(atoms) for stage, atoms in report.paid_by_stage.items()},
+            "paid": [
+                {"stage": paid.stage, "payer": self.account_name(paid.payer), "amount": money(paid.atoms)}
+                for paid in sorted(report.paid, key=lambda p: -p.atoms)[:100]
+            ],
+            "residual_arose": self._by_asset(report.residual_arose_atoms),
+            "residual_open": self._by_asset(report.residual_open_atoms),
+            "residuals": [
+                {
+                    "asset": self.world.assets[r.asset].symbol,
+                    "origin": self.account_name(r.origin),
+                    "arose": from_units(r.arose_atoms, self.world.assets[r.asset].decimals),
+                    "open": from_units(r.open_atoms, self.world.assets[r.asset].decimals),
+                }
+                for r in sorted(report.residuals, key=lambda r: -r.open_atoms)[:1000]
+            ],
+            "receivables": {
+                "count": len(report.receivables),
+                "amount": money(sum(share.atoms for share in report.receivables)),
+            },
+            "overcharge": money(sum(share.atoms for share in report.overcharge_by_payer)),
+            "harm": money(report.harm_atoms),
+            "interventions": [{"at": utc(i.time_ns), "what": i.what} for i in report.interventions],
+            "metrics": dict(measures),
+            "claims": [msgspec.to_builtins(claim) for claim in checked],
+            "claims_by_evidence": [msgspec.to_builtins(score) for score in claims.scores(checked)],
+        }
+
+    def _audit_summary(self, report: "Report") -> dict[str, Any]:
+        return {
+            "agrees": report.agrees,
+            "findings": [msgspec.to_builtins(finding) for finding in report.findings[:20]],
+            "findings_count": report.findings_count,
+            "clauses": [msgspec.to_builtins(clause) for clause in report.clauses],
+            "holdings_digest": report.holdings_digest,
+            "counts": report.counts,
+        }
+
+    def _client_measures(self, path: Path) -> dict[str, Any]:
+        """Principal of clients; what the named one lost: principal less what is left plus what is owed."""
+        import polars as pl
+
+        from zerodebt.scenarios.columns import money_unit, read_table
+
+        asset = self.world.assets[self.world.settle]
+        unit = money_unit(asset)
+        found: dict[str, Any] = {}
+        for spec, population in zip(self.scenario.populations, self._genesis.populations, strict=True):
+            positions = population.positions
+            if not isinstance(spec, ClientParams) or positions is None:
+                continue
+            tick_values = [[instrument.tick_value_atoms] for instrument in self.world.instruments]
+            principals = (positions.lots * positions.entry_ticks * tick_values).sum(axis=0)
+            found[f"principal_{spec.name}_{unit}"] = int(principals.sum()) / 10**asset.decimals
+            if not spec.named_lots:
+                continue
+            account = int(population.accounts[0])
+            final = read_table(path, "accounts").filter(pl.col("account") == account)["final_equity_atoms"][0]
+            owed = read_table(path, "waterfall").filter(
+                (pl.col("entry") == "receivable") & (pl.col("account") == account)
+            )["amount_atoms"]
+            lost = int(principals[0]) - int(final) + int(owed.sum())
+            found[f"named_client_loss_{unit}"] = lost / 10**asset.decimals
+            found["named_client_loss_share"] = lost / int(principals[0])
+        return found
+
+    def _by_asset(self, atoms: Mapping[int, int]) -> dict[str, str]:
+        assets = self.world.assets
+        return {assets[n].symbol: from_units(value, assets[n].decimals) for n, value in atoms.items()}
+
+    def account_name(self, account: int) -> str:
+        """A house account by its name, others as population and number."""
+        if account < FIRST_ACCOUNT:
+            return HOUSE_ACCOUNT_NAMES[account] if account < len(HOUSE_ACCOUNT_NAMES) else str(account)
+        for population in self._genesis.populations:
+            first = int(population.accounts[0]) if len(population.accounts) else -1
+            if first >= 0 and first <= account < first + len(population.accounts):
+                return f"{population.name} {account}"
+        return str(account)
+
+
+def steady(measures: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures at twelve significant digits: the last ones of a float sum depend on the order of threads."""
+    return {k: float(f"{v:.12g}") if isinstance(v, float) else v for k, v in measures.items()}
+
+
+def audit_measures(report: "Report") -> dict[str, Any]:
+    """What the second witness says, as figures that a claim can name."""
+    return {
+        "verdict_holds": int(report.verdict.startswith("HELD")),
+        "audit_findings": report.findings_count,
+        "value_conserved": int(all(clause.holds for clause in report.clauses if clause.letter == "e")),
+        "nobody_below_zero": int(all(clause.holds for clause in report.clauses if clause.letter == "a")),
+    }
+
+
+def simulate(prepared: Prepared, path: Path, tell: Progress) -> Venue:
+    """Drive the venue; each command is in the journal before it is applied."""
+    world = prepared.world
+    venue = Venue(world.rules, world.assets, world.instruments)
+    recorder = rundir.Recorder(path)
+    try:
+        recorder.batch(venue.opening())
+
+        def send(command: Command, at_ns: int) -> Batch:
+            recorder.command(Stamped(venue.seq + 1, at_ns, command))
+            batch = venue.apply(command, at_ns)
+            recorder.batch(batch)
+            return batch
+
+        for command in prepared.opening_commands():
+            batch = send(command, world.start_ns)
+            for event in batch.events:
+                assert not isinstance(event, Rejected), f"opening refused: {event.reason}, {event.detail}"
+        agents = AgentWorld(venue.view, send, world.start_ns, world.end_ns)
+        prepared.start(agents)
+        whole = (world.end_ns - world.start_ns) // SECOND_NS
+        agents.run(lambda elapsed_ns: tell("simulate", elapsed_ns // SECOND_NS, whole))
+        venue.check()
+    finally:
+        recorder.close()
+    return venue
+
+
+def replay_run(path: Path, tell: Progress | None = None) -> tuple[int, str, str | None]:
+    """Replay a run's journal: commands applied, state hash, and the recorded hash (None: there is none)."""
+    scenario, _ = config.load(path / rundir.CONFIG)
+    world = config.build(scenario, str(path / rundir.CONFIG))
+    recorded = None
+    with suppress(DataError):
+        recorded = str(rundir.read_json(path / rundir.META)["state_hash"])
+    venue = Venue(world.rules, world.assets, world.instruments)
+    for stamped in rundir.read_commands(path / rundir.JOURNAL):
+        venue.apply(stamped.command, stamped.time_ns)
+        if tell is not None and venue.seq % 50_000 == 0:
+            tell("replay", venue.seq, 0)
+    return venue.seq, venue.state_hash(), recorded

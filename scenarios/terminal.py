@@ -1,0 +1,127 @@
+"""What a person sees: progress on a terminal, and results as tables."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from zerodebt.scenarios.claims import figure
+from zerodebt.scenarios.explain import Explanation
+
+_ORIGINS_SHOWN = 5
+
+
+def progress_bar() -> Callable[[str, int, int], None]:
+    """A bar on standard error while simulating, a word for each later phase; it ends with the process."""
+    bar = Progress(
+        TextColumn("{task.description:>8}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    tasks: dict[str, Any] = {}
+    bar.start()
+
+    def tell(phase: str, done: int, whole: int) -> None:
+        if phase not in tasks:
+            for task in tasks.values():
+                bar.update(task, visible=False)
+            tasks[phase] = bar.add_task(phase, total=whole or None)
+        if whole:
+            bar.update(tasks[phase], completed=done, total=whole)
+        if phase == "done":
+            bar.stop()
+
+    return tell
+
+
+def is_interactive() -> bool:
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def console() -> Console:
+    """Standard output; a pipe gets lines that are never wrapped. NO_COLOR is honoured by rich."""
+    out = Console(highlight=False)
+    return out if out.is_terminal else Console(highlight=False, width=1000, soft_wrap=True)
+
+
+def print_result(summary: dict[str, Any], path: str, wall_s: dict[str, float]) -> None:
+    out = console()
+    promise = "promised: every debt made zero" if summary["promise"] == "zero_debt" else "nothing promised"
+    kept = "" if summary["promise"] == "none" else ", kept" if summary["promise_kept"] else ", NOT KEPT"
+    out.print(f"{summary['title']}  seed {summary['seed']}  {summary['start_utc']} to {summary['end_utc']}")
+    out.print(Text(f"{summary['verdict']}  ({promise}{kept})", style="bold"))
+    asset = summary["settle_asset"]
+    for symbol, amount in summary["residual_open"].items():
+        if float(amount):
+            origins = [row for row in summary["residuals"] if row["asset"] == symbol and float(row["open"])]
+            out.print(f"missing: {amount} {symbol}, from {len(origins)} origins:")
+            for row in origins[:_ORIGINS_SHOWN]:
+                out.print(f"  {row['open']} {symbol} from {row['origin']}", markup=False)
+            if len(origins) > _ORIGINS_SHOWN:
+                out.print(f"  and {len(origins) - _ORIGINS_SHOWN} more in summary.json")
+    if summary["receivables"]["count"]:
+        out.print(
+            f"owed: {summary['receivables']['amount']} {asset} by {summary['receivables']['count']} accounts"
+        )
+    if summary["paid_by_stage"]:
+        table = Table("stage", "paid", box=None, pad_edge=False, title="who paid", title_justify="left")
+        table.columns[1].justify = "right"
+        for stage, amount in summary["paid_by_stage"].items():
+            table.add_row(stage, f"{float(amount):,.2f} {asset}")
+        out.print(table)
+    audit = summary["audit"]
+    said = "agrees" if audit["agrees"] else f"DISAGREES, {audit['findings_count']} findings"
+    out.print(f"audit {said}")
+    for finding in audit["findings"][:5]:
+        out.print(f"  {finding['rule']} at command {finding['seq']}: {finding['text']}", markup=False)
+    print_claims(out, summary)
+    if wall_s:
+        out.print("  ".join(f"{phase} {seconds:.1f} s" for phase, seconds in wall_s.items()))
+    out.print(path, markup=False)
+
+
+def print_claims(out: Console, summary: dict[str, Any]) -> None:
+    if not summary["claims"]:
+        return
+    table = Table("claim", "evidence", "measured", "allowed", "", box=None, pad_edge=False)
+    table.columns[2].justify = table.columns[3].justify = "right"
+    for claim in summary["claims"]:
+        word = Text("held", style="green") if claim["held"] else Text("failed", style="red")
+        table.add_row(claim["id"], claim["evidence"], figure(claim["measured"]), claim["allowed"], word)
+    out.print(table)
+    parts = [
+        f"{s['evidence']} {s['held']} of {s['held'] + s['failed']} held"
+        for s in summary["claims_by_evidence"]
+    ]
+    out.print("claims: " + ", ".join(parts) + " (only predicted ones count)")
+
+
+def print_explanation(explanation: Explanation) -> None:
+    out = console()
+    table = Table("time", "command", "what", "numbers", box=None, pad_edge=False)
+    for line in explanation.lines:
+        table.add_row(line.at, str(line.seq), line.what, Text(line.text))
+    out.print(table)
+    ends = []
+    if not explanation.was_liquidated:
+        ends.append("was never below maintenance")
+    if not explanation.was_deleveraged:
+        ends.append("was never deleveraged")
+    more = f"; {explanation.other_trades} trades of its own" if explanation.other_trades else ""
+    if ends or more:
+        out.print(f"account {explanation.account} {' and '.join(ends) or 'had'}{more}")
+
+
+def print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    table = Table(*columns, box=None, pad_edge=False, title=title, title_justify="left")
+    for row in rows:
+        table.add_row(*row)
+    console().print(table)

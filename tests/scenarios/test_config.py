@@ -1,0 +1,255 @@
+"""Scenario files: overrides, and one sentence for every wrong input with nothing written."""
+
+import re
+import tomllib
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios.conftest import Call, is_one_sentence
+from zerodebt.scenarios import config, runner
+from zerodebt.scenarios.quantities import CallError, from_units, parse_time_ns, to_units, utc
+
+
+def text_of() -> str:
+    """A file that says everything itself: the crash under the clock, prices and claims of flat."""
+    crash = (config.catalogue() / "2025-10-11.toml").read_text(encoding="utf-8")
+    flat = (config.catalogue() / "flat.toml").read_text(encoding="utf-8")
+    text = crash[: crash.index("[[fitted]]")] + flat[flat.index("[[claims]]") :]
+    text = text.replace('name = "2025-10-11"', 'name = "flat"').replace("2025-10-10T", "2025-10-09T")
+    return text.replace("2025-10-11.waypoints.csv", "flat.waypoints.csv")
+
+
+@pytest.fixture
+def flat(tmp_path: Path) -> Path:
+    """A user's own file with its waypoints beside it."""
+    text = re.sub(r"index_every_s = \S+", "index_every_s = 1", text_of())
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+    name = "flat.waypoints.csv"
+    (tmp_path / name).write_bytes((config.catalogue() / name).read_bytes())
+    return tmp_path / "mine.toml"
+
+
+@pytest.mark.parametrize("name", config.scenario_names())
+def test_every_scenario_of_the_catalogue_is_whole(name: str) -> None:
+    prepared = runner.prepare(name)
+    assert prepared.scenario.name == name
+    assert prepared.scenario.claims
+
+
+def test_crash_has_twenty_thousand_accounts_and_the_whole_open_interest() -> None:
+    prepared = runner.prepare("2025-10-11")
+    assert sum(p["count"] for p in prepared.populations()) >= 20_000
+    shares = [spec.open_interest_share or Decimal(0) for spec in prepared.scenario.instruments]
+    assert sum(shares) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "value"),
+    [
+        ("seed=3", "seed", 3),
+        ('venue.waterfall=["book"]', "venue.waterfall", ["book"]),
+        ("venue.waterfall=[book, adl]", "venue.waterfall", ["book", "adl"]),
+        ("venue.adl.score=binance", "venue.adl.score", "binance"),
+        ("usd_rate=7.072", "usd_rate", 7.072),
+        ("a.b = true", "a.b", True),
+    ],
+)
+def test_set_takes_toml_values_and_bare_words(text: str, path: str, value: object) -> None:
+    assert config.parse_override(text) == (path, value)
+
+
+def test_set_reaches_list_elements_by_name_and_by_number_and_the_last_one_wins() -> None:
+    scenario, _ = config.load(
+        "flat",
+        [
+            ("populations.retail.count", 5),
+            ("populations.1.count", 7),
+            ("populations.HLP Liquidator 2.capital_usd", 1),
+            ("instruments.BTC.size_max", "10"),
+        ],
+    )
+    by_name = {spec.name: spec for spec in scenario.populations}
+    assert by_name["retail"].count == 7  # type: ignore[union-attr]
+    assert by_name["HLP Liquidator 2"].capital_usd == 1.0  # type: ignore[union-attr]
+    assert scenario.instruments[0].size_max == 10
+
+
+def test_override_of_one_rule_keeps_the_rest_of_the_profile() -> None:
+    scenario, _ = config.load("flat", [("venue.fees.taker_ppb", 1)])
+    assert scenario.venue["fees"] == {"maker_ppb": 150_000, "taker_ppb": 1, "liquidation_ppb": 0}
+
+
+def test_overrides_do_not_change_what_was_read() -> None:
+    table = tomllib.loads(text_of())
+    config.resolve(table, "flat", [("venue.waterfall", ["book"]), ("populations.retail.count", 5)])
+    assert table == tomllib.loads(text_of())
+
+
+def test_resolved_file_reads_back_as_the_same_scenario() -> None:
+    scenario, _ = config.load("2025-10-11")
+    assert config.resolve(tomllib.loads(config.to_toml(scenario)), "again") == scenario
+
+
+def test_shown_file_runs_from_anywhere(zerodebt: Call, tmp_path: Path) -> None:
+    code, text, _ = zerodebt("show", "flat", "--toml")
+    assert code == 0
+    mine = tmp_path / "mine.toml"
+    mine.write_text(text, encoding="utf-8")
+    assert runner.prepare(mine).scenario.instruments == runner.prepare("flat").scenario.instruments
+
+
+WRONG_FILES = [
+    ('name = "flat"', 'nmae = "flat"', ["nmae", "is not known", "nearest is 'name'"]),
+    ("index_every_s = 1", "index_every = 1", ["clock.index_every", "nearest is 'index_every_s'"]),
+    ("index_every_s = 1", "index_every_s = nan", ["clock.index_every_s", "finite"]),
+    ("index_every_s = 1", "index_every_s = inf", ["clock.index_every_s", "finite"]),
+    ("index_every_s = 1", "index_every_s = 0", ["clock.index_every_s", "found 0", "above 0"]),
+    ("end = 2025-10-09T22:30:00Z", "end = 2025-10-09T20:00:00Z", ["clock.end", "after clock.start"]),
+    ("end = 2025-10-09T22:30:00Z", "end = 2025-10-09T23:30:00Z", ["ends at 2025-10-09T22:30:00Z"]),
+    ("end = 2025-10-09T22:30:00Z", 'end = "tomorrow"', ["clock.end", "'tomorrow'", "a time like"]),
+    ("count = 12_000", 'count = "many"', ["populations.retail.count", "'many'", "a whole number"]),
+    ("count = 12_000", "cuont = 12_000", ["populations.retail.cuont", "nearest is 'count'"]),
+    ('kind = "noise"', 'kind = "nois"', ["populations.noise.kind", "nearest is 'noise'"]),
+    ('profile = "hyperliquid"', 'profile = "hyperliqiud"', ["venue.profile", "hyperliquid"]),
+    ('profile = "hyperliquid"', 'profile = "hyperliquid"\nwaterfal = []', ["nearest is 'waterfall'"]),
+    ('profile = "hyperliquid"', 'profile = "hyperliquid"\nwaterfall = ["adl"]', ["must start with 'book'"]),
+    ('"binance", ', '"binanse", ', ["prices.sources", "nearest is 'binance'"]),
+    ('"binance", ', "", ["prices.sources", "found binance_perp", "at least one of binance, okx"]),
+    ('tick = "0.1"', 'tick = "0.3"', ["instruments.BTC.tick", "found 0.3", "0.01"]),
+    ('tick = "0.1"', 'tick = "-0.1"', ["instruments.BTC.tick", "above 0"]),
+    ('lot = "0.00001"', 'lot = "0.0000001"', ["instruments.BTC.tick", "is worth"]),
+    ('lot = "0.00001"', 'lot = "0"', ["instruments.BTC.lot", "above 0"]),
+    ('open_interest_share = "0.295"', 'open_interest_share = "-0.1"', ["BTC.open_interest_share", "above 0"]),
+    ('open_interest_share = "0.295"', 'open_interest_share = "0.9"', ["sums to", "at most 1"]),
+    ("decimals = 6", "decimals = 19", ["assets.USDC.decimals", "19", "<= 18"]),
+]
+
+
+@pytest.mark.parametrize(("good", "bad", "said"), WRONG_FILES)
+def test_wrong_file_is_answered_in_one_sentence(
+    flat: Path, zerodebt: Call, good: str, bad: str, said: list[str]
+) -> None:
+    text = flat.read_text(encoding="utf-8")
+    assert good in text
+    flat.write_text(text.replace(good, bad, 1), encoding="utf-8")
+    code, out, err = zerodebt("run", flat, "--out", flat.parent / "runs")
+    assert code in (2, 3)
+    assert out == ""
+    assert is_one_sentence(err), err
+    for words in said:
+        assert words in err
+    assert not (flat.parent / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("sets", "said"),
+    [
+        (["instruments.BTC.size_max=0"], ["instruments.BTC.size_max", "above 0"]),
+        (["instruments.BTC.size_max=-3"], ["instruments.BTC.size_max", "above 0"]),
+        (["instruments.BTC.size_max=0.000001"], ["instruments.BTC.size_max", "multiples of 0.00001"]),
+        (["instruments.BTC.price_max=0.05"], ["instruments.BTC.price_max", "multiples of 0.1"]),
+        (["instruments.BTC.price_max=99_000_000_000_000"], ["BTC", "budget"]),
+        (["instruments.BTX.size_max=3"], ["'BTX'", "nearest is 'BTC'"]),
+        (["clok.start=2025-10-09T20:45:00Z"], ["--set clok.start", "nearest is 'clock'"]),
+        (["venue.fees.taker=3"], ["--set venue.fees.taker", "nearest is 'taker_ppb'"]),
+        (["venue.fees.taker_ppb=-1"], ["--set venue.fees.taker_ppb", "found -1", ">= 0"]),
+        (["venue.promise=all"], ["venue.promise", "'all'", "none, zero_debt"]),
+        (["populations.retail.leverage_scale=nan"], ["populations.retail.leverage_scale", "finite"]),
+        (["accounts=0"], ["accounts", "found 0"]),
+        (["seed"], ["--set seed", "found no value"]),
+        (["open_interest_value=[[]"], ["--set open_interest_value"]),
+    ],
+)
+def test_wrong_override_is_answered_in_one_sentence(
+    zerodebt: Call, tmp_path: Path, sets: list[str], said: list[str]
+) -> None:
+    arguments = [word for text in sets for word in ("--set", text)]
+    code, out, err = zerodebt("run", "flat", *arguments, "--out", tmp_path / "runs")
+    assert (code, out) == (2, "")
+    assert is_one_sentence(err), err
+    for words in said:
+        assert words in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_unknown_scenario_is_answered_with_the_nearest_name(zerodebt: Call) -> None:
+    code, _, err = zerodebt("run", "2025-10-12")
+    assert code == 2
+    assert is_one_sentence(err)
+    assert "nearest is '2025-10-11'" in err
+
+
+@pytest.mark.parametrize("value", ["-1", "many"])
+def test_wrong_seed_is_a_wrong_call(zerodebt: Call, tmp_path: Path, value: str) -> None:
+    code, _, err = zerodebt("run", "flat", "--seed", value, "--out", tmp_path / "runs")
+    assert code == 2
+    assert is_one_sentence(err)
+    assert not (tmp_path / "runs").exists()
+
+
+WAYPOINTS = [
+    ("2025-10-09T22:30:00Z,BTC", "2025-10-09T20:30:00Z,BTC", ["before the line above"]),
+    ("22:30:00Z,ETH", "22:30:00Z,BTC", ["BTC has two prices"]),
+    ("116982.0", "116982.05", ["116982.05", "multiples of 0.1"]),
+    ("116982.0", "nan", ["'nan'", "finite"]),
+    ("116982.0", "-5.0", ["-5.0", "allowed for BTC"]),
+    ("116982.0", "much", ["'much'", "a decimal number"]),
+    ("20:45:00Z,BTC", "20:45:00,BTC", ["2025-10-09T20:45:00", "a time like"]),
+    ("20:45:00Z,BTC", "20:45:00Z,BTX", ["'BTX'", "nearest is 'BTC'"]),
+    ("time_utc", "time", ["found columns time,"]),
+    ("20:45:00Z,BTC", "20:46:00Z,BTC", ["before the line above"]),
+]
+
+
+@pytest.mark.parametrize(("good", "bad", "said"), WAYPOINTS)
+def test_wrong_waypoints_are_answered_with_file_and_line(
+    flat: Path, zerodebt: Call, good: str, bad: str, said: list[str]
+) -> None:
+    path = flat.parent / "flat.waypoints.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace(good, bad, 1), encoding="utf-8")
+    code, out, err = zerodebt("run", flat, "--out", flat.parent / "runs")
+    assert (code, out) == (3, "")
+    assert is_one_sentence(err), err
+    assert "flat.waypoints.csv:" in err
+    for words in said:
+        assert words in err
+    assert not (flat.parent / "runs").exists()
+
+
+def test_id_follows_the_world_and_the_seed_but_not_the_place_of_its_files(flat: Path) -> None:
+    flat.write_text(config.to_toml(config.load("flat")[0]), encoding="utf-8")
+    at_home = runner.prepare("flat")
+    assert runner.prepare(flat).id == at_home.id
+    assert runner.prepare("flat", seed=1).id != at_home.id
+    assert runner.prepare("flat", accounts=300).id != at_home.id
+    assert runner.prepare("flat", overrides=[("venue.waterfall", ["book"])]).id != at_home.id
+    path = flat.parent / "flat.waypoints.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace("116982.0", "116982.1"), encoding="utf-8")
+    assert runner.prepare(flat).id != at_home.id
+
+
+def test_dollar_prices_times_the_factor_land_on_the_sourced_settlement() -> None:
+    prepared = runner.prepare("wti-2020-04-20")
+    # -37.63 USD x 7.072 = -266.11936 CNY
+    assert prepared._waypoints[0].price_ticks[-1] == -26_612
+
+
+@pytest.mark.parametrize(
+    ("value", "decimals", "units"), [("0.1", 1, 1), ("-37.63", 2, -3763), ("1e3", 0, 1000), ("0", 5, 0)]
+)
+def test_decimals_become_units_exactly(value: str, decimals: int, units: int) -> None:
+    assert to_units(Decimal(value), decimals) == units
+    assert Decimal(from_units(units, decimals)) == Decimal(value)
+
+
+def test_times_keep_their_nanoseconds() -> None:
+    text = "2025-10-10T21:16:04.832000001Z"
+    assert utc(parse_time_ns(text)) == text
+    assert parse_time_ns("2025-10-10T23:16:04+02:00") == parse_time_ns("2025-10-10T21:16:04Z")
+
+
+def test_claim_needs_an_expected_value_or_bounds() -> None:
+    with pytest.raises(CallError, match="both or neither"):
+        config.load("flat", [("claims.no-adl.low", 3)])

@@ -1,0 +1,150 @@
+"""Command files: JSON Lines in, JSON Lines out, every wrong line in one sentence."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+import pytest
+
+from tests.scenarios.conftest import Call, is_one_sentence
+from zerodebt.exchange import events as ev
+from zerodebt.scenarios import orders
+
+HERE = Path(__file__).parent
+EXAMPLE = HERE / "commands.jsonl"
+ORDER = (
+    '{"do": "place_order", "account": "alice", "instrument": "BTC", "side": "buy", "size": "1", "price": "1"'
+)
+DOCS = HERE.parents[1] / "docs" / "commands.md"
+
+
+def answered(zerodebt: Call, path: Path, *arguments: str) -> list[dict[str, Any]]:
+    code, out, err = zerodebt("replay", path, *arguments)
+    assert code == 0, err
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def lines_with(tmp_path: Path, *more: str) -> Path:
+    path = tmp_path / "commands.jsonl"
+    path.write_text(EXAMPLE.read_text() + "".join(f"{line}\n" for line in more))
+    return path
+
+
+def test_example_file_trades_and_liquidates(zerodebt: Call) -> None:
+    found = answered(zerodebt, EXAMPLE)
+    assert not [event for event in found if event["event"] == "rejected"]
+    assert [event["seq"] for event in found] == sorted(event["seq"] for event in found)
+    fill = next(event for event in found if event["event"] == "filled")
+    assert fill["price"] == "110000.0"
+    assert fill["size"] == "0.50000"
+    assert (fill["taker"], fill["maker"], fill["taker_side"]) == ("bob", "alice", "buy")
+    # 0.5 x 110,000 x 0.045 %
+    assert fill["taker_fee"] == "24.750000"
+    begun = next(event for event in found if event["event"] == "liquidation_started")
+    assert begun["account"] == "bob"
+    assert begun["pocket"] == "USDC"
+
+
+def test_no_number_that_means_money_price_or_size_is_a_float(zerodebt: Call) -> None:
+    def floats(value: Any) -> list[Any]:
+        if isinstance(value, dict):
+            return [x for item in value.values() for x in floats(item)]
+        if isinstance(value, list):
+            return [x for item in value for x in floats(item)]
+        return [value] if isinstance(value, float) else []
+
+    assert floats(answered(zerodebt, EXAMPLE)) == []
+
+
+def test_legs_of_every_posting_sum_to_zero(zerodebt: Call) -> None:
+    from decimal import Decimal
+
+    for event in answered(zerodebt, EXAMPLE):
+        if event["event"] == "posted":
+            assert sum(Decimal(leg["amount"]) for leg in event["legs"]) == 0
+
+
+def test_profile_and_set_replace_the_rules_of_the_file(zerodebt: Call) -> None:
+    first = answered(zerodebt, EXAMPLE, "--set", "venue.fees.taker_ppb=0")[0]
+    assert first["rules"]["fees"]["taker_ppb"] == 0
+    code, _, err = zerodebt("replay", EXAMPLE, "--profile", "hyperliqiud")
+    assert code in (2, 3)
+    assert is_one_sentence(err)
+
+
+def test_same_file_gives_the_same_hash(zerodebt: Call) -> None:
+    assert zerodebt("replay", EXAMPLE) == zerodebt("replay", EXAMPLE)
+
+
+def test_refusal_of_the_venue_is_an_event_not_an_error(zerodebt: Call, tmp_path: Path) -> None:
+    order = ORDER.replace('"1", "price"', '"99", "price"') + "}"
+    last = answered(zerodebt, lines_with(tmp_path, order))[-1]
+    assert last["event"] == "rejected"
+    assert last["account"] == "alice"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (ORDER.replace('"1", "price"', '"0", "price"') + "}", ["size", "found 0", "above 0"]),
+        (ORDER.replace('"1", "price"', '"-1", "price"') + "}", ["size", "found -1", "above 0"]),
+        (ORDER.replace('"1", "price"', '"0.000001", "price"') + "}", ["size", "multiples of 0.00001"]),
+        (ORDER.replace('"price": "1"', '"price": "1.05"') + "}", ["price", "multiples of 0.1"]),
+        (ORDER.replace('"price": "1"', '"price": "NaN"') + "}", ["price", "finite"]),
+        (ORDER.replace('"price": "1"', '"price": "1e30"') + "}", ["price", "beyond the largest"]),
+        (ORDER.replace('"price": "1"', '"price": 1.5') + "}", ["price", "1.5", "a whole number or a text"]),
+        (ORDER.replace('"price": "1"', '"prise": "1"') + "}", ["'prise'", "nearest is 'price'"]),
+        (ORDER.replace("alice", "alicia") + "}", ["'alicia'", "nearest is 'alice'"]),
+        (ORDER.replace("BTC", "BTX") + "}", ["'BTX'", "nearest is 'BTC'"]),
+        (ORDER.replace("place_order", "place_odrer") + "}", ["'place_odrer'", "nearest is 'place_order'"]),
+        (ORDER.replace('"buy"', '"by"') + "}", ["side", "'by'", "nearest is 'buy'"]),
+        (ORDER, ["not readable as JSON"]),
+        (ORDER + ', "at": "yesterday"}', ["at:", "'yesterday'", "a time like"]),
+        ('{"do": "cancel_order", "account": "alice", "order": "a2"}', ["'a2'", "nearest is 'a1'"]),
+        ('{"do": "open_account", "name": "alice"}', ["'alice' is there already"]),
+        ('{"do": "deposit", "account": "alice", "amount": "-5"}', ["amount", "found -5", "from 0"]),
+        ('{"do": "deposit", "account": "alice"}', ["'amount' is missing"]),
+        ('{"do": "update_index", "prices": {"BTC": "1"}, "source": "binanse"}', ["nearest is 'binance'"]),
+    ],
+)
+def test_wrong_line_is_one_sentence_with_its_number_and_nothing_is_written(
+    zerodebt: Call, tmp_path: Path, line: str, said: list[str]
+) -> None:
+    path = lines_with(tmp_path, line)
+    number = len(EXAMPLE.read_text().splitlines()) + 1
+    code, out, err = zerodebt("replay", path)
+    assert (code, out) == (3, "")
+    assert is_one_sentence(err), err
+    assert f"commands.jsonl:{number}: " in err
+    for words in said:
+        assert words in err
+
+
+def test_file_without_a_venue_or_without_lines_is_a_data_problem(zerodebt: Call, tmp_path: Path) -> None:
+    path = tmp_path / "commands.jsonl"
+    for text in ("", '{"do": "tick"}\n'):
+        path.write_text(text)
+        code, _, err = zerodebt("replay", path)
+        assert code == 3
+        assert is_one_sentence(err), err
+    code, _, err = zerodebt("replay", tmp_path / "none.jsonl")
+    assert code == 3
+    assert is_one_sentence(err), err
+
+
+def test_docs_show_every_command_and_every_event() -> None:
+    text = DOCS.read_text()
+    shown = [json.loads(line) for line in re.findall(r"^\{.*\}$", text, flags=re.MULTILINE)]
+    commands = {row["do"] for row in shown if "do" in row}
+    wanted = {kind.__struct_config__.tag for kind in get_args(orders.CommandLine)} | {"venue"}
+    assert wanted <= commands
+    events = {row["event"] for row in shown if "event" in row}
+    assert {kind.__struct_config__.tag for kind in get_args(ev.Event)} <= events
+
+
+def test_commands_of_the_docs_are_readable() -> None:
+    for line in re.findall(r'^\{.*"do".*\}$', DOCS.read_text(), flags=re.MULTILINE):
+        kind: Any = orders.VenueLine if '"venue"' in line else orders.CommandLine
+        msgspec.json.decode(line, type=kind)
