@@ -11,6 +11,8 @@ import numpy as np
 from zerodebt.exchange.events import FIRST_ACCOUNT
 from zerodebt.exchange.units import Int64Array
 
+VAULT, BACKSTOP = 1, 2
+
 
 class Table:
     """Rows by asset, pocket or instrument; columns by account. `cells[row][account]` is one exact cell."""
@@ -44,7 +46,7 @@ class Accounts:
     isolated            [instrument]  1 when the position answers with its own margin only
     leverage            [instrument]  chosen divisor of the initial requirement
     buy_lots, sell_lots [instrument]  resting lots that may increase a position, and their value in atoms
-    vault               [0]  1 for an account that serves as a backstop
+    vault               [0]  VAULT for an account of that role, BACKSTOP while it backs an instrument
     session_base        [0]  equity at the start of the session plus what was brought in since (profit's zero)
     recheck_at          [0]  reading of the market's move meter from which the account must be looked at again
     orders              [0]  resting orders and waiting triggers

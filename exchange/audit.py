@@ -488,7 +488,8 @@ class Audit:
         self._needs_full_pass = False
         self._started = False
         self._next_sample_ns = self._next_funding_ns = 0
-        self._sample_due = self._funding_due = False
+        self._sample_due = False
+        self._funding_due = 0
         self._brought_in: dict[int, int] = {}
         self._index_batches = 0
         self._watch: list[tuple[int, int, int]] = []
@@ -1101,6 +1102,9 @@ class Audit:
             base = market.spec.base_asset
             legs[taker, asset] = -paid
             legs[maker, asset] = paid
+            if asset == self._settle:
+                self._brought_in[taker] = self._brought_in.get(taker, 0) - paid
+                self._brought_in[maker] = self._brought_in.get(maker, 0) + paid
             legs[taker, base] = delivered
             legs[maker, base] = -delivered
             taker_pocket = asset
@@ -1123,22 +1127,19 @@ class Audit:
                 legs[key] = legs.get(key, 0) + gained
             if realised + gained:
                 legs[CLEARING, own] = -realised - gained
-            if forced:
-                taker_fee = -(-value * fees.liquidation_ppb // _PPB)
-                if taker_fee:
-                    equity = self._equity(taker, taker_pocket) + legs.get((taker, taker_pocket), 0)
-                    taker_fee = max(0, min(taker_fee, equity))
-                    legs[INSURANCE, asset] = taker_fee
-                    key = (taker, taker_pocket)
-                    legs[key] = legs.get(key, 0) - taker_fee
-                    if key in self._harm_by:
-                        self._harm_by[key] += taker_fee
-        if not forced or market.is_spot:
-            taker_fee = -(-value * fees.taker_ppb // _PPB)
-            key = (taker, asset)
-            legs[key] = legs.get(key, 0) - taker_fee
-            legs[FEES, asset] = taker_fee
+        payer, payee, rate = (taker, asset), FEES, fees.taker_ppb
+        if forced:
+            payer, payee, rate = (taker, taker_pocket), INSURANCE, fees.liquidation_ppb
+        taker_fee = self._borne(market, payer, -(-value * rate // _PPB), legs)
+        legs[payer] = legs.get(payer, 0) - taker_fee
+        legs[payee, asset] = legs.get((payee, asset), 0) + taker_fee
+        if forced and payer in self._harm_by:
+            self._harm_by[payer] += taker_fee
         key = (maker, asset)
+        if maker_fee > 0:
+            maker_fee = self._borne(market, key, maker_fee, legs)
+        else:
+            maker_fee = max(maker_fee, 0 if forced else -taker_fee)
         legs[key] = legs.get(key, 0) - maker_fee
         key = (FEES, asset)
         legs[key] = legs.get(key, 0) + maker_fee
@@ -1153,6 +1154,12 @@ class Audit:
                 f"trade {event.trade_id}: maker fee {event.maker_fee_atoms}, the rulebook says {maker_fee}",
             )
         self._expect("fill", legs, f"trade {event.trade_id}")
+
+    def _borne(self, market: _Market, payer: _Key, fee: int, legs: dict[_Key, int]) -> int:
+        """What of a fee leaves its payer at zero after the fill's other legs; spot is paid in full."""
+        if not fee or market.is_spot:
+            return fee
+        return max(0, min(fee, self._equity(*payer) + legs.get(payer, 0)))
 
     def _expect(self, reason: str, legs: dict[_Key, int], what: str) -> None:
         """The next event must be a `Posted` of these legs; of none at all when every leg is zero."""
@@ -1457,7 +1464,7 @@ class Audit:
         self._sample_due = self._time_ns >= self._next_sample_ns
         if self._sample_due:
             self._next_sample_ns = (self._time_ns // funding.sample_ns + 1) * funding.sample_ns
-        self._funding_due = self._time_ns >= self._next_funding_ns
+        self._funding_due = max(0, (self._time_ns - self._next_funding_ns) // funding.interval_ns + 1)
         if self._funding_due:
             self._next_funding_ns = (self._time_ns // funding.interval_ns + 1) * funding.interval_ns
 
@@ -1499,7 +1506,12 @@ class Audit:
         self._needs_full_pass = True
         legs: dict[_Key, int] = {}
         total = 0
-        per_lot = event.price_ticks * market.tick_value * rate
+        if event.intervals != self._funding_due:
+            self._find(
+                "FUND-03",
+                f"instrument {n}: funding of {event.intervals} intervals, {self._funding_due} are due",
+            )
+        per_lot = event.price_ticks * market.tick_value * rate * event.intervals
         for account, position in market.holders.items():
             owed = -(-position[0] * per_lot // _PPT)
             total += owed
@@ -1669,7 +1681,8 @@ class Audit:
                     or account in self._markets[pocket - self._assets].isolated
                 ):
                     equity += self._equity(account, pocket)
-            gain = min(equity, equity - self._brought_in.get(account, 0))
+            pooled = max(0, self._equity(account, settle))
+            gain = min(equity, equity - self._brought_in.get(account, 0), pooled)
             if gain > 0:
                 gains[account] = gain
         return gains
@@ -2210,7 +2223,8 @@ class Audit:
         self._forced_in_batch.clear()
         self._armed_stage = None
         self._is_marked = self._needs_full_pass = self._work_left = False
-        self._sample_due = self._funding_due = False
+        self._sample_due = False
+        self._funding_due = 0
 
     def _rest_after_marks(self) -> None:
         for market in self._contracts:

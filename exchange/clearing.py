@@ -4,6 +4,7 @@ from collections import deque
 
 from msgspec import Struct
 
+from zerodebt.exchange.accounts import BACKSTOP
 from zerodebt.exchange.book import Order
 from zerodebt.exchange.commands import BUY, PlaceOrder
 from zerodebt.exchange.events import (
@@ -49,6 +50,7 @@ class Clearing:
     def __init__(self, state: State) -> None:
         self.state = state
         self.out: list[Event] = []
+        self._emptied: dict[tuple[int, int], None] = {}
 
     # Orders
 
@@ -149,6 +151,23 @@ class Clearing:
                 self.out.append(OrderClosed(order_id, armed.order.size_lots, reason))
         return len(own)
 
+    def close_attached(self) -> None:
+        """Close the reduce-only orders and triggers of the positions that were emptied since the last call.
+
+        Left alone they would act on a later position. Property TRIG-04.
+        """
+        state = self.state
+        for key in self._emptied:
+            for order_id in list(state.own_orders.get(key, ())):
+                order = state.orders.get(order_id)
+                if order is not None and order.reduce_only:
+                    self.close(order, "reduce_only")
+                armed = state.armed.get(order_id)
+                if armed is not None and armed.order.reduce_only:
+                    self.disarm(armed)
+                    self.out.append(OrderClosed(order_id, armed.order.size_lots, "reduce_only"))
+        self._emptied.clear()
+
     def _own(self, account: int, instrument: int, order_id: int) -> None:
         self.state.own_orders.setdefault((account, instrument), {})[order_id] = None
         self.state.accounts.orders.cells[0][account] += 1
@@ -236,6 +255,10 @@ class Clearing:
         instrument = market.instrument
         value = value_atoms(instrument, price, signed)
         base = signed * instrument.lot_atoms
+        if instrument.settle_asset == self.state.settle:
+            base_of = self.state.accounts.session_base.cells[0]
+            base_of[taker] -= value
+            base_of[maker] += value
         legs += [
             (taker, instrument.settle_asset, -value),
             (maker, instrument.settle_asset, value),
@@ -246,30 +269,36 @@ class Clearing:
     def _fees(
         self, market: Market, taker: Taker, maker: int, lots: int, price: int, legs: list[Leg]
     ) -> tuple[int, int]:
-        """Fees of a fill, rounded up for the venue; a rebate is rounded down and never paid out of nothing.
+        """Fees of a fill, rounded up for the venue; a rebate is rounded down.
 
-        A forced order pays the liquidation fee to the insurance fund instead, and never more than leaves its
-        compartment at zero: the venue waives its own claims first. Properties FEE-01, LIQ-03.
+        They come from the wallet, and the venue waives what would take the cross pool below zero. A forced
+        order pays the liquidation fee to the insurance fund instead, from its own compartment under the same
+        rule, and then nobody gets a rebate. Properties FEE-01, LIQ-03.
         """
         state = self.state
         fees = state.rules.fees
         asset = market.instrument.settle_asset
         value = abs(value_atoms(market.instrument, price, lots))
-        maker_fee = mul_ppb_ceil(value, fees.maker_ppb)
+        payer, payee, rate = (taker.account, asset), FEES, fees.taker_ppb
         if taker.is_forced:
-            maker_fee = max(0, maker_fee)
-            taker_fee = mul_ppb_ceil(value, fees.liquidation_ppb)
-            compartment = state.compartment_of(taker.account, market.number)
-            if taker_fee:
-                gained = sum(atoms for account, pocket, atoms in legs if (account, pocket) == compartment)
-                equity = risk_of(state, compartment).equity_atoms + gained
-                taker_fee = max(0, min(taker_fee, equity))
-            legs += [(*compartment, -taker_fee), (INSURANCE, asset, taker_fee)]
+            payer, payee = state.compartment_of(taker.account, market.number), INSURANCE
+            rate = fees.liquidation_ppb
+        taker_fee = self._bearable_fee(market, payer, mul_ppb_ceil(value, rate), legs)
+        legs += [(*payer, -taker_fee), (payee, asset, taker_fee)]
+        maker_fee = mul_ppb_ceil(value, fees.maker_ppb)
+        if maker_fee > 0:
+            maker_fee = self._bearable_fee(market, (maker, asset), maker_fee, legs)
         else:
-            taker_fee = mul_ppb_ceil(value, fees.taker_ppb)
-            legs += [(taker.account, asset, -taker_fee), (FEES, asset, taker_fee)]
+            maker_fee = max(maker_fee, 0 if taker.is_forced else -taker_fee)
         legs += [(maker, asset, -maker_fee), (FEES, asset, maker_fee)]
         return taker_fee, maker_fee
+
+    def _bearable_fee(self, market: Market, payer: Compartment, fee_atoms: int, legs: list[Leg]) -> int:
+        """The fee, or what of it leaves its payer at zero after the other legs; spot is paid in full."""
+        if not fee_atoms or market.instrument.kind == "spot":
+            return fee_atoms
+        posted = sum(atoms for account, pocket, atoms in legs if (account, pocket) == payer)
+        return max(0, min(fee_atoms, risk_of(self.state, payer).equity_atoms + posted))
 
     def move(
         self,
@@ -304,7 +333,9 @@ class Clearing:
             pocket = state.compartment_of(account, n)[1]
             legs.append((account, pocket, change.realised_atoms))
             legs.append((CLEARING, state.pocket(n), -change.realised_atoms))
-        if accounts.vault.cells[0][account] or account == INSURANCE:
+        if change.closed_lots and change.closed_lots == before:
+            self._emptied[account, n] = None
+        if accounts.vault.cells[0][account] == BACKSTOP or account == INSURANCE:
             lineage = state.lineage.setdefault((account, n), deque())
             consume(lineage, abs(change.closed_lots))
             opened = abs(change.lots) - abs(before - change.closed_lots)

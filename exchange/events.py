@@ -224,11 +224,15 @@ class FundingSampled(Struct, frozen=True, array_like=True, tag="funding_sampled"
 
 
 class FundingSet(Struct, frozen=True, array_like=True, tag="funding_set"):
-    """Rate of the interval that ends now, positive when longs pay, and the price it is paid on."""
+    """Rate of an interval, positive when longs pay, and the price it is paid on.
+
+    `intervals` is 1 unless time stepped over several payments: each of them is then paid at this rate.
+    """
 
     instrument: int
     rate_ppt: int
     price_ticks: int
+    intervals: int
 
 
 class LiquidationStarted(Struct, frozen=True, array_like=True, tag="liquidation_started"):

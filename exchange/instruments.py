@@ -138,6 +138,14 @@ def budget_error(instrument: Instrument) -> str | None:
             return f"instrument {i.symbol}: tiers must ascend in value and not in leverage"
     if any(not 1 <= tier.leverage_max <= 1000 for tier in i.tiers):
         return f"instrument {i.symbol}: leverage_max must lie in 1..1000"
+    if any(not 0 <= tier.lower_notional_atoms < 2**62 for tier in i.tiers):
+        return f"instrument {i.symbol}: tier bounds must lie in 0..2^62"
+    if not 0 <= i.margin_floor_atoms_per_lot * i.open_interest_max_lots < 2**62:
+        return (
+            f"instrument {i.symbol}: margin_floor_atoms_per_lot {i.margin_floor_atoms_per_lot} is too large"
+        )
+    if i.kind == "spot" and not 0 < i.lot_atoms * i.open_interest_max_lots < 2**62:
+        return f"instrument {i.symbol}: lot_atoms {i.lot_atoms} is out of bounds"
     price = max(abs(i.price_min_ticks), abs(i.price_max_ticks))
     largest = price * i.open_interest_max_lots * i.tick_value_atoms
     table = margin_table(i)

@@ -3,6 +3,7 @@
 import numpy as np
 from msgspec import Struct
 
+from zerodebt.exchange.accounts import BACKSTOP
 from zerodebt.exchange.collateral import promised_atoms
 from zerodebt.exchange.instruments import maintenance_atoms, maintenance_atoms_array
 from zerodebt.exchange.marks import Market
@@ -68,7 +69,7 @@ def find_liquidatable(state: State) -> list[Found]:
     accounts = state.accounts
     recheck = accounts.recheck_at.array[0, : accounts.count]
     rows = np.flatnonzero(recheck < state.counters.meter_ppb)
-    rows = rows[accounts.vault.array[0, rows] == 0]
+    rows = rows[accounts.vault.array[0, rows] != BACKSTOP]
     found: list[Found] = []
     equity = accounts.balances.array[state.settle, rows].copy()
     required = np.zeros_like(equity)

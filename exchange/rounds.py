@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from zerodebt.exchange.accounts import BACKSTOP
 from zerodebt.exchange.clearing import Clearing
 from zerodebt.exchange.commands import BUY, SELL, PlaceOrder, Side
 from zerodebt.exchange.events import (
@@ -80,6 +81,7 @@ class RiskRounds:
             acted |= self._take_over(compartment)
         for compartment in found + self._absorbers():
             acted |= self._resolve(compartment)
+        self.clearing.close_attached()
         self._finish()
         return acted
 
@@ -110,7 +112,7 @@ class RiskRounds:
                 state.open_deficits[absorber] = -equity
             else:
                 state.open_deficits.pop(absorber, None)
-        for compartment in list(state.in_liquidation):
+        for compartment in sorted(state.in_liquidation):
             risk = risk_of(state, compartment)
             account, pocket = compartment
             if risk.is_bankrupt:
@@ -133,18 +135,13 @@ class RiskRounds:
         """Send forced market orders, the position with the largest requirement first, until safe again."""
         state = self.state
         rules = state.rules
-        risk = risk_of(state, compartment)
-        if compartment in self._sent or self._is_for_the_backstop(compartment, risk):
-            return False
-        if risk.is_bankrupt and self._disposes():
+        if compartment in self._sent or not self._is_for_the_book(compartment, risk_of(state, compartment)):
             return False
         self._sent.add(compartment)
         acted = False
         for market in self._by_requirement(compartment):
             risk = risk_of(state, compartment)
-            if not risk.is_liquidatable or self._is_for_the_backstop(compartment, risk):
-                break
-            if risk.is_bankrupt and self._disposes():
+            if not risk.is_liquidatable or not self._is_for_the_book(compartment, risk):
                 break
             if not state.status[market.number].liquidate:
                 continue
@@ -251,7 +248,7 @@ class RiskRounds:
         """Close a bankrupt compartment's positions against the other side; returns the winners' transfers."""
         state = self.state
         account = compartment[0]
-        is_absorber = account == INSURANCE or bool(state.accounts.vault.cells[0][account])
+        is_absorber = account == INSURANCE or state.accounts.vault.cells[0][account] == BACKSTOP
         at_bankruptcy = is_absorber or state.rules.adl.price == "bankruptcy"
         if not at_bankruptcy:
             at_bankruptcy = self._shortfall_at_rule_price(compartment) > self._capacity()
@@ -368,7 +365,7 @@ class RiskRounds:
         """Let the rulebook's payers bring what is missing, in order; returns what they brought."""
         state = self.state
         account = compartment[0]
-        is_customer = account >= FIRST_ACCOUNT and not state.accounts.vault.cells[0][account]
+        is_customer = account >= FIRST_ACCOUNT and state.accounts.vault.cells[0][account] != BACKSTOP
         brought = 0
         for stage in state.rules.waterfall:
             left = -risk_of(state, compartment).equity_atoms
@@ -411,11 +408,14 @@ class RiskRounds:
         return atoms
 
     def _winners(self, loser: int) -> list[tuple[int, int]]:
-        """Customers with a gain in this session and the equity to give it back: (account, atoms)."""
+        """Customers with a gain in this session and the cross equity to give it back: (account, atoms)."""
         state = self.state
+        accounts = state.accounts
         equity = customer_equities(state)
-        gain = np.minimum(equity - state.accounts.session_base.array[0, : equity.size], equity)
-        gain = np.where(state.accounts.vault.array[0, : equity.size] == 0, gain, 0)
+        everybody = np.arange(equity.size)
+        gain = equity - accounts.session_base.array[0, : equity.size]
+        gain = np.minimum(np.minimum(gain, equity), np.maximum(pooled_equity(state, everybody)[0], 0))
+        gain = np.where(accounts.vault.array[0, : equity.size] != BACKSTOP, gain, 0)
         rows = np.flatnonzero(gain > 0)
         return [(row, int(gain[row])) for row in rows.tolist() if row >= FIRST_ACCOUNT and row != loser]
 
@@ -426,6 +426,12 @@ class RiskRounds:
         self.clearing.out.append(
             StageArmed(stage, account, pocket, risk.equity_atoms, risk.maintenance_atoms, because)
         )
+
+    def _is_for_the_book(self, compartment: Compartment, risk: Risk) -> bool:
+        """Is it the book's turn, because no other stage would take the positions now?"""
+        if risk.is_bankrupt:
+            return not self._disposes()
+        return not self._is_for_the_backstop(compartment, risk)
 
     def _is_for_the_backstop(self, compartment: Compartment, risk: Risk) -> bool:
         """Is equity below the backstop's share of the requirement, with a vault for every position?"""

@@ -162,6 +162,11 @@ def venue_rules(table: dict[str, Any]) -> VenueRules:
         raise RulesError(f"venue.waterfall: {list(rules.waterfall)} names a stage twice")
     if not any(source.kind == "spot" for source in rules.sources):
         raise RulesError("venue.sources: at least one source must be of kind 'spot'")
+    if -rules.fees.maker_ppb > rules.fees.taker_ppb:
+        raise RulesError(
+            f"venue.fees.maker_ppb: a rebate of {-rules.fees.maker_ppb} is more than the taker pays, "
+            f"allowed is at most {rules.fees.taker_ppb}"
+        )
     if "backstop" in rules.waterfall and not rules.liquidation.backstop_below_ppb:
         raise RulesError("venue.liquidation.backstop_below_ppb is 0, but the waterfall has a backstop")
     return rules

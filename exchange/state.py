@@ -61,6 +61,9 @@ class State:
                 raise RulesError(error)
             if instrument.settle_asset != self.settle and instrument.kind != "spot":
                 raise RulesError(f"instrument {instrument.symbol}: does not settle in {rules.settle_asset}")
+            pair = {instrument.base_asset, instrument.settle_asset}
+            if instrument.kind == "spot" and (len(pair) < 2 or not pair <= set(range(len(assets)))):
+                raise RulesError(f"instrument {instrument.symbol}: base and quote must be two of the assets")
         self.rules = rules
         self.assets = assets
         self.instruments = instruments
@@ -125,6 +128,7 @@ class State:
             sorted(self.open_deficits.items()),
             sorted(self.receivables.items()),
             self.counters,
+            sorted((key, list(ids)) for key, ids in self.own_orders.items() if ids),
         ]
 
     def hash(self) -> str:
@@ -155,11 +159,9 @@ class State:
         for armed in inner.armed:
             self.triggers[armed.order.instrument].add(armed)
             self.armed[armed.order_id] = armed
-        owners = {i: (order.account, order.instrument) for i, order in self.orders.items()}
-        owners |= {i: (armed.order.account, armed.order.instrument) for i, armed in self.armed.items()}
-        for order_id in sorted(owners):
-            self.own_orders.setdefault(owners[order_id], {})[order_id] = None
-            self.accounts.orders.cells[0][owners[order_id][0]] += 1
+        for key, ids in inner.own_orders:
+            self.own_orders[key] = dict.fromkeys(ids)
+            self.accounts.orders.cells[0][key[0]] += len(ids)
         for market, prices in zip(self.markets, inner.prices, strict=True):
             market.prices = prices
         self.status = inner.status
@@ -189,6 +191,7 @@ class _Content(Struct, array_like=True):
     open_deficits: list[tuple[Compartment, int]]
     receivables: list[tuple[int, int]]
     counters: Counters
+    own_orders: list[tuple[tuple[int, int], list[int]]]
 
 
 class _Snapshot(Struct, array_like=True):

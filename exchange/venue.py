@@ -9,7 +9,7 @@ from typing import Any, NoReturn, Self
 
 import numpy as np
 
-from zerodebt.exchange.accounts import Table
+from zerodebt.exchange.accounts import BACKSTOP, VAULT, Table
 from zerodebt.exchange.assets import Asset
 from zerodebt.exchange.book import Order
 from zerodebt.exchange.clearing import Clearing, Taker, isolation_atoms
@@ -39,6 +39,7 @@ from zerodebt.exchange.events import (
     CLEARING,
     DEFICIT,
     EXTERNAL,
+    FIRST_ACCOUNT,
     HOUSE,
     INSURANCE,
     ROUNDING,
@@ -73,10 +74,11 @@ from zerodebt.exchange.rounds import RiskRounds
 from zerodebt.exchange.rules import VenueRules
 from zerodebt.exchange.state import State, Status
 from zerodebt.exchange.triggers import is_met
-from zerodebt.exchange.units import div_floor, mul_ppb_ceil, mul_ppb_floor
+from zerodebt.exchange.units import div_ceil, div_floor, mul_ppb_ceil, mul_ppb_floor
 from zerodebt.exchange.views import View
 
 _AMOUNT_MAX = 2**60
+_METER_MAX_PPB = 2**60
 
 
 class _RefusedError(Exception):
@@ -159,6 +161,7 @@ class Venue:
                 _refuse(RejectReason.TIME_RUNS_BACK, f"{time_ns} is before {state.time_ns}")
             state.time_ns = time_ns
             self._commands[type(command)](command)
+            self._clearing.close_attached()
         except _RefusedError as refused:
             assert not out, "a refused command has changed something"
             tag = str(command.__struct_config__.tag)
@@ -174,7 +177,7 @@ class Venue:
         accounts = state.accounts
         first = accounts.open(command.count)
         opened = slice(first, first + command.count)
-        accounts.vault.array[0, opened] = int(command.role == "vault")
+        accounts.vault.array[0, opened] = VAULT if command.role == "vault" else 0
         for market in state.contracts:
             leverage = market.instrument.tiers[0].leverage_max
             accounts.leverage.array[market.number, opened] = leverage
@@ -187,6 +190,7 @@ class Venue:
             first + len(command.atoms) - 1
         )
         if not customers and not (first in (INSURANCE, HOUSE) and len(command.atoms) == 1):
+            self._gate_customer(first)
             _refuse(RejectReason.UNKNOWN_ACCOUNT, f"{first} and the {len(command.atoms) - 1} after it")
         self._gate_asset(command.asset)
         if not command.atoms or min(command.atoms) < 0 or not any(command.atoms):
@@ -208,10 +212,11 @@ class Venue:
         self._gate_customer(account)
         self._gate_asset(asset)
         self._gate_not_in_liquidation(account)
+        if asset == state.settle:
+            self._gate_marked(account)
         if atoms <= 0:
             _refuse(RejectReason.AMOUNT_NOT_POSITIVE, f"{atoms} atoms")
         if asset == state.settle:
-            self._gate_marked(account)
             most = withdrawable_atoms(state, account)
         else:
             most = max(0, free_atoms(state.accounts, state.markets, account, asset))
@@ -230,9 +235,9 @@ class Venue:
     def _load_positions(self, command: LoadPositions) -> None:
         """Positions of the start; see the command. Everything is checked before anything changes."""
         state = self._state
+        market = self._gate_contract(command.instrument)
         if state.counters.started:
             _refuse(RejectReason.ALREADY_STARTED, "positions are loaded before the first index")
-        market = self._gate_contract(command.instrument)
         n = market.number
         accounts = state.accounts
         columns = (command.lots, command.entry_ticks, command.leverage, command.isolated_atoms)
@@ -252,6 +257,10 @@ class Venue:
             self._gate_customer(account)
             if accounts.lots.cells[n][account]:
                 _refuse(RejectReason.CONTRADICTION, f"account {account} has a position already")
+            if isolated and accounts.vault.cells[0][account]:
+                _refuse(
+                    RejectReason.CONTRADICTION, f"account {account} is a vault: its positions answer together"
+                )
             self._gate_price(market, entry, on_step=False)
             if not 1 <= leverage <= leverage_max:
                 _refuse(RejectReason.LEVERAGE_OUT_OF_RANGE, f"{leverage}, allowed is 1..{leverage_max}")
@@ -266,8 +275,8 @@ class Venue:
             accounts.cost.cells[n][account] = lots * command.price_ticks * market.tick_value
             accounts.entry_cost.cells[n][account] = lots * entry * market.tick_value
             accounts.leverage.cells[n][account] = leverage
+            accounts.isolated.cells[n][account] = int(isolated > 0)
             if isolated:
-                accounts.isolated.cells[n][account] = 1
                 legs += [(account, state.settle, -isolated), (account, state.pocket(n), isolated)]
             self._clearing.touch(account)
         state.open_interest[n] = longs
@@ -279,8 +288,13 @@ class Venue:
             _refuse(RejectReason.UNKNOWN_ACCOUNT, f"account {command.account} is not a vault")
         for instrument in command.instruments:
             self._gate_contract(instrument)
+        state = self._state
         for instrument in command.instruments:
-            self._state.backstops[instrument] = command.account
+            state.backstops[instrument] = command.account
+        serving = set(state.backstops.values())
+        for account in np.flatnonzero(state.accounts.vault.array[0, : state.accounts.count]).tolist():
+            state.accounts.vault.cells[0][account] = BACKSTOP if account in serving else VAULT
+            self._clearing.touch(account)
         self._clearing.out.append(BackstopSet(command.account, command.instruments))
 
     def _set_leverage(self, command: SetLeverage) -> None:
@@ -294,6 +308,8 @@ class Venue:
         if not 1 <= command.leverage <= leverage_max:
             _refuse(RejectReason.LEVERAGE_OUT_OF_RANGE, f"{command.leverage}, allowed is 1..{leverage_max}")
         isolated = int(command.mode == "isolated")
+        if isolated and state.accounts.vault.cells[0][account]:
+            _refuse(RejectReason.MODE_HAS_POSITION, "a vault's positions answer together")
         changes_mode = isolated != state.accounts.isolated.cells[n][account]
         if changes_mode and (state.accounts.lots.cells[n][account] or state.own_orders.get((account, n))):
             _refuse(RejectReason.MODE_HAS_POSITION, f"instrument {market.instrument.symbol}")
@@ -311,10 +327,10 @@ class Venue:
         self._gate_customer(account)
         market = self._gate_contract(command.instrument)
         n = market.number
-        if not atoms:
-            _refuse(RejectReason.NOTHING_TO_DO, "0 atoms")
         if not state.accounts.isolated.cells[n][account] or not state.accounts.lots.cells[n][account]:
             _refuse(RejectReason.WRONG_KIND, f"no isolated position in {market.instrument.symbol}")
+        if not atoms:
+            _refuse(RejectReason.NOTHING_TO_DO, "0 atoms")
         self._gate_marked(account)
         if atoms > 0:
             most = withdrawable_atoms(state, account)
@@ -352,8 +368,7 @@ class Venue:
     def _gate_order(self, order: PlaceOrder) -> Market:
         """The pure checks of a new order, in the declared order of the reasons."""
         state = self._state
-        if order.account != INSURANCE:
-            self._gate_customer(order.account)
+        self._gate_trader(order.account)
         market = self._gate_instrument(order.instrument)
         if market.instrument.kind == "spot" and (order.reduce_only or order.trigger):
             _refuse(RejectReason.WRONG_KIND, "spot knows no reduce-only orders and no triggers")
@@ -369,6 +384,8 @@ class Venue:
         self._gate_size(market, order.size_lots)
         if order.price_ticks is not None:
             self._gate_price(market, order.price_ticks, on_step=True)
+        if order.trigger is not None:
+            self._gate_price(market, order.trigger.price_ticks, on_step=False)
         price = market.prices.mark_ticks if order.price_ticks is None else order.price_ticks
         value = abs(price * order.size_lots * market.tick_value)
         if value < state.rules.orders.value_min_atoms and not order.reduce_only:
@@ -386,7 +403,6 @@ class Venue:
 
     def _arm(self, market: Market, order: PlaceOrder) -> None:
         assert order.trigger is not None
-        self._gate_price(market, order.trigger.price_ticks, on_step=False)
         prices = market.prices
         reference = prices.mark_ticks if order.trigger.reference == "mark" else prices.last_ticks
         if reference is not None and is_met(order.trigger, order.side, reference):
@@ -499,9 +515,8 @@ class Venue:
             return
         held = state.accounts.lots.cells[n][account]
         after = held + side * filled
-        opened = max(0, abs(after) - abs(held))
         ceiling = market.instrument.open_interest_max_lots
-        if opened and state.open_interest[n] + opened > ceiling:
+        if state.open_interest[n] + self._growth(market, account, side, plan) > ceiling:
             _refuse(RejectReason.OPEN_INTEREST_CAP, f"at most {ceiling} lots")
         gap = side * (filled * market.lot_value_atoms - value)
         adds_lots = 0 if reduce_only else resting_lots
@@ -530,6 +545,16 @@ class Venue:
             return
         _refuse(RejectReason.MARGIN_TOO_SMALL, f"{-excess} atoms are missing")
 
+    def _growth(self, market: Market, account: int, side: int, plan: Plan) -> int:
+        """Lots by which a plan's fills would change the open interest."""
+        cells = self._state.accounts.lots.cells[market.number]
+        changes: dict[int, int] = {}
+        for step in plan.steps:
+            changes[account] = changes.get(account, 0) + side * step.fill_lots
+            maker = step.maker.account
+            changes[maker] = changes.get(maker, 0) - side * step.fill_lots
+        return sum(max(cells[who] + lots, 0) - max(cells[who], 0) for who, lots in changes.items())
+
     def _isolated_need(
         self, market: Market, account: int, side: int, filled: int, value: int, gap: int
     ) -> int:
@@ -550,7 +575,8 @@ class Venue:
                 _refuse(RejectReason.MARGIN_TOO_SMALL, "the isolated position would be left worse off")
         if not opened:
             return 0
-        average = div_floor(value, filled * market.tick_value) + (1 if side == BUY else 0)
+        ticks = div_ceil if side == BUY else div_floor
+        average = ticks(value, filled * market.tick_value)
         margin = isolation_atoms(state, market, account, opened, side, average)
         cash = state.accounts.balances.cells[state.settle][account]
         if cash < margin:
@@ -604,6 +630,7 @@ class Venue:
     def _amend_order(self, command: AmendOrder) -> None:
         """A smaller size keeps the place; anything else leaves the book and enters again under its id."""
         state = self._state
+        self._gate_trader(command.account)
         order = self._gate_own(command.account, command.order_id)
         market = state.markets[order.instrument]
         price = order.price_ticks if command.price_ticks is None else command.price_ticks
@@ -630,6 +657,11 @@ class Venue:
             _refuse(
                 RejectReason.WOULD_TAKE, f"best is {state.books[order.instrument].best_ticks(-order.side)}"
             )
+        if order.reduce_only:
+            position = state.accounts.lots.cells[order.instrument][order.account]
+            open_lots = min(open_lots, reducible_lots(position, order.side))
+            if not open_lots:
+                _refuse(RejectReason.REDUCE_ONLY_NOTHING, "no position on the other side")
         plan = self._plan(market, order.account, order.side, open_lots, price, None)
         self._judge(
             market, order.account, order.side, plan, plan.open_lots, price, order.reduce_only, released=order
@@ -642,6 +674,7 @@ class Venue:
         self._after_fills(market)
 
     def _cancel_order(self, command: CancelOrder) -> None:
+        self._gate_trader(command.account)
         armed = self._state.armed.get(command.order_id)
         if armed is None:
             self._clearing.close(self._gate_own(command.account, command.order_id), "cancelled")
@@ -652,8 +685,7 @@ class Venue:
         self._clearing.out.append(OrderClosed(armed.order_id, armed.order.size_lots, "cancelled"))
 
     def _cancel_all(self, command: CancelAll) -> None:
-        if command.account != INSURANCE:
-            self._gate_customer(command.account)
+        self._gate_trader(command.account)
         markets = self._state.markets
         if command.instrument is not None:
             markets = [self._gate_instrument(command.instrument)]
@@ -674,9 +706,12 @@ class Venue:
             _refuse(RejectReason.HALTED, f"{market.instrument.symbol} takes no such orders now")
         if market.prices.mark_ticks is None:
             _refuse(RejectReason.NO_PRICE, market.instrument.symbol)
-        for price, lots in (*command.bids, *command.asks):
+        quotes = (*command.bids, *command.asks)
+        for _, lots in quotes:
             self._gate_size(market, lots)
+        for price, _ in quotes:
             self._gate_price(market, price, on_step=True)
+        for price, lots in quotes:
             if abs(price * lots * market.tick_value) < state.rules.orders.value_min_atoms:
                 _refuse(RejectReason.VALUE_TOO_SMALL, f"{lots} lots at {price}")
         own = [i for i in state.own_orders.get((account, n), ()) if i in state.orders]
@@ -718,13 +753,7 @@ class Venue:
             totals[side][1] += lots * price * market.tick_value
         accounts = state.accounts
         if market.instrument.kind == "spot":
-            base = accounts.balances.cells[market.instrument.base_asset][account]
-            if totals[SELL][0] * market.instrument.lot_atoms > base:
-                _refuse(RejectReason.BALANCE_TOO_SMALL, f"{base} atoms of the base asset")
-            asset = market.instrument.settle_asset
-            free = free_atoms(accounts, state.markets, account, asset) + accounts.buy_value.cells[n][account]
-            if totals[BUY][1] > free:
-                _refuse(RejectReason.BALANCE_TOO_SMALL, f"{totals[BUY][1]} atoms needed, {free} free")
+            self._judge_spot_quotes(market, account, totals[BUY][1], totals[SELL][0])
             return
         change = Change(
             n,
@@ -741,6 +770,24 @@ class Venue:
         if excess < 0:
             _refuse(RejectReason.MARGIN_TOO_SMALL, f"{-excess} atoms are missing")
 
+    def _judge_spot_quotes(self, market: Market, account: int, buy_value: int, sell_lots: int) -> None:
+        """What is quoted must be there beside all promises but those of the quotes that it replaces."""
+        state = self._state
+        instrument = market.instrument
+        n = market.number
+        own_lots = state.accounts.sell_lots.cells[n][account]
+        coins = free_atoms(state.accounts, state.markets, account, instrument.base_asset)
+        coins += own_lots * instrument.lot_atoms
+        if sell_lots * instrument.lot_atoms > coins:
+            _refuse(RejectReason.BALANCE_TOO_SMALL, f"{coins} atoms of the base asset are free")
+        free = free_atoms(state.accounts, state.markets, account, instrument.settle_asset)
+        if instrument.settle_asset == state.settle:
+            free = min(free, initial_excess_atoms(state, account))
+        free += state.accounts.buy_value.cells[n][account]
+        needed = buy_value + mul_ppb_ceil(buy_value, max(0, state.rules.fees.maker_ppb))
+        if buy_value and needed > free:
+            _refuse(RejectReason.BALANCE_TOO_SMALL, f"{needed} atoms needed, {free} free")
+
     # Prices, time and what follows from them
 
     def _update_index(self, command: UpdateIndex) -> None:
@@ -756,11 +803,12 @@ class Venue:
             by_market.setdefault(market.number, []).append(seen)
         if not state.counters.started:
             spots = {n for n, source in enumerate(state.rules.sources) if source.kind == "spot"}
+            oldest = state.time_ns - state.rules.margin.index_age_max_ns
             for market in state.markets:
-                if not any(seen.source in spots for seen in by_market.get(market.number, ())):
-                    _refuse(
-                        RejectReason.NO_PRICE, f"{market.instrument.symbol} has no index in the first update"
-                    )
+                seen_here = by_market.get(market.number, ())
+                if not any(seen.source in spots and seen.published_ns >= oldest for seen in seen_here):
+                    symbol = market.instrument.symbol
+                    _refuse(RejectReason.NO_PRICE, f"{symbol} has no fresh index in the first update")
         for number, observations in by_market.items():
             observe(state.markets[number], state.rules, observations)
         self._move_time()
@@ -784,7 +832,7 @@ class Venue:
             self._sample_funding()
             counters.next_sample_ns = (state.time_ns // funding.sample_ns + 1) * funding.sample_ns
         if state.time_ns >= counters.next_funding_ns:
-            self._pay_funding()
+            self._pay_funding((state.time_ns - counters.next_funding_ns) // funding.interval_ns + 1)
             counters.next_funding_ns = (state.time_ns // funding.interval_ns + 1) * funding.interval_ns
         self._work(state.markets, ("mark", "last"))
 
@@ -823,6 +871,9 @@ class Venue:
                 )
             )
         state.counters.meter_ppb += largest
+        if state.counters.meter_ppb > _METER_MAX_PPB:
+            state.counters.meter_ppb = 0
+            state.accounts.recheck_at.array[0, FIRST_ACCOUNT:] = -1
 
     def _sample_funding(self) -> None:
         state = self._state
@@ -837,7 +888,7 @@ class Venue:
             prices.premium_samples += 1
             self._clearing.out.append(FundingSampled(market.number, premium))
 
-    def _pay_funding(self) -> None:
+    def _pay_funding(self, intervals: int) -> None:
         """One posting an instrument: payers owe rounded up, receivers get rounded down."""
         state = self._state
         for market in state.markets:
@@ -848,14 +899,14 @@ class Venue:
             prices.premium_sum_ppt = prices.premium_samples = 0
             price = prices.index_ticks if state.rules.funding.paid_on == "index" else prices.mark_ticks
             assert price is not None
-            self._clearing.out.append(FundingSet(market.number, rate, price))
+            self._clearing.out.append(FundingSet(market.number, rate, price, intervals))
             n = market.number
             rows = np.flatnonzero(state.accounts.lots.array[n, : state.accounts.count])
             lots = state.accounts.lots.array[n, rows].tolist()
             legs: list[Leg] = []
             total = 0
             for account, held in zip(rows.tolist(), lots, strict=True):
-                owed = payment_atoms(held, price, market.tick_value, rate)
+                owed = payment_atoms(held, price, market.tick_value, rate * intervals)
                 total += owed
                 legs.append((*state.compartment_of(account, n), -owed))
             legs.append((ROUNDING, state.settle, total))
@@ -915,8 +966,9 @@ class Venue:
         """Triggers on the last price, and risk work at once if a fill left one of its sides below zero."""
         state = self._state
         filled = [event for event in self._clearing.out if type(event) is Filled]
-        if not filled or not state.counters.started:
+        if not filled:
             return
+        self._clearing.close_attached()
         self._work([market], ("last",), scan=False)
         touched = {
             compartment
@@ -939,20 +991,23 @@ class Venue:
             _refuse(RejectReason.WRONG_KIND, f"{market.instrument.symbol} has no settlement")
         if not state.counters.started:
             _refuse(RejectReason.NO_PRICE, "there was no index yet")
-        self._gate_price(market, command.price_ticks, on_step=False)
         n = market.number
-        for account, instrument in list(state.own_orders):
-            if instrument == n:
-                self._clearing.close_all(account, n, "settlement")
+        owners = sorted(key for key, ids in state.own_orders.items() if ids and key[1] == n)
         rows = np.flatnonzero(state.accounts.lots.array[n, : state.accounts.count]).tolist()
-        if not rows:
-            _refuse(RejectReason.NOTHING_TO_DO, "no positions")
+        if not rows and not owners:
+            _refuse(RejectReason.NOTHING_TO_DO, "no positions and no orders")
+        self._gate_price(market, command.price_ticks, on_step=False)
+        for account, _ in owners:
+            self._clearing.close_all(account, n, "settlement")
         self._clearing.out.append(Settled(n, command.price_ticks))
         legs: list[Leg] = []
+        changes = []
         for account in rows:
             held = state.accounts.lots.cells[n][account]
-            self._clearing.move(market, account, -held, command.price_ticks, legs)
+            changes.append(self._clearing.move(market, account, -held, command.price_ticks, legs))
         self._clearing.post("settlement", legs)
+        for account, change in zip(rows, changes, strict=True):
+            self._clearing.release(market, account, change)
         state.status[n] = Status(False, False, True)
         self._work(state.markets, ("last",))
 
@@ -963,6 +1018,11 @@ class Venue:
             known = 0 <= account < self._state.accounts.count
             reason = RejectReason.NOT_A_CUSTOMER if known else RejectReason.UNKNOWN_ACCOUNT
             _refuse(reason, f"account {account}")
+
+    def _gate_trader(self, account: int) -> None:
+        """Customers trade, and the insurance fund out of what it took over."""
+        if account != INSURANCE:
+            self._gate_customer(account)
 
     def _gate_instrument(self, instrument: int) -> Market:
         if not 0 <= instrument < len(self._state.markets):

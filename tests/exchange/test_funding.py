@@ -108,7 +108,7 @@ def test_positive_rate_debits_longs_and_the_sum_is_zero() -> None:
     before = [desk.cash(account) for account in (a, b, c, ROUNDING)]
     events = desk.tick(until_the_hour(desk))
     (rate,) = of(events, FundingSet)
-    assert rate == FundingSet(0, 12_500_000, 100)
+    assert rate == FundingSet(0, 12_500_000, 100, 1)
     change = [desk.cash(account) - was for account, was in zip((a, b, c, ROUNDING), before, strict=True)]
     assert change == [-12_500, 8_750, 3_750, 0]
     (posted,) = [e for e in of(events, Posted) if e.reason == "funding"]

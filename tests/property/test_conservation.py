@@ -51,7 +51,7 @@ from zerodebt.exchange.events import (
     TakenOver,
     WorkLeft,
 )
-from zerodebt.exchange.margin import initial_excess_atoms, risk_of
+from zerodebt.exchange.margin import risk_of
 from zerodebt.exchange.units import HOUR_NS, SECOND_NS
 from zerodebt.exchange.venue import Venue
 
@@ -104,24 +104,6 @@ rulebooks = st.sampled_from(
         )
     ]
 )
-
-
-def is_avoided(venue: Venue, command: Command, time_ns: int) -> bool:
-    """Commands kept away from the venue until the defects that they show are repaired."""
-    state = venue._state
-    if isinstance(command, SettleInstrument):
-        return command.instrument == 1 and not state.open_interest[1]
-    if isinstance(command, UpdateIndex):
-        at = time_ns - 60 * SECOND_NS if not state.counters.started else 0
-        return any(seen.published_ns < at for seen in command.observations)
-    if isinstance(command, AmendOrder):
-        order = state.orders.get(command.order_id)
-        return order is not None and order.reduce_only
-    if isinstance(command, SetLeverage):
-        account = command.account
-        known = state.accounts.is_customer(account) and state.counters.started
-        return account == VAULT or (known and initial_excess_atoms(state, account) < 0)
-    return isinstance(command, MassQuote) and command.instrument == 2
 
 
 class Positions:
@@ -190,8 +172,6 @@ class Exchange(RuleBasedStateMachine):
     def do(self, command: Command, later_ns: int = 0) -> tuple[Event, ...]:
         before = self.venue.state_hash()
         self.time_ns += later_ns
-        if is_avoided(self.venue, command, self.time_ns):
-            return ()
         batch = self.venue.apply(command, self.time_ns)
         self.journal.append(Stamped(batch.seq, self.time_ns, command))
         self.hashes.append(self.venue.state_hash())

@@ -1,0 +1,346 @@
+"""What was once broken: each test is the shortest command list that showed it."""
+
+from typing import Any
+
+import pytest
+
+from tests.venues import ASSETS, USD, Desk, fills, future, of, perpetual, rulebook, spot
+from zerodebt.exchange.commands import (
+    BUY,
+    SELL,
+    AmendOrder,
+    CancelAll,
+    CancelOrder,
+    Command,
+    Deposit,
+    LoadPositions,
+    MassQuote,
+    Observation,
+    PlaceOrder,
+    SetBackstop,
+    SetLeverage,
+    SettleInstrument,
+    TransferMargin,
+    Trigger,
+    UpdateIndex,
+    Withdraw,
+)
+from zerodebt.exchange.events import (
+    FEES,
+    HOUSE,
+    DeficitOpened,
+    FundingSet,
+    OrderAccepted,
+    OrderClosed,
+    OrderReduced,
+    StagePaid,
+)
+from zerodebt.exchange.instruments import Tier, budget_error
+from zerodebt.exchange.reject import RejectReason
+from zerodebt.exchange.rules import RulesError
+from zerodebt.exchange.units import HOUR_NS, SECOND_NS
+from zerodebt.exchange.venue import Venue
+
+FULL = ("book", "backstop", "insurance", "adl", "socialise", "house")
+
+
+def test_settling_a_future_with_orders_but_no_positions_does_not_crash() -> None:
+    desk = Desk(rulebook(), (future(),), index=(100,))
+    (a,) = desk.open(1000)
+    desk.order(a, BUY, 1, 90)
+    desk.ok(SettleInstrument(0, 95))
+    assert desk.book(BUY) == []
+
+
+def test_settlement_returns_the_margin_of_an_isolated_position() -> None:
+    desk = Desk(rulebook(), (future(),), index=(100,))
+    a, b = desk.open(1000, 1000)
+    desk.ok(SetLeverage(a, 0, 10, "isolated"))
+    desk.trade(a, b, 10, 100)
+    desk.ok(SettleInstrument(0, 95))
+    assert desk.cash(a, 2) == 0
+    assert desk.cash(a) == (1000 - 10 * 5) * USD
+
+
+@pytest.mark.spec("RO-01")
+def test_amending_a_reduce_only_order_into_the_book_never_flips_the_position() -> None:
+    desk = Desk(rulebook(), (perpetual(),), index=(100,))
+    a, b, c = desk.open(10_000, 10_000, 10_000)
+    desk.trade(a, b, 5, 100)
+    ro = desk.order(a, SELL, 5, 110, reduce_only=True)
+    desk.order(c, BUY, 20, 100)
+    desk.order(a, SELL, 3, 100)  # position is 2 now
+    assert desk.lots(a) == 2
+    desk.do(AmendOrder(a, ro, 100))
+    assert desk.lots(a) >= 0
+
+
+@pytest.mark.spec("BOOK-12")
+def test_post_only_order_never_takes_through_an_amend() -> None:
+    desk = Desk(rulebook(), (perpetual(),), index=(100,))
+    a, b = desk.open(10_000, 10_000)
+    desk.order(b, SELL, 5, 101)
+    po = desk.order(a, BUY, 5, 99, post_only=True)
+    events = desk.do(AmendOrder(a, po, 101))
+    assert not fills(events)
+
+
+@pytest.mark.spec("LEDG-04")
+def test_refused_change_of_leverage_leaves_the_mode_alone() -> None:
+    desk = Desk(rulebook(), (perpetual(), perpetual("ETH")), index=(100, 100))
+    a, b = desk.open(60, 10_000)
+    desk.trade(a, b, 10, 100)
+    desk.index(97, 100)  # equity 60 - 30 = 30, initial 970 / 20 = 48.5, maintenance 24.25
+    assert desk.refused(SetLeverage(a, 1, 10, "isolated")) == RejectReason.MARGIN_TOO_SMALL
+
+
+@pytest.mark.spec("MARG-07")
+def test_mass_quote_on_spot_leaves_the_margin_of_positions_alone() -> None:
+    desk = Desk(rulebook(), (perpetual(), spot()), index=(100, 10))
+    a, b = desk.open(1000, 10_000)
+    desk.ok(Deposit(1, b, (1_000_000,)))
+    desk.trade(a, b, 100, 100)  # initial requirement 10,000 / 20 = 500
+    assert desk.refused(PlaceOrder(a, 1, BUY, 90, 10)) == RejectReason.BALANCE_TOO_SMALL
+    assert desk.refused(MassQuote(a, 1, ((10, 90),), ())) in (
+        RejectReason.BALANCE_TOO_SMALL,
+        RejectReason.MARGIN_TOO_SMALL,
+    )
+
+
+def test_spot_quote_filled_leaves_no_negative_wallet() -> None:
+    desk = Desk(rulebook(fees={"maker_ppb": 1_000_000}), (perpetual(), spot()), index=(100, 10))
+    a, b = desk.open(1000, 10_000)
+    desk.ok(Deposit(1, b, (1_000_000,)))
+    desk.do(MassQuote(a, 1, ((10, 100),), ()))
+    desk.do(PlaceOrder(b, 1, SELL, 100, tif="ioc"))
+    assert desk.cash(a) >= 0
+
+
+def test_spot_quotes_on_two_markets_do_not_promise_the_same_coins_twice() -> None:
+    desk = Desk(rulebook(), (spot(), spot("COIN/2")), index=(10, 10))
+    a, b = desk.open(10_000, 10_000)
+    desk.ok(Deposit(1, a, (10_000,)))
+    desk.do(MassQuote(a, 0, (), ((11, 10),)))
+    desk.do(MassQuote(a, 1, (), ((11, 10),)))
+    desk.do(PlaceOrder(b, 0, BUY, 10, tif="ioc"))
+    desk.do(PlaceOrder(b, 1, BUY, 10, tif="ioc"))
+    assert desk.cash(a, 1) >= 0
+
+
+@pytest.mark.spec("NUM-06")
+def test_open_interest_cap_holds_when_takers_flip() -> None:
+    desk = Desk(rulebook(), (perpetual(open_interest_max_lots=20, size_max_lots=20),), index=(100,))
+    a, b, c, d, e = desk.open(10_000, 10_000, 10_000, 10_000, 10_000)
+    desk.trade(a, b, 10, 100)
+    desk.trade(d, e, 10, 100)
+    desk.order(c, BUY, 20, 100)
+    desk.do(PlaceOrder(a, 0, SELL, 20, 100, "ioc"))
+    assert desk.venue.view.open_interest_lots(0) <= 20
+
+
+@pytest.mark.spec("LIQ-02")
+def test_bankrupt_account_is_liquidated_under_book_backstop_house() -> None:
+    desk = Desk(rulebook("book", "backstop", "house"), (perpetual(),), index=(100,))
+    (vault,) = desk.open(10_000, role="vault")
+    desk.ok(SetBackstop(vault, (0,)))
+    desk.ok(Deposit(0, HOUSE, (10_000 * USD,)))
+    a, b, c = desk.open(60, 10_000, 10_000)
+    desk.trade(a, b, 10, 100)
+    desk.order(c, BUY, 10, 85)
+    desk.index(90)  # equity 60 - 100
+    assert desk.equity(a) >= 0
+
+
+@pytest.mark.spec("LIQ-02")
+def test_vault_that_is_no_backstop_is_liquidated_like_anybody() -> None:
+    desk = Desk(rulebook(*FULL), (perpetual(),), index=(100,))
+    (vault,) = desk.open(60, role="vault")
+    b, _c = desk.open(10_000, 10_000)
+    desk.trade(vault, b, 10, 100)
+    desk.index(90)
+    assert desk.equity(vault) >= 0
+
+
+@pytest.mark.spec("LIQ-02")
+def test_positions_of_a_vault_always_answer_together() -> None:
+    desk = Desk(rulebook(*FULL), (perpetual(),), index=(100,))
+    (vault,) = desk.open(1_000, role="vault")
+    assert desk.refused(SetLeverage(vault, 0, 20, "isolated")) == RejectReason.MODE_HAS_POSITION
+
+
+@pytest.mark.spec("LIQ-03")
+def test_fee_of_closing_an_isolated_position_makes_nobody_bankrupt() -> None:
+    desk = Desk(rulebook(*FULL, fees={"taker_ppb": 1_000_000}), (perpetual(),), index=(100,))
+    a, b = desk.open(52, 10_000)
+    desk.ok(SetLeverage(a, 0, 20, "isolated"))
+    desk.trade(a, b, 10, 100)  # margin 50, fee 1, wallet 1
+    desk.ok(Withdraw(a, 0, desk.cash(a)))
+    desk.order(b, BUY, 10, 95)
+    events = desk.do(PlaceOrder(a, 0, SELL, 10, tif="ioc"))  # loses 50: nothing is left for the fee
+    events += desk.index(100)
+    assert not of(events, DeficitOpened)
+    assert desk.cash(a) >= 0
+
+
+@pytest.mark.spec("WFALL-08")
+def test_socialised_loss_leaves_no_winner_below_zero() -> None:
+    desk = Desk(rulebook("book", "socialise"), (perpetual(), perpetual("ETH")), index=(100, 100))
+    a, b, c, d = desk.open(60, 10_000, 61, 10_000)
+    desk.ok(SetLeverage(c, 1, 20, "isolated"))
+    desk.trade(c, d, 10, 100, instrument=1)
+    desk.trade(a, b, 10, 100)
+    desk.order(d, BUY, 10, 90)
+    events = desk.index(90, 150)
+    assert [deficit.account for deficit in of(events, DeficitOpened)] == [a]
+    for account in (a, b, c, d):
+        assert desk.equity(account) >= 0, account
+
+
+@pytest.mark.spec("WFALL-08")
+def test_selling_coins_on_spot_is_no_gain_to_be_socialised() -> None:
+    desk = Desk(rulebook("book", "socialise"), (perpetual(), spot()), index=(100, 10))
+    a, b, c, d = desk.open(60, 10_000, 0, 10_000)
+    desk.ok(Deposit(1, c, (10_000,)))
+    desk.order(d, BUY, 10, 10, instrument=1)
+    desk.ok(PlaceOrder(c, 1, SELL, 10, tif="ioc"))  # at the mark: no profit
+    desk.trade(a, b, 10, 100)
+    desk.order(d, BUY, 10, 90)
+    events = desk.index(90, 10)
+    assert c not in [paid.payer for paid in of(events, StagePaid)]
+
+
+@pytest.mark.spec("FEE-01")
+def test_rebate_above_the_taker_fee_is_no_rulebook() -> None:
+    with pytest.raises(RulesError, match="rebate of 300000 is more than the taker pays"):
+        rulebook(fees={"maker_ppb": -300_000, "taker_ppb": 100_000})
+
+
+@pytest.mark.spec("DET-02")
+def test_snapshot_keeps_the_order_of_an_accounts_orders() -> None:
+    desk = Desk(rulebook(), (perpetual(),), index=(100,))
+    (a,) = desk.open(10_000)
+    first = desk.order(a, BUY, 1, 90)
+    desk.order(a, BUY, 1, 91)
+    desk.ok(AmendOrder(a, first, 92))
+    twin = Venue.restore(desk.rules, ASSETS, desk.instruments, desk.venue.snapshot())
+    assert twin.apply(CancelAll(a), desk.time_ns) == desk.venue.apply(CancelAll(a), desk.time_ns)
+
+
+@pytest.mark.spec("TRIG-04")
+def test_closing_a_position_takes_its_reduce_only_orders_with_it() -> None:
+    desk = Desk(rulebook(), (perpetual(),), index=(100,))
+    a, b = desk.open(10_000, 10_000)
+    desk.trade(a, b, 5, 100)
+    desk.order(a, SELL, 5, 110, reduce_only=True)
+    desk.ok(PlaceOrder(a, 0, SELL, 5, trigger=Trigger("stop", "mark", 90), reduce_only=True))
+    desk.trade(b, a, 5, 100)
+    assert desk.lots(a) == 0
+    assert not desk.venue.view.orders(a, 0)
+    assert not desk.state.armed
+
+
+@pytest.mark.spec("NUM-06")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tiers": (Tier(0, 20), Tier(10**19, 10))},
+        {"margin_floor_atoms_per_lot": 2**62},
+        {"margin_floor_atoms_per_lot": -1},
+    ],
+)
+def test_budget_covers_every_number_of_an_instrument(changes: dict[str, Any]) -> None:
+    assert budget_error(perpetual(**changes)) is not None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"base_asset": -1},
+        {"base_asset": 9},
+        {"lot_atoms": 0},
+        {"lot_atoms": 2**62},
+        {"settle_asset": 9},
+        {"base_asset": 0},
+    ],
+)
+def test_impossible_spot_instruments_are_refused_at_load(changes: dict[str, Any]) -> None:
+    with pytest.raises(RulesError):
+        Desk(rulebook(), (spot(**changes),))
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        (AmendOrder(999, 999, 5), RejectReason.UNKNOWN_ACCOUNT),
+        (CancelOrder(999, 999), RejectReason.UNKNOWN_ACCOUNT),
+        (TransferMargin(16, 0, 0), RejectReason.WRONG_KIND),
+        (
+            PlaceOrder(16, 0, BUY, 1, None, "ioc", True, trigger=Trigger("stop", "mark", 10**9)),
+            RejectReason.PRICE_OUT_OF_RANGE,
+        ),
+        (
+            LoadPositions(9, 100, (16, 17), (1, -1), (100, 100), (1, 1), (0, 0)),
+            RejectReason.UNKNOWN_INSTRUMENT,
+        ),
+        (MassQuote(16, 0, ((10**9, 1), (100, 0)), ()), RejectReason.SIZE_NOT_POSITIVE),
+        (Deposit(0, FEES, (5,)), RejectReason.NOT_A_CUSTOMER),
+    ],
+)
+def test_first_reason_in_the_declared_order_answers(command: Command, reason: RejectReason) -> None:
+    desk = Desk(rulebook(), (perpetual(),), index=(100,))
+    desk.open(1000, 1000)
+    assert desk.refused(command) == reason
+
+
+@pytest.mark.spec("FUND-03")
+def test_two_funding_stamps_inside_one_step_of_time_both_apply() -> None:
+    desk = Desk(rulebook(), (perpetual(),), index=(100,))
+    a, b = desk.open(10_000, 10_000)
+    desk.trade(a, b, 10, 100)
+    events = desk.tick(3 * HOUR_NS)
+    (paid,) = of(events, FundingSet)
+    assert paid.intervals == 3
+    assert desk.cash(b) - desk.cash(a) == 2 * 3 * 10 * 100 * USD * 12_500_000 // 10**12
+
+
+@pytest.mark.spec("BOOK-15")
+def test_decrement_says_what_became_of_the_takers_lots() -> None:
+    desk = Desk(rulebook(), (perpetual(),), index=(100,))
+    a, _b = desk.open(10_000, 10_000)
+    desk.order(a, SELL, 4, 100)
+    events = desk.ok(PlaceOrder(a, 0, BUY, 10, 100, self_trade="decrement"))
+    (accepted,) = of(events, OrderAccepted)
+    taker = [
+        e for e in events if isinstance(e, (OrderReduced, OrderClosed)) and e.order_id == accepted.order_id
+    ]
+    resting = desk.venue.view.orders(a, 0)[0][3]
+    assert resting == 6
+    assert taker, "10 accepted, nothing filled, 6 rest, and no event says where 4 went"
+
+
+@pytest.mark.spec("MARK-02")
+def test_first_index_that_is_too_old_is_refused() -> None:
+    desk = Desk(rulebook(), (perpetual(),))
+    assert (
+        desk.refused(UpdateIndex((Observation(0, 0, 100, desk.time_ns - 61 * SECOND_NS),)))
+        == RejectReason.NO_PRICE
+    )
+
+
+@pytest.mark.spec("NUM-06")
+def test_move_meter_never_leaves_its_bits() -> None:
+    desk = Desk(
+        rulebook(),
+        (future(price_max_ticks=1_000_000, price_min_ticks=-1_000_000, open_interest_max_lots=100_000),),
+    )
+    _a, _b = desk.open(1_000, 1_000)
+    for k in range(1_200):
+        desk.index(1_000_000 if k % 2 else 0)
+    assert 0 <= desk.state.counters.meter_ppb <= 2**60
+
+
+def test_isolated_buy_at_the_mark_needs_no_more_than_its_initial_margin() -> None:
+    desk = Desk(rulebook(), (perpetual(),), index=(100,))
+    a, b = desk.open(50, 10_000)
+    desk.ok(SetLeverage(a, 0, 20, "isolated"))
+    desk.trade(a, b, 10, 100)  # 1000 / 20
