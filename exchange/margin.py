@@ -219,6 +219,8 @@ def pooled_equity(state: State, rows: Int64Array) -> tuple[Int64Array, Int64Arra
         n = market.number
         held = accounts.lots.array[n, rows]
         at = np.flatnonzero((held != 0) & (accounts.isolated.array[n, rows] == 0))
+        if not at.size:
+            continue
         value = held[at] * market.lot_value_atoms
         equity[at] += value - accounts.cost.array[n, rows[at]]
         required[at] += maintenance_atoms_array(market.margin, np.abs(value), np.abs(held[at]))

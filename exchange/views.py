@@ -1,11 +1,14 @@
 """What a trader may see: prices, the book, positions and margin. Read-only; arrays are copies."""
 
 from collections.abc import Iterator, Sequence
+from hashlib import blake2b
 
 import numpy as np
+from msgspec import Struct
 
+from zerodebt.exchange.events import DEFICIT, FIRST_ACCOUNT, INSURANCE
 from zerodebt.exchange.instruments import Instrument
-from zerodebt.exchange.margin import customer_equities, risk_of, withdrawable_atoms
+from zerodebt.exchange.margin import customer_equities, pooled_equity, risk_of, withdrawable_atoms
 from zerodebt.exchange.state import State, Status
 from zerodebt.exchange.units import Int64Array
 
@@ -15,6 +18,19 @@ Accounts = Sequence[int] | Int64Array
 def _columns(row: Int64Array, accounts: Accounts) -> Int64Array:
     chosen: Int64Array = row[np.asarray(accounts, np.int64)]
     return chosen
+
+
+class Statement(Struct, frozen=True):
+    """What the venue says of itself at a rest point; the audit must come to the same.
+
+    holdings_digest   BLAKE2b over lines "b account pocket atoms" and "l account instrument lots", no zeros
+    open_debt_atoms   the hole in the deficit account and what compartments are below zero
+    receivable_atoms  owed by accounts under recourse
+    """
+
+    holdings_digest: str
+    open_debt_atoms: int
+    receivable_atoms: int
 
 
 class View:
@@ -97,3 +113,23 @@ class View:
         orders = self._state.orders
         own = (orders[i] for i in self._state.own_orders.get((account, instrument), ()) if i in orders)
         return [(o.order_id, o.side, o.price_ticks, o.open_lots) for o in own]
+
+    def statement(self) -> Statement:
+        """The venue's own account of what is held and what is owed, in the settlement asset."""
+        state = self._state
+        accounts = state.accounts
+        lines: list[str] = []
+        for letter, array in (("b", accounts.balances.array), ("l", accounts.lots.array)):
+            rows, columns = np.nonzero(array)
+            held = zip(columns.tolist(), rows.tolist(), array[rows, columns].tolist(), strict=True)
+            lines += [f"{letter} {account} {row} {amount}\n" for account, row, amount in sorted(held)]
+        debt = -accounts.balances.cells[state.settle][DEFICIT]
+        everybody = np.array([INSURANCE, *range(FIRST_ACCOUNT, accounts.count)], np.int64)
+        pooled = pooled_equity(state, everybody)[0]
+        debt -= sum(pooled[pooled < 0].tolist())
+        for market in state.contracts:
+            isolated = np.flatnonzero(accounts.isolated.array[market.number, : accounts.count]).tolist()
+            for account in isolated:
+                debt += max(0, -risk_of(state, (account, state.pocket(market.number))).equity_atoms)
+        digest = blake2b("".join(lines).encode(), digest_size=16).hexdigest()
+        return Statement(digest, debt, sum(state.receivables.values()))

@@ -215,6 +215,10 @@ def test_the_audit_agrees_with_an_honest_run_and_rebuilds_its_holdings(name: str
     report = witness.finish()
     assert not report.findings
     assert report.agrees
+    statement = run.venue.view.statement()
+    assert report.holdings_digest == statement.holdings_digest
+    assert report.residual_open_atoms.get(0, 0) == statement.open_debt_atoms
+    assert sum(share.atoms for share in report.receivables) == statement.receivable_atoms
     accounts = run.venue._state.accounts
     assert witness.balances() == {
         (account, pocket): atoms
