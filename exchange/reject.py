@@ -1,6 +1,7 @@
 """Why a command was refused. The members stand in the order of the checks: the first failure answers."""
 
 from enum import StrEnum
+from typing import NoReturn
 
 
 class RejectReason(StrEnum):
@@ -40,3 +41,17 @@ class RejectReason(StrEnum):
     BALANCE_TOO_SMALL = "balance is too small"
     MARGIN_TOO_SMALL = "margin is too small"
     DEFICIT_OPEN = "withdrawals wait while a deficit is open"
+
+
+class RefusedError(Exception):
+    """A command is refused; it never leaves the venue, which answers with a `Rejected` event."""
+
+    def __init__(self, reason: RejectReason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+def refuse(reason: RejectReason, detail: str) -> NoReturn:
+    """Stop the command before anything has changed."""
+    raise RefusedError(reason, detail)

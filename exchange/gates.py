@@ -1,0 +1,84 @@
+"""The pure checks at the venue's door: each returns what it looked up, or refuses with its reason."""
+
+from zerodebt.exchange.book import Order
+from zerodebt.exchange.events import INSURANCE
+from zerodebt.exchange.instruments import order_step_ticks
+from zerodebt.exchange.marks import Market
+from zerodebt.exchange.reject import RejectReason, refuse
+from zerodebt.exchange.state import State
+
+
+def customer(state: State, account: int) -> None:
+    if not state.accounts.is_customer(account):
+        known = 0 <= account < state.accounts.count
+        reason = RejectReason.NOT_A_CUSTOMER if known else RejectReason.UNKNOWN_ACCOUNT
+        refuse(reason, f"account {account}")
+
+
+def trader(state: State, account: int) -> None:
+    """Customers trade, and the insurance fund out of what it took over."""
+    if account != INSURANCE:
+        customer(state, account)
+
+
+def market_of(state: State, instrument: int) -> Market:
+    if not 0 <= instrument < len(state.markets):
+        refuse(RejectReason.UNKNOWN_INSTRUMENT, f"instrument {instrument}")
+    return state.markets[instrument]
+
+
+def contract_of(state: State, instrument: int) -> Market:
+    market = market_of(state, instrument)
+    if market.instrument.kind == "spot":
+        refuse(RejectReason.WRONG_KIND, f"{market.instrument.symbol} is spot")
+    return market
+
+
+def known_asset(state: State, asset: int) -> None:
+    if not 0 <= asset < len(state.assets):
+        refuse(RejectReason.UNKNOWN_ASSET, f"asset {asset}")
+
+
+def own_order(state: State, account: int, order_id: int) -> Order:
+    order = state.orders.get(order_id)
+    if order is None:
+        refuse(RejectReason.UNKNOWN_ORDER, f"order {order_id}")
+    if order.account != account:
+        refuse(RejectReason.NOT_YOUR_ORDER, f"order {order_id}")
+    return order
+
+
+def not_in_liquidation(state: State, account: int) -> None:
+    if not state.in_liquidation:
+        return
+    if any(owner == account for owner, _ in state.in_liquidation):
+        refuse(RejectReason.IN_LIQUIDATION, f"account {account}")
+
+
+def marked(state: State, account: int) -> None:
+    """Margin can only be judged where every position has a mark."""
+    for market in state.contracts:
+        if market.prices.mark_ticks is None and state.accounts.lots.cells[market.number][account]:
+            refuse(RejectReason.NO_PRICE, market.instrument.symbol)
+
+
+def size(market: Market, size_lots: int) -> None:
+    if size_lots < 1:
+        refuse(RejectReason.SIZE_NOT_POSITIVE, f"{size_lots} lots")
+    if size_lots > market.instrument.size_max_lots:
+        refuse(
+            RejectReason.SIZE_TOO_LARGE,
+            f"{size_lots} lots, allowed are at most {market.instrument.size_max_lots}",
+        )
+
+
+def price(market: Market, price_ticks: int, *, on_step: bool) -> None:
+    instrument = market.instrument
+    if not instrument.price_min_ticks <= price_ticks <= instrument.price_max_ticks:
+        refuse(
+            RejectReason.PRICE_OUT_OF_RANGE,
+            f"{price_ticks} ticks, allowed is {instrument.price_min_ticks}..{instrument.price_max_ticks}",
+        )
+    if on_step and price_ticks % order_step_ticks(instrument, price_ticks):
+        step = order_step_ticks(instrument, price_ticks)
+        refuse(RejectReason.PRICE_OFF_STEP, f"{price_ticks} ticks is not a multiple of {step}")

@@ -1,0 +1,207 @@
+"""Margin after a plan and before its commit: may the account do this? Refuses, or says nothing."""
+
+from zerodebt.exchange.book import Order
+from zerodebt.exchange.clearing import isolation_atoms
+from zerodebt.exchange.collateral import free_atoms
+from zerodebt.exchange.commands import BUY, SELL
+from zerodebt.exchange.instruments import maintenance_atoms
+from zerodebt.exchange.margin import Change, initial_excess_atoms, risk_of
+from zerodebt.exchange.marks import Market
+from zerodebt.exchange.matching import Plan
+from zerodebt.exchange.reject import RejectReason, refuse
+from zerodebt.exchange.state import State
+from zerodebt.exchange.units import div_ceil, div_floor, mul_ppb_ceil
+
+
+def judge_order(
+    state: State,
+    market: Market,
+    account: int,
+    side: int,
+    plan: Plan,
+    resting_lots: int,
+    price: int | None,
+    reduce_only: bool,
+    released: Order | None = None,
+) -> None:
+    """Margin after the plan, with all resting orders at their worst; reducing risk is always allowed.
+
+    `released` is an own resting order that would leave the book.
+    """
+    n = market.number
+    filled = sum(step.fill_lots for step in plan.steps)
+    value = sum(step.fill_lots * step.maker.price_ticks for step in plan.steps) * market.tick_value
+    fee = mul_ppb_ceil(abs(value), state.rules.fees.taker_ppb)
+    resting_value = resting_lots * (price or 0) * market.tick_value
+    if market.instrument.kind == "spot":
+        _judge_spot(state, market, account, side, filled, value, fee, resting_lots, resting_value, released)
+        return
+    held = state.accounts.lots.cells[n][account]
+    after = held + side * filled
+    ceiling = market.instrument.open_interest_max_lots
+    if state.open_interest[n] + _growth(state, market, account, side, plan) > ceiling:
+        refuse(RejectReason.OPEN_INTEREST_CAP, f"at most {ceiling} lots")
+    gap = side * (filled * market.lot_value_atoms - value)
+    adds_lots = 0 if reduce_only else resting_lots
+    adds_value = 0 if reduce_only else resting_value
+    freed = released.open_lots if released is not None and not released.reduce_only else 0
+    freed_value = freed * released.price_ticks * market.tick_value if released is not None else 0
+    isolated = bool(state.accounts.isolated.cells[n][account])
+    wallet = gap - fee
+    if isolated:
+        wallet = -_isolated_need(state, market, account, side, filled, value, gap) - fee
+    buys = side == BUY
+    change = Change(
+        n,
+        side * filled,
+        wallet,
+        adds_lots - freed if buys else 0,
+        0 if buys else adds_lots - freed,
+        adds_value - freed_value if buys else 0,
+        0 if buys else adds_value - freed_value,
+    )
+    excess = initial_excess_atoms(state, account, change)
+    if excess >= 0:
+        return
+    only_reduces = abs(after) <= abs(held) and held * after >= 0 and adds_lots <= freed
+    if only_reduces and (isolated or _is_safer(state, market, account, after, gap - fee)):
+        return
+    refuse(RejectReason.MARGIN_TOO_SMALL, f"{-excess} atoms are missing")
+
+
+def _growth(state: State, market: Market, account: int, side: int, plan: Plan) -> int:
+    """Lots by which a plan's fills would change the open interest."""
+    cells = state.accounts.lots.cells[market.number]
+    changes: dict[int, int] = {}
+    for step in plan.steps:
+        changes[account] = changes.get(account, 0) + side * step.fill_lots
+        maker = step.maker.account
+        changes[maker] = changes.get(maker, 0) - side * step.fill_lots
+    return sum(max(cells[who] + lots, 0) - max(cells[who], 0) for who, lots in changes.items())
+
+
+def _isolated_need(
+    state: State, market: Market, account: int, side: int, filled: int, value: int, gap: int
+) -> int:
+    """Margin that fills of an isolated position take from the wallet; what closes must not leave a debt.
+
+    value  of the fills in atoms; gap  what they gain against the mark
+    """
+    held = state.accounts.lots.cells[market.number][account]
+    after = held + side * filled
+    if held * after < 0:
+        opened = abs(after)
+        if risk_of(state, state.compartment_of(account, market.number)).equity_atoms + gap < 0:
+            refuse(RejectReason.MARGIN_TOO_SMALL, "closing the isolated position would leave a debt")
+    else:
+        opened = max(0, abs(after) - abs(held))
+        if abs(after) < abs(held) and not _is_safer(state, market, account, after, gap):
+            refuse(RejectReason.MARGIN_TOO_SMALL, "the isolated position would be left worse off")
+    if not opened:
+        return 0
+    ticks = div_ceil if side == BUY else div_floor
+    average = ticks(value, filled * market.tick_value)
+    margin = isolation_atoms(state, market, account, opened, side, average)
+    cash = state.accounts.balances.cells[state.settle][account]
+    if cash < margin:
+        refuse(RejectReason.BALANCE_TOO_SMALL, f"{margin} atoms of margin, {cash} in the wallet")
+    return margin
+
+
+def _is_safer(state: State, market: Market, account: int, lots_after: int, gained_atoms: int) -> bool:
+    """Does a reducing fill leave equity over requirement at least as high? Cross-multiplied. MARG-03."""
+    n = market.number
+    before = risk_of(state, state.compartment_of(account, n))
+    held = state.accounts.lots.cells[n][account]
+    mark = market.lot_value_atoms
+    required = before.maintenance_atoms
+    required -= maintenance_atoms(market.margin, abs(held * mark), abs(held))
+    required += maintenance_atoms(market.margin, abs(lots_after * mark), abs(lots_after))
+    equity = before.equity_atoms + gained_atoms
+    return equity >= min(0, before.equity_atoms) and (
+        equity * before.maintenance_atoms >= before.equity_atoms * required
+    )
+
+
+def _judge_spot(
+    state: State,
+    market: Market,
+    account: int,
+    side: int,
+    filled: int,
+    value: int,
+    fee: int,
+    resting_lots: int,
+    resting_value: int,
+    released: Order | None,
+) -> None:
+    """A spot order may spend what is not promised: the quote asset for buys, the base for sells."""
+    instrument = market.instrument
+    if side == SELL:
+        free = free_atoms(state.accounts, state.markets, account, instrument.base_asset)
+        free += released.open_lots * instrument.lot_atoms if released else 0
+        needed = (filled + resting_lots) * instrument.lot_atoms
+    else:
+        free = free_atoms(state.accounts, state.markets, account, instrument.settle_asset)
+        if instrument.settle_asset == state.settle:
+            free = min(free, initial_excess_atoms(state, account))
+        free += released.open_lots * released.price_ticks * market.tick_value if released else 0
+        needed = value + fee + resting_value
+        needed += mul_ppb_ceil(resting_value, max(0, state.rules.fees.maker_ppb))
+    if needed > free:
+        refuse(RejectReason.BALANCE_TOO_SMALL, f"{needed} atoms needed, {free} free")
+
+
+def judge_quotes(state: State, market: Market, account: int, placed: list[tuple[int, int, int]]) -> None:
+    n = market.number
+    totals: dict[int, list[int]] = {BUY: [0, 0], SELL: [0, 0]}
+    for side, price, lots in placed:
+        totals[side][0] += lots
+        totals[side][1] += lots * price * market.tick_value
+    accounts = state.accounts
+    if market.instrument.kind == "spot":
+        _judge_spot_quotes(state, market, account, totals[BUY][1], totals[SELL][0])
+        return
+    change = Change(
+        n,
+        0,
+        0,
+        totals[BUY][0] - accounts.buy_lots.cells[n][account],
+        totals[SELL][0] - accounts.sell_lots.cells[n][account],
+        totals[BUY][1] - accounts.buy_value.cells[n][account],
+        totals[SELL][1] - accounts.sell_value.cells[n][account],
+    )
+    if not placed:
+        return
+    excess = initial_excess_atoms(state, account, change)
+    if excess < 0:
+        refuse(RejectReason.MARGIN_TOO_SMALL, f"{-excess} atoms are missing")
+
+
+def _judge_spot_quotes(state: State, market: Market, account: int, buy_value: int, sell_lots: int) -> None:
+    """What is quoted must be there beside all promises but those of the quotes that it replaces."""
+    instrument = market.instrument
+    n = market.number
+    own_lots = state.accounts.sell_lots.cells[n][account]
+    coins = free_atoms(state.accounts, state.markets, account, instrument.base_asset)
+    coins += own_lots * instrument.lot_atoms
+    if sell_lots * instrument.lot_atoms > coins:
+        refuse(RejectReason.BALANCE_TOO_SMALL, f"{coins} atoms of the base asset are free")
+    free = free_atoms(state.accounts, state.markets, account, instrument.settle_asset)
+    if instrument.settle_asset == state.settle:
+        free = min(free, initial_excess_atoms(state, account))
+    free += state.accounts.buy_value.cells[n][account]
+    needed = buy_value + mul_ppb_ceil(buy_value, max(0, state.rules.fees.maker_ppb))
+    if buy_value and needed > free:
+        refuse(RejectReason.BALANCE_TOO_SMALL, f"{needed} atoms needed, {free} free")
+
+
+def isolated_spare_atoms(state: State, market: Market, account: int) -> int:
+    """Margin that an isolated position can spare: above its initial requirement, never its profit."""
+    n = market.number
+    pocket = state.pocket(n)
+    risk = risk_of(state, (account, pocket))
+    notional = abs(state.accounts.lots.cells[n][account] * market.lot_value_atoms)
+    share = mul_ppb_ceil(notional, state.rules.margin.transfer_min_ppb)
+    needed = max(-(-notional // state.accounts.leverage.cells[n][account]), 2 * risk.maintenance_atoms, share)
+    return max(0, min(state.accounts.balances.cells[pocket][account], risk.equity_atoms - needed))
