@@ -1,11 +1,13 @@
 """Unleveraged clients of one contract, and the bank's counterparty upstream (F04, F10)."""
 
+from typing import Annotated
+
 import numpy as np
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from zerodebt.agents.allocation import round_to_total
 from zerodebt.agents.opening import Opening
-from zerodebt.agents.population import Positions, account_range
+from zerodebt.agents.population import Count, NotNegative, Positions, Usd, account_range
 from zerodebt.agents.seeds import rng
 from zerodebt.agents.wealth import lognormal_quantiles, midpoints, normal_quantiles
 from zerodebt.agents.world import World
@@ -31,12 +33,12 @@ class ClientParams(
 
     name: str
     instrument: str
-    count: int
+    count: Count
     entry_ticks: int
-    principal_ln_sd: float = 1.5
-    entry_sd_ticks: int = 0
+    principal_ln_sd: NotNegative = 1.5
+    entry_sd_ticks: Annotated[int, Meta(ge=0)] = 0
     isolated: bool = True
-    named_lots: int = 0
+    named_lots: Annotated[int, Meta(ge=0)] = 0
     named_entry_ticks: int = 0
 
 
@@ -46,7 +48,7 @@ class UpstreamParams(
     """One account with deep pockets that takes the other side of whatever the other populations hold."""
 
     name: str
-    capital_usd: float
+    capital_usd: Usd
 
 
 class Clients:

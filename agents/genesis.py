@@ -46,7 +46,7 @@ def build(
     open_interest_lots: Sequence[int],
     seed: int,
     settle_asset: int,
-    atoms_per_usd: int,
+    atoms_per_usd: float,
     accounts: int | None = None,
 ) -> Genesis:
     """Open every population in the order of `specs`, with accounts numbered in that order.

@@ -6,13 +6,26 @@ from msgspec import Struct
 from zerodebt.agents.allocation import Holdings, allocate, draw_weights
 from zerodebt.agents.history import IndexHistory
 from zerodebt.agents.opening import YEAR_NS, Opening, on_step
-from zerodebt.agents.population import Positions, account_range, count_rejections, latencies_ns, to_ns
+from zerodebt.agents.population import (
+    Count,
+    NotNegative,
+    Positions,
+    Positive,
+    PositiveShare,
+    Share,
+    WakeSeconds,
+    account_range,
+    count_rejections,
+    latencies_ns,
+    to_ns,
+)
 from zerodebt.agents.seeds import rng
 from zerodebt.agents.wealth import (
     LARGEST_USD,
     TAIL_EXPONENT,
     TAIL_FROM_USD,
     Floats,
+    LargestUsd,
     lognormal_quantiles,
     spread_evenly,
     wealth_quantiles,
@@ -75,42 +88,42 @@ class RetailParams(
     """
 
     name: str
-    count: int
-    long_bias: float = 0.6
-    long_share: float = 1.0
-    short_share: float | None = None
-    leverage_median: float = 8.0
-    leverage_ln_sd: float = 0.8
-    leverage_scale: float = 1.0
-    at_max_share: float = 0.08
-    at_max_below_usd: float = TAIL_FROM_USD
-    maximum_used: float = 0.6
-    isolated_share: float = 0.7
-    instruments_max: int = 3
-    spread_share: float = 0.0005
-    position_share_max: float = 0.05
-    largest_usd: float = LARGEST_USD
-    tail_exponent: float = TAIL_EXPONENT
-    core_ratio: float = 3.0
-    core_ratio_ln_sd: float = 1.0
-    core_split: tuple[float, float, float] = (0.4, 0.3, 0.3)
-    defend_share: float = 0.75
-    defend_fatigue: float = 0.2
-    defend_below: float = 1.5
-    deposit_delay_s: float = 60.0
-    stop_share: float = 0.35
-    stop_near: float = 0.3
-    stop_far: float = 0.8
-    wakes_per_day: float = 6.0
-    stress_factor: float = 5.0
-    stress_return: float = 0.03
-    holding_median_days: float = 2.0
-    entry_days: float = 3.0
-    entry_margin_share: float = 0.25
-    reentry_days: float = 10.0
-    exit_through: float = 0.05
-    step_s: float = 3.0
-    latency_ms: float = 300.0
+    count: Count
+    long_bias: PositiveShare = 0.6
+    long_share: Share = 1.0
+    short_share: Share | None = None
+    leverage_median: Positive = 8.0
+    leverage_ln_sd: NotNegative = 0.8
+    leverage_scale: Positive = 1.0
+    at_max_share: Share = 0.08
+    at_max_below_usd: NotNegative = TAIL_FROM_USD
+    maximum_used: Share = 0.6
+    isolated_share: Share = 0.7
+    instruments_max: Count = 3
+    spread_share: Share = 0.0005
+    position_share_max: PositiveShare = 0.05
+    largest_usd: LargestUsd = LARGEST_USD
+    tail_exponent: Positive = TAIL_EXPONENT
+    core_ratio: NotNegative = 3.0
+    core_ratio_ln_sd: NotNegative = 1.0
+    core_split: tuple[NotNegative, NotNegative, NotNegative] = (0.4, 0.3, 0.3)
+    defend_share: Share = 0.75
+    defend_fatigue: Share = 0.2
+    defend_below: NotNegative = 1.5
+    deposit_delay_s: NotNegative = 60.0
+    stop_share: Share = 0.35
+    stop_near: Share = 0.3
+    stop_far: Share = 0.8
+    wakes_per_day: NotNegative = 6.0
+    stress_factor: NotNegative = 5.0
+    stress_return: NotNegative = 0.03
+    holding_median_days: Positive = 2.0
+    entry_days: Positive = 3.0
+    entry_margin_share: Share = 0.25
+    reentry_days: Positive = 10.0
+    exit_through: Share = 0.05
+    step_s: WakeSeconds = 3.0
+    latency_ms: NotNegative = 300.0
 
 
 class LeveragedRetail:
@@ -125,6 +138,8 @@ class LeveragedRetail:
     def __init__(
         self, params: RetailParams, opening: Opening, first_account: int, count: int, relax: float
     ) -> None:
+        if not sum(params.core_split):
+            raise ValueError("core_split: found three zeros, allowed is a part above 0")
         self.name = params.name
         self.params = params
         self.accounts = account_range(first_account, count)

@@ -7,7 +7,20 @@ from msgspec import Struct
 
 from zerodebt.agents.history import IndexHistory
 from zerodebt.agents.opening import YEAR_NS, Opening, on_step
-from zerodebt.agents.population import Positions, account_range, count_rejections, latencies_ns, to_ns
+from zerodebt.agents.population import (
+    Count,
+    Leverage,
+    NotNegative,
+    Positions,
+    Positive,
+    Share,
+    Usd,
+    WakeSeconds,
+    account_range,
+    count_rejections,
+    latencies_ns,
+    to_ns,
+)
 from zerodebt.agents.seeds import rng
 from zerodebt.agents.wealth import Floats
 from zerodebt.agents.world import World
@@ -46,29 +59,29 @@ class MarketMakerParams(
     """
 
     name: str
-    count: int = 6
-    capital_usd: float = 60_000_000.0
-    depth_usd: float = 30_000_000.0
-    inventory_cap_usd: float = 150_000_000.0
-    half_spread_bp: float = 1.5
-    widening: float = 0.5
-    levels: int = 5
-    distance_growth: float = 2.2
-    size_growth: float = 1.6
-    skew_bp: float = 6.0
-    dispersion: float = 0.25
-    designated_share: float = 1 / 3
-    designated_size: float = 0.1
-    threshold: float = 6.0
-    threshold_ln_sd: float = 0.5
-    hysteresis: float = 3.0
-    return_mean_s: float = 600.0
-    return_size: float = 0.2
-    return_growth_per_min: float = 0.1
-    requote_share: float = 0.5
-    leverage: int = 20
-    wake_s: float = 1.0
-    latency_ms: float = 20.0
+    count: Count = 6
+    capital_usd: Usd = 60_000_000.0
+    depth_usd: NotNegative = 30_000_000.0
+    inventory_cap_usd: Usd = 150_000_000.0
+    half_spread_bp: NotNegative = 1.5
+    widening: NotNegative = 0.5
+    levels: Count = 5
+    distance_growth: Positive = 2.2
+    size_growth: Positive = 1.6
+    skew_bp: NotNegative = 6.0
+    dispersion: NotNegative = 0.25
+    designated_share: Share = 1 / 3
+    designated_size: Share = 0.1
+    threshold: Positive = 6.0
+    threshold_ln_sd: NotNegative = 0.5
+    hysteresis: Positive = 3.0
+    return_mean_s: Positive = 600.0
+    return_size: Share = 0.2
+    return_growth_per_min: NotNegative = 0.1
+    requote_share: NotNegative = 0.5
+    leverage: Leverage = 20
+    wake_s: WakeSeconds = 1.0
+    latency_ms: NotNegative = 20.0
 
 
 class MarketMakers:

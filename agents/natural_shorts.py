@@ -9,11 +9,22 @@ from msgspec import Struct
 from zerodebt.agents.allocation import allocate, draw_weights
 from zerodebt.agents.leveraged_retail import entry_ticks
 from zerodebt.agents.opening import YEAR_NS, Opening, on_step
-from zerodebt.agents.population import Positions, account_range, count_rejections, latencies_ns
+from zerodebt.agents.population import (
+    Count,
+    NotNegative,
+    Positions,
+    Positive,
+    PositiveShare,
+    Share,
+    account_range,
+    count_rejections,
+    latencies_ns,
+)
 from zerodebt.agents.seeds import rng
 from zerodebt.agents.wealth import (
     LARGEST_USD,
     TAIL_EXPONENT,
+    LargestUsd,
     lognormal_quantiles,
     spread_evenly,
     wealth_quantiles,
@@ -43,21 +54,21 @@ class NaturalShortParams(
     """
 
     name: str
-    count: int
-    leverage_median: float = 0.43
-    leverage_ln_sd: float = 1.57
-    leverage_low: float = 0.05
-    leverage_high: float = 6.5
-    age_days_max: float = 90.0
-    instruments_max: int = 3
-    spread_share: float = 0.0005
-    position_share_max: float = 0.05
-    largest_usd: float = LARGEST_USD
-    tail_exponent: float = TAIL_EXPONENT
-    take_profit_share: float = 0.3
-    take_profit_near: float = 0.03
-    take_profit_far: float = 0.25
-    latency_ms: float = 200.0
+    count: Count
+    leverage_median: Positive = 0.43
+    leverage_ln_sd: NotNegative = 1.57
+    leverage_low: Positive = 0.05
+    leverage_high: Positive = 6.5
+    age_days_max: NotNegative = 90.0
+    instruments_max: Count = 3
+    spread_share: Share = 0.0005
+    position_share_max: PositiveShare = 0.05
+    largest_usd: LargestUsd = LARGEST_USD
+    tail_exponent: Positive = TAIL_EXPONENT
+    take_profit_share: Share = 0.3
+    take_profit_near: Share = 0.03
+    take_profit_far: Share = 0.25
+    latency_ms: NotNegative = 200.0
 
 
 class NaturalShorts:

@@ -4,7 +4,20 @@ import numpy as np
 from msgspec import Struct
 
 from zerodebt.agents.opening import Opening, on_step
-from zerodebt.agents.population import Positions, account_range, count_rejections, latencies_ns, to_ns
+from zerodebt.agents.population import (
+    Count,
+    Leverage,
+    NotNegative,
+    Positions,
+    Positive,
+    Share,
+    Usd,
+    WakeSeconds,
+    account_range,
+    count_rejections,
+    latencies_ns,
+    to_ns,
+)
 from zerodebt.agents.seeds import rng
 from zerodebt.agents.world import World
 from zerodebt.exchange.commands import BUY, SELL, CancelOrder, Command, PlaceOrder, Role, SetLeverage, Side
@@ -28,19 +41,19 @@ class NoiseParams(
     """
 
     name: str
-    count: int = 200
-    capital_usd: float = 500_000.0
-    orders_per_s: float = 5.0
-    size_usd: float = 12_000.0
-    size_ln_sd: float = 1.0
-    market_share: float = 0.6
-    through_bp: float = 30.0
-    distance_bp: float = 15.0
-    lifetime_s: float = 30.0
-    inventory_share: float = 0.5
-    leverage: int = 10
-    wake_s: float = 1.0
-    latency_ms: float = 80.0
+    count: Count = 200
+    capital_usd: Usd = 500_000.0
+    orders_per_s: NotNegative = 5.0
+    size_usd: Positive = 12_000.0
+    size_ln_sd: NotNegative = 1.0
+    market_share: Share = 0.6
+    through_bp: NotNegative = 30.0
+    distance_bp: NotNegative = 15.0
+    lifetime_s: NotNegative = 30.0
+    inventory_share: NotNegative = 0.5
+    leverage: Leverage = 10
+    wake_s: WakeSeconds = 1.0
+    latency_ms: NotNegative = 80.0
 
 
 class Noise:

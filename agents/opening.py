@@ -20,14 +20,14 @@ class Opening(Struct, frozen=True):
     start_ticks           price of each instrument at the start
     open_interest_lots    sum of the long positions wanted in each instrument
     settle_asset          number of the asset that accounts deposit
-    atoms_per_usd         10**decimals of that asset
+    atoms_per_usd         atoms of that asset for one US dollar; sizes capitals and orders only
     """
 
     instruments: tuple[Instrument, ...]
     start_ticks: tuple[int, ...]
     open_interest_lots: tuple[int, ...]
     settle_asset: int
-    atoms_per_usd: int
+    atoms_per_usd: float
     seed: int
 
     @property

@@ -1,9 +1,9 @@
 """What every population offers to the one who opens the world and to the one who reports on it."""
 
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from zerodebt.agents.world import World
 from zerodebt.exchange.commands import Command, Role
@@ -11,6 +11,16 @@ from zerodebt.exchange.events import Batch, Rejected
 from zerodebt.exchange.units import SECOND_NS, Int64Array
 
 MILLISECOND_NS = 10**6
+
+# What a population's parameters may be; a scenario file beyond it is refused when it is read.
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Leverage = Annotated[int, Meta(ge=1, le=1000)]
+NotNegative = Annotated[float, Meta(ge=0)]
+Positive = Annotated[float, Meta(gt=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+PositiveShare = Annotated[float, Meta(gt=0, le=1)]
+Usd = Annotated[float, Meta(gt=0, le=1e12)]
+WakeSeconds = Annotated[float, Meta(ge=0.001, le=60)]
 
 
 class Positions(Struct, frozen=True):

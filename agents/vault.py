@@ -4,7 +4,17 @@ import numpy as np
 from msgspec import Struct
 
 from zerodebt.agents.opening import Opening, on_step
-from zerodebt.agents.population import MILLISECOND_NS, Positions, account_range, count_rejections, to_ns
+from zerodebt.agents.population import (
+    MILLISECOND_NS,
+    NotNegative,
+    Positions,
+    Positive,
+    Usd,
+    WakeSeconds,
+    account_range,
+    count_rejections,
+    to_ns,
+)
 from zerodebt.agents.world import World
 from zerodebt.exchange.commands import BUY, SELL, Command, PlaceOrder, Role, SetBackstop, Side
 from zerodebt.exchange.events import Batch
@@ -16,7 +26,7 @@ class VaultParams(
     """One vault account.
 
     instruments        symbols that it backs
-    capital_usd        fitted
+    capital_usd        what it brings before the start
     half_life_s        of the inventory, traded out exponentially [C5: 1-10 min]
     band_bp            an order goes at most this far through the mark
     wake_s, latency_ms how often it sends a slice, and its latency
@@ -24,11 +34,11 @@ class VaultParams(
 
     name: str
     instruments: tuple[str, ...]
-    capital_usd: float
-    half_life_s: float = 180.0
-    band_bp: float = 50.0
-    wake_s: float = 5.0
-    latency_ms: float = 100.0
+    capital_usd: Usd
+    half_life_s: Positive = 180.0
+    band_bp: NotNegative = 50.0
+    wake_s: WakeSeconds = 5.0
+    latency_ms: NotNegative = 100.0
 
 
 class Vault:

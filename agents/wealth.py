@@ -6,8 +6,10 @@ quantiles at (k + .5)/n are taken instead, and the seed only decides who holds w
 
 from collections.abc import Callable
 from statistics import NormalDist
+from typing import Annotated
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -16,6 +18,7 @@ LN_MEAN, LN_SD = 7.22, 2.64  # account value in USD; mechanisms V47
 TAIL_FROM_USD = 100_000.0
 TAIL_EXPONENT = 0.74  # of .74-.9 in V47: the measured one, and the nearest to its p99 of 1.68 M USD
 LARGEST_USD = 316_000_000.0  # largest account observed on the day
+LargestUsd = Annotated[float, Meta(ge=TAIL_FROM_USD, le=1e12)]
 
 
 def midpoints(count: int) -> Floats:

@@ -1,4 +1,4 @@
-"""The clock of a run: simpy in integer nanoseconds, commands on their way to the venue, who hears what.
+"""The clock of a run: simpy in integer nanoseconds, commands on their way to the venue, their answers back.
 
 The clock starts at 0 and only ever sees integers (one float delay would make it a float for good); the epoch
 is added when a time leaves the world. Events of one instant run in the order (priority, sequence).
@@ -48,9 +48,7 @@ class World:
         self.env = Environment(0)
         self.start_ns = start_ns
         self.end_ns = end_ns
-        self.sent = 0
         self._send = send
-        self._subscribers: list[Listener] = []
 
     @property
     def elapsed_ns(self) -> int:
@@ -92,7 +90,7 @@ class World:
     ) -> None:
         """Deliver `commands` to the venue `latency_ns` from now, one at a time and together.
 
-        After each command `listener` hears its events, then the subscribers do.
+        After each command `listener` hears its events.
         """
         on_the_way = tuple(commands)
         if not on_the_way:
@@ -105,15 +103,8 @@ class World:
         now_ns = self.now_ns
         for command in commands:
             batch = self._send(command, now_ns)
-            self.sent += 1
             if listener is not None:
                 listener(batch)
-            for subscriber in self._subscribers:
-                subscriber(batch)
-
-    def subscribe(self, listener: Listener) -> None:
-        """Hear the events of every command, whoever sent it."""
-        self._subscribers.append(listener)
 
     def run(self, on_progress: Progress | None = None, step_ns: int = MINUTE_NS) -> None:
         """Run to the end; `on_progress` is given the elapsed time every `step_ns` of the world's time."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter, Token
 
 import zerodebt
 
@@ -32,6 +32,12 @@ app = App(
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,
 )
+
+
+def _whole(_kind: Any, tokens: Sequence[Token]) -> int:
+    """A whole number as it was written; by itself cyclopts would round 1.5 to 2."""
+    return int(tokens[0].value)
+
 
 Sets = Annotated[
     tuple[str, ...],
@@ -100,9 +106,10 @@ def run(
     scenario: str,
     /,
     *,
-    seed: Annotated[int, Parameter(help="whose luck")] = 0,
+    seed: Annotated[int, Parameter(help="whose luck", converter=_whole)] = 0,
     accounts: Annotated[
-        int | None, Parameter(help="customers' accounts instead of the scenario's number")
+        int | None,
+        Parameter(help="customers' accounts instead of the scenario's number", converter=_whole),
     ] = None,
     sets: Sets = (),
     out: Annotated[Path, Parameter(help="folder of the run directories")] = Path("runs"),
@@ -130,7 +137,7 @@ def run(
     else:
         from zerodebt.scenarios.terminal import print_result
 
-        print_result(result.summary, f"{path}/report.html", rundir.read_json(path / rundir.META)["wall_s"])
+        print_result(result.summary, f"{path}/report.html", rundir.recorded(path / rundir.META, "wall_s"))
     if strict and any(claim.counts and not claim.held for claim in result.claims):
         return BROKEN
     return result.exit_code
@@ -143,8 +150,8 @@ def audit(run_directory: Path, /, *, as_json: Json = False) -> int:
     from zerodebt.scenarios import rundir
 
     path = rundir.finished(run_directory)
-    report = second_opinion(rundir.read_batches(path / rundir.EVENTS))
-    recorded = rundir.read_json(path / rundir.SUMMARY)["verdict"]
+    recorded = rundir.recorded(path / rundir.SUMMARY, "verdict")
+    report = second_opinion(rundir.read_finished(path))
     agrees = report.agrees and report.verdict == recorded
     if as_json:
         import msgspec
@@ -182,7 +189,7 @@ def replay(
     from zerodebt.scenarios.quantities import DataError
 
     try:
-        lines = file.read_bytes().splitlines() if str(file) != "-" else sys.stdin.buffer.read().splitlines()
+        lines = file.read_bytes().splitlines()
     except OSError as error:
         raise DataError(f"{file}: {error.strerror}") from None
     overrides = [config.parse_override(text) for text in sets]
@@ -246,7 +253,7 @@ def explain(
     from zerodebt.scenarios.explain import explain as lines_of
 
     path = rundir.finished(run_directory)
-    explanation = lines_of(rundir.read_batches(path / rundir.EVENTS), account)
+    explanation = lines_of(rundir.read_finished(path), account)
     if as_json:
         import msgspec
 

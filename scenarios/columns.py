@@ -34,7 +34,7 @@ _COLUMNS = {
     "price_ticks notional_atoms",
     "ledger": "seq time_ns reason:text instrument account population:text asset:text amount_atoms legs",
     "marks": "seq time_ns instrument index_ticks mark_ticks bid_ticks ask_ticks depth_bid_atoms "
-    "depth_ask_atoms open_interest_lots open_interest_atoms",
+    "depth_ask_atoms depth_bid_10bp_atoms open_interest_lots open_interest_atoms",
     "absorbers": "seq time_ns account population:text equity_atoms balance_atoms gross_notional_atoms",
     "funding": "seq time_ns instrument rate_ppt price_ticks",
 }

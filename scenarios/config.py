@@ -20,6 +20,7 @@ from zerodebt.exchange.rules import RulesError, VenueRules, profile_table, venue
 from zerodebt.exchange.units import SECOND_NS
 from zerodebt.scenarios.quantities import (
     CallError,
+    from_units,
     nearest,
     parse_decimal,
     parse_time_ns,
@@ -33,6 +34,7 @@ Figure = str | int | float  # a decimal number, or as text a time
 Evidence = Literal["identity", "input", "fitted", "predicted"]
 
 CATALOGUE_PREFIX = "catalogue:"
+ATOMS_MAX = 2**62 - 1  # balances are 64-bit, and a sum of two must fit
 _NAME_FIELDS = ("name", "symbol", "id")
 
 
@@ -192,7 +194,7 @@ class World(Struct, frozen=True):
     index_every_ns: int
     insurance_atoms: int
     house_atoms: int
-    atoms_per_usd: int
+    atoms_per_usd: float
 
 
 # Reading
@@ -273,11 +275,7 @@ def resolve(
         table = table | {"venue": with_profile(venue, where)}
     if accounts is not None:
         overrides = [*overrides, ("accounts", accounts)]
-    for path, value in overrides:
-        if path == "venue.profile":
-            table["venue"] = with_profile({"profile": value}, "--set venue.profile")
-            continue
-        table = with_value(table, path, value)
+    table = with_overrides(table, overrides)
     scenario = _converted(table, where, [path for path, _ in overrides])
     build(scenario, where)
     return scenario
@@ -335,6 +333,16 @@ def flat_overrides(overrides: Mapping[str, Any], prefix: str = "") -> Iterator[t
             yield from flat_overrides(value, f"{path}.")
         else:
             yield path, list(value) if isinstance(value, tuple) else value
+
+
+def with_overrides(table: dict[str, Any], overrides: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """A copy of the table with all overrides in their order; another profile replaces the whole rulebook."""
+    for path, value in overrides:
+        if path == "venue.profile":
+            table = table | {"venue": with_profile({"profile": value}, "--set venue.profile")}
+        else:
+            table = with_value(table, path, value)
+    return table
 
 
 def with_value(table: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
@@ -648,6 +656,8 @@ def build(scenario: Scenario, where: str = "scenario") -> World:
     shares = sum(spec.open_interest_share or 0 for spec in scenario.instruments)
     if shares > 1:
         raise CallError(f"{where}: instruments: open_interest_share sums to {shares}, allowed is at most 1")
+    if scenario.open_interest_value is not None:
+        _positive(where, "open_interest_value", scenario.open_interest_value)
     return World(
         rules,
         tuple(Asset(asset.symbol, asset.decimals) for asset in scenario.assets),
@@ -657,9 +667,9 @@ def build(scenario: Scenario, where: str = "scenario") -> World:
         start,
         end,
         every,
-        _units(where, "endowments.insurance", scenario.endowments.insurance, decimals, least=0),
-        _units(where, "endowments.house", scenario.endowments.house, decimals, least=0),
-        round(_positive(where, "usd_rate", scenario.usd_rate).scaleb(decimals)),
+        _endowment(where, "insurance", scenario.endowments.insurance, decimals),
+        _endowment(where, "house", scenario.endowments.house, decimals),
+        float(_positive(where, "usd_rate", scenario.usd_rate).scaleb(decimals)),
     )
 
 
@@ -691,6 +701,13 @@ def _units(where: str, path: str, value: Decimal, decimals: int, least: int | No
         said = "numbers above 0" if least else "numbers from 0"
         raise CallError(f"{where}: {path}: found {value}, allowed are {said}")
     return units
+
+
+def _endowment(where: str, key: str, value: Decimal, decimals: int) -> int:
+    atoms = _units(where, f"endowments.{key}", value, decimals, least=0)
+    if atoms > ATOMS_MAX:
+        raise CallError(f"{where}: endowments.{key}: found {value}, beyond the largest number of the venue")
+    return atoms
 
 
 def _power_of_ten(where: str, path: str, value: Decimal) -> int:
@@ -752,7 +769,10 @@ def build_instrument(
 
 
 def open_interest_lots(scenario: Scenario, world: World, start_ticks: Sequence[int]) -> tuple[int, ...]:
-    """Lots held long (and short) in each market at the start, rounded down; 0 without a figure."""
+    """Lots held long (and short) in each market at the start, rounded down; 0 without a figure.
+
+    Raises CallError where that is more than the market may hold.
+    """
     lots = []
     whole = scenario.open_interest_value or Decimal(0)
     atoms = int(whole.scaleb(scenario.assets[world.settle].decimals))
@@ -763,6 +783,12 @@ def open_interest_lots(scenario: Scenario, world: World, start_ticks: Sequence[i
             lots.append(int(atoms * spec.open_interest_share) // (price * instrument.tick_value_atoms))
         else:
             lots.append(0)
+        if lots[-1] > instrument.open_interest_max_lots:
+            found = from_units(lots[-1], instrument.lot_decimals)
+            raise CallError(
+                f"instruments.{spec.symbol}: the open interest is {found}, "
+                f"allowed is at most open_interest_max {spec.open_interest_max}"
+            )
     return tuple(lots)
 
 
@@ -776,6 +802,11 @@ def _check_schedule(scenario: Scenario, instruments: Sequence[Instrument], where
             continue
         number = _symbol(where, f"{at}.instrument", action.instrument, symbols)
         if isinstance(action, SettleAt):
+            if instruments[number].kind != "future":
+                raise CallError(
+                    f"{where}: {at}.instrument: {action.instrument} is of kind {instruments[number].kind}, "
+                    "allowed is a future"
+                )
             price = _units(where, f"{at}.price", action.price, instruments[number].tick_decimals)
             low, high = instruments[number].price_min_ticks, instruments[number].price_max_ticks
             if not low <= price <= high:

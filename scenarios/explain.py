@@ -11,6 +11,8 @@ from zerodebt.exchange.position import apply_fill
 from zerodebt.scenarios.orders import EventLines
 from zerodebt.scenarios.quantities import CallError, DataError, utc
 
+_TOLD_BY_OTHER_EVENTS = ("fill", "takeover", "deleverage", "settlement", "rounding", "isolate")
+
 
 class Line(Struct, frozen=True):
     """One fact with its time. `what` is a short name of the step, `text` its numbers."""
@@ -163,18 +165,14 @@ class _Reader:
                 moved[pocket] = moved.get(pocket, 0) + atoms
         for pocket, atoms in moved.items():
             self._balances[pocket] = self._balances.get(pocket, 0) + atoms
-        if moved and event.reason not in (
-            "fill",
-            "takeover",
-            "deleverage",
-            "settlement",
-            "rounding",
-            "isolate",
-        ):
+        reason: str = event.reason
+        if reason == "takeover" and all(account != ev.CLEARING for account, _, _ in event.legs):
+            reason = "margin moved"
+        if moved and reason not in _TOLD_BY_OTHER_EVENTS:
             parts = [
                 f"{'+' if x >= 0 else ''}{self._money(x, p)} {self._pocket(p)}" for p, x in moved.items()
             ]
-            yield event.reason, ", ".join(parts)
+            yield reason, ", ".join(parts)
 
     def _loaded(self, event: ev.PositionsLoaded) -> Iterator[tuple[str, str]]:
         if self._account not in event.accounts:

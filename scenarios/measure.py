@@ -21,6 +21,8 @@ _DAY_NS = 24 * HOUR_NS
 CALM_NS = 5 * MINUTE_NS
 # Window of the published takeover and liquidation figures of 2025-10-10, in time of day.
 _WINDOW_NS = (21 * HOUR_NS + 15 * MINUTE_NS, 21 * HOUR_NS + 27 * MINUTE_NS)
+# Window of the published bid depth of BTC on that day, to which the makers' depth is fitted.
+_DEPTH_WINDOW_NS = (20 * HOUR_NS + 50 * MINUTE_NS, 21 * HOUR_NS + 50 * MINUTE_NS)
 
 Frames = dict[str, pl.DataFrame]
 
@@ -221,6 +223,12 @@ def _depth(frames: Frames, unit: str) -> dict[str, Any]:
     }
     for (symbol,), rows in marks.group_by("symbol", maintain_order=True):
         measured[f"depth_min_relative_{slug(str(symbol))}"] = _least_relative(rows, "depth")
+    first = marks.filter(pl.col("instrument") == 0)
+    of_day = first["time_ns"] % _DAY_NS
+    near = first.filter((of_day >= _DEPTH_WINDOW_NS[0]) & (of_day <= _DEPTH_WINDOW_NS[1]))
+    name = slug(str(frames["instruments"]["symbol"][0]))
+    mean = near[f"depth_bid_10bp_{unit}"].mean()
+    measured[f"{name}_bid_depth_10bp_mean_{unit}"] = mean if isinstance(mean, float) else None
     return measured
 
 

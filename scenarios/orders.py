@@ -24,12 +24,13 @@ from zerodebt.exchange.events import (
 from zerodebt.exchange.instruments import Instrument
 from zerodebt.exchange.rules import RulesError, VenueRules, venue_rules
 from zerodebt.scenarios.config import (
+    ATOMS_MAX,
     AssetSpec,
     InstrumentSpec,
     build_instrument,
     sentence,
+    with_overrides,
     with_profile,
-    with_value,
 )
 from zerodebt.scenarios.quantities import (
     CallError,
@@ -61,7 +62,7 @@ class _Line(Struct, tag_field="do", forbid_unknown_fields=True, kw_only=True):
 
 
 class OpenAccount(_Line, tag="open_account"):
-    name: str
+    name: Annotated[str, Meta(min_length=1)]
     deposit: Text = "0"
     asset: str | None = None
     role: c.Role = "customer"
@@ -254,8 +255,12 @@ class _Reader:
             venue["profile"] = profile or opening.profile
         table: dict[str, Any] = {"venue": with_profile(venue, self._where)}
         table |= {"assets": opening.assets, "instruments": opening.instruments}
-        for path, value in overrides:
-            table = with_value(table, path, value)
+        for path, _ in overrides:
+            top = path.partition(".")[0]
+            if top not in table:
+                hint, allowed = nearest(top, table), ", ".join(table)
+                raise CallError(f"--set {path}: key {top!r} is not known{hint}; allowed are {allowed}")
+        table = with_overrides(table, overrides)
         specs = self._converted(table["assets"], list[AssetSpec], "assets")
         markets = self._converted(table["instruments"], list[InstrumentSpec], "instruments")
         try:
@@ -290,7 +295,7 @@ class _Reader:
     def add(self, number: int, line: bytes | str) -> None:
         self._where = f"{self._file}:{number}"
         asked: CommandLine = self._decode(line, CommandLine)
-        at_ns = self._time(asked.at) if asked.at is not None else self._now_ns
+        at_ns = self._time("at", asked.at) if asked.at is not None else self._now_ns
         if at_ns is None:
             raise DataError(
                 f"{self._where}: key 'at' is missing, allowed is a time on the first command at least"
@@ -298,6 +303,8 @@ class _Reader:
         self._now_ns = at_ns
         label = asked.label if isinstance(asked, PlaceOrder) else None
         if label is not None:
+            if label in self._labels:
+                raise DataError(f"{self._where}: label: {label!r} is there already, allowed is a new name")
             self._labels.add(label)
         refers = None
         if isinstance(asked, AmendOrder | CancelOrder) and isinstance(asked.order, str):
@@ -307,13 +314,14 @@ class _Reader:
                 raise DataError(f"{self._where}: order: label {refers!r} is on no order above{hint}")
         self.steps += [Step(at_ns, command, label, refers) for command in self._commands(asked, at_ns)]
 
-    def _time(self, when: str | int) -> int:
-        if isinstance(when, int):
-            return when
+    def _time(self, key: str, when: str | int) -> int:
         try:
-            return parse_time_ns(when)
+            at_ns = when if isinstance(when, int) else parse_time_ns(when)
         except ValueError as error:
-            raise DataError(f"{self._where}: at: {error}") from None
+            raise DataError(f"{self._where}: {key}: {error}") from None
+        if not 0 <= at_ns < 2**63:
+            raise DataError(f"{self._where}: {key}: found {when!r}, allowed are times from 1970 to 2262")
+        return at_ns
 
     def _commands(self, asked: CommandLine, at_ns: int) -> Iterator[c.Command]:
         match asked:
@@ -412,8 +420,9 @@ class _Reader:
         held = asked.positions
         lots = tuple(self._units("size", h.size, instrument.lot_decimals) for h in held)
         if not held or 0 in lots or sum(lots) != 0:
+            sizes = ", ".join(str(h.size) for h in held) or "none"
             raise DataError(
-                f"{self._where}: positions: sizes sum to {sum(lots)} lots, allowed are sizes that sum to 0"
+                f"{self._where}: positions: found sizes {sizes}, allowed are sizes other than 0 that sum to 0"
             )
         settle = self._asset(None)
         return c.LoadPositions(
@@ -432,7 +441,7 @@ class _Reader:
             number = next(n for n, source in enumerate(self.rules.sources) if source.kind == "spot")
         else:
             number = self._word("source", asked.source, names)
-        published = at_ns if asked.published is None else self._time(asked.published)
+        published = at_ns if asked.published is None else self._time("published", asked.published)
         seen = []
         for symbol, text in asked.prices.items():
             market = self._instrument(symbol)
@@ -470,7 +479,7 @@ class _Reader:
             units = to_units(parse_decimal(str(text)), decimals)
         except ValueError as error:
             raise DataError(f"{self._where}: {key}: {error}") from None
-        if not -(2**62) < units < 2**62:
+        if abs(units) > ATOMS_MAX:
             raise DataError(f"{self._where}: {key}: found {text}, beyond the largest number of the venue")
         return units
 

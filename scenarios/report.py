@@ -178,7 +178,7 @@ class _Report:
 
     def _chart(self, drawn: go.Figure) -> str:
         self.drawn += 1
-        config = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["lasso2d", "select2d"]}
+        config = {"displayModeBar": False, "responsive": True}
         division = drawn.to_html(
             full_html=False, include_plotlyjs=False, config=config, div_id=f"chart-{self.drawn}"
         )

@@ -51,6 +51,14 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path}: not readable as JSON: {error}") from None
 
 
+def recorded(path: Path, key: str) -> Any:
+    """What a run's meta.json or summary.json says under `key`."""
+    table = read_json(path)
+    if not isinstance(table, dict) or key not in table:
+        raise DataError(f"{path}: key {key!r} is missing, allowed is the file as the run wrote it")
+    return table[key]
+
+
 def is_done(run: Path) -> bool:
     return (run / DONE).is_file()
 
@@ -105,6 +113,16 @@ def read_batches(path: Path) -> Iterator[Batch]:
         yield from journal.batches(mapped(path))
     except DamagedError as error:
         raise DataError(f"{path}: {error}") from None
+
+
+def read_finished(run: Path) -> Iterator[Batch]:
+    """The batches of a finished run; DataError also where whole ones are missing at the end."""
+    commands, seq = recorded(run / META, "commands"), 0
+    for batch in read_batches(run / EVENTS):
+        seq = batch.seq
+        yield batch
+    if seq != commands:
+        raise DataError(f"{run / EVENTS}: ends after command {seq}, the run had {commands}")
 
 
 def read_commands(path: Path) -> Iterator[Stamped]:

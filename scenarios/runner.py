@@ -5,7 +5,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from html import escape
 from importlib import metadata
 from pathlib import Path
@@ -15,7 +14,6 @@ import msgspec
 
 import zerodebt
 from zerodebt.agents import genesis
-from zerodebt.agents.clients import ClientParams
 from zerodebt.agents.feed import Path as PricePath
 from zerodebt.agents.feed import PriceFeed, Waypoints
 from zerodebt.agents.world import World as AgentWorld
@@ -208,7 +206,7 @@ class Prepared:
                 scenario.accounts,
             )
         except ValueError as error:
-            raise CallError(f"{scenario.name}: populations: {error}") from None
+            raise CallError(f"{scenario.name}: {error}") from None
 
     def execute(self, path: Path, tell: Progress, single_file: bool, argv: Sequence[str]) -> None:
         """Simulate, then read the events again for the audit, the tables, the claims and the report."""
@@ -258,7 +256,7 @@ class Prepared:
         rundir.write_json(path / rundir.META, self._meta(path, venue, argv, seconds))
         report = timed("audit", lambda: audit(rundir.read_batches(path / rundir.EVENTS)))
         timed("tables", lambda: write_tables(path))
-        measures = timed("measure", lambda: steady(measure(path) | self._client_measures(path)))
+        measures = timed("measure", lambda: steady(measure(path)))
         rundir.write_json(path / rundir.SUMMARY, self._summary(report, measures))
         timed("report", lambda: write_report(path, single_file))
         rundir.write_json(path / rundir.META, self._meta(path, venue, argv, seconds))
@@ -388,34 +386,6 @@ class Prepared:
             "counts": report.counts,
         }
 
-    def _client_measures(self, path: Path) -> dict[str, Any]:
-        """Principal of clients; what the named one lost: principal less what is left plus what is owed."""
-        import polars as pl
-
-        from zerodebt.scenarios.columns import money_unit, read_table
-
-        asset = self.world.assets[self.world.settle]
-        unit = money_unit(asset)
-        found: dict[str, Any] = {}
-        for spec, population in zip(self.scenario.populations, self._genesis.populations, strict=True):
-            positions = population.positions
-            if not isinstance(spec, ClientParams) or positions is None:
-                continue
-            tick_values = [[instrument.tick_value_atoms] for instrument in self.world.instruments]
-            principals = (positions.lots * positions.entry_ticks * tick_values).sum(axis=0)
-            found[f"principal_{spec.name}_{unit}"] = int(principals.sum()) / 10**asset.decimals
-            if not spec.named_lots:
-                continue
-            account = int(population.accounts[0])
-            final = read_table(path, "accounts").filter(pl.col("account") == account)["final_equity_atoms"][0]
-            owed = read_table(path, "waterfall").filter(
-                (pl.col("entry") == "receivable") & (pl.col("account") == account)
-            )["amount_atoms"]
-            lost = int(principals[0]) - int(final) + int(owed.sum())
-            found[f"named_client_loss_{unit}"] = lost / 10**asset.decimals
-            found["named_client_loss_share"] = lost / int(principals[0])
-        return found
-
     def _by_asset(self, atoms: Mapping[int, int]) -> dict[str, str]:
         assets = self.world.assets
         return {assets[n].symbol: from_units(value, assets[n].decimals) for n, value in atoms.items()}
@@ -474,16 +444,20 @@ def simulate(prepared: Prepared, path: Path, tell: Progress) -> Venue:
     return venue
 
 
-def replay_run(path: Path, tell: Progress | None = None) -> tuple[int, str, str | None]:
-    """Replay a run's journal: commands applied, state hash, and the recorded hash (None: there is none)."""
+def replay_run(path: Path) -> tuple[int, str, str | None]:
+    """Replay a run's journal: commands applied, state hash, and the recorded hash.
+
+    A run that was stopped may have none; of a finished one every command must be there, else DataError.
+    """
+    if not (path / rundir.CONFIG).is_file():
+        raise DataError(f"{path}: found no {rundir.CONFIG}, allowed is a run directory")
     scenario, _ = config.load(path / rundir.CONFIG)
     world = config.build(scenario, str(path / rundir.CONFIG))
-    recorded = None
-    with suppress(DataError):
-        recorded = str(rundir.read_json(path / rundir.META)["state_hash"])
+    meta, journal = path / rundir.META, path / rundir.JOURNAL
+    state_hash = str(rundir.recorded(meta, "state_hash")) if meta.is_file() else None
     venue = Venue(world.rules, world.assets, world.instruments)
-    for stamped in rundir.read_commands(path / rundir.JOURNAL):
+    for stamped in rundir.read_commands(journal):
         venue.apply(stamped.command, stamped.time_ns)
-        if tell is not None and venue.seq % 50_000 == 0:
-            tell("replay", venue.seq, 0)
-    return venue.seq, venue.state_hash(), recorded
+    if state_hash is not None and venue.seq != (commands := rundir.recorded(meta, "commands")):
+        raise DataError(f"{journal}: ends after command {venue.seq}, the run had {commands}")
+    return venue.seq, venue.state_hash(), state_hash

@@ -506,9 +506,12 @@ class _Recorder:
         value = self.tick_values[n]
         depth_bid = value * sum([abs(price) * lots for price, lots in bids.items() if 200 * price >= low])
         depth_ask = value * sum([abs(price) * lots for price, lots in asks.items() if 200 * price <= high])
+        near = 1000 * e.index_ticks - abs(e.index_ticks)
+        depth_near = value * sum([abs(price) * lots for price, lots in bids.items() if 1000 * price >= near])
+        depths = (depth_bid, depth_ask, depth_near)
         interest = self.interest[n]
         prices = (e.index_ticks, e.mark_ticks, bid, ask)
-        self._put("marks", n, *prices, depth_bid, depth_ask, interest, interest * abs(e.mark_ticks) * value)
+        self._put("marks", n, *prices, *depths, interest, interest * abs(e.mark_ticks) * value)
 
     def _funding_set(self, e: ev.FundingSet) -> None:
         self._put("funding", e.instrument, e.rate_ppt, e.price_ticks)

@@ -91,11 +91,12 @@ def print_result(summary: dict[str, Any], path: str, wall_s: dict[str, float]) -
 def print_claims(out: Console, summary: dict[str, Any]) -> None:
     if not summary["claims"]:
         return
-    table = Table("claim", "evidence", "measured", "allowed", "", box=None, pad_edge=False)
+    table = Table("claim", "evidence", "measured", "allowed", "", "baseline", box=None, pad_edge=False)
     table.columns[2].justify = table.columns[3].justify = "right"
     for claim in summary["claims"]:
         word = Text("held", style="green") if claim["held"] else Text("failed", style="red")
-        table.add_row(claim["id"], claim["evidence"], figure(claim["measured"]), claim["allowed"], word)
+        figures = (figure(claim["measured"]), claim["allowed"])
+        table.add_row(claim["id"], claim["evidence"], *figures, word, Text(claim["baseline"]))
     out.print(table)
     parts = [
         f"{s['evidence']} {s['held']} of {s['held'] + s['failed']} held"

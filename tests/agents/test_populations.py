@@ -36,6 +36,7 @@ def test_populations_act_and_few_commands_are_refused(crash: Small) -> None:
 def test_stops_are_reduce_only_on_the_mark_and_on_the_losing_side(crash: Small) -> None:
     stops = [c for c in crash.sent if isinstance(c, PlaceOrder) and c.trigger is not None]
     start = (1_169_820, 696_900)
+    assert stops
     for stop in stops:
         assert stop.trigger is not None
         assert stop.reduce_only
@@ -57,10 +58,11 @@ def test_natural_shorts_rest_reduce_only_bids_below_the_start(crash: Small) -> N
         assert 0.74 * start < bid.price_ticks <= 0.97 * start
 
 
-def test_vault_only_reduces_and_brings_its_inventory_down(crash: Small) -> None:
+def test_vault_sends_only_immediate_orders_that_reduce(crash: Small) -> None:
     vault = crash.genesis.populations[0]
     account = int(vault.accounts[0])
     orders = [c for c in crash.sent if isinstance(c, PlaceOrder) and c.account == account]
+    assert orders
     assert all(order.reduce_only and order.tif == "ioc" for order in orders)
 
 

@@ -156,7 +156,28 @@ def test_wrong_file_is_answered_in_one_sentence(
         (["venue.fees.taker=3"], ["--set venue.fees.taker", "nearest is 'taker_ppb'"]),
         (["venue.fees.taker_ppb=-1"], ["--set venue.fees.taker_ppb", "found -1", ">= 0"]),
         (["venue.promise=all"], ["venue.promise", "'all'", "none, zero_debt"]),
-        (["populations.retail.leverage_scale=nan"], ["populations.retail.leverage_scale", "finite"]),
+        (["populations.retail.leverage_scale=nan"], ["populations.retail.leverage_scale", "found nan"]),
+        (["usd_rate=nan"], ["usd_rate", "NaN", "finite"]),
+        (["usd_rate=0"], ["usd_rate", "found 0", "above 0"]),
+        (["open_interest_value=-3"], ["open_interest_value", "found -3", "above 0"]),
+        (["open_interest_value=1e30"], ["instruments.BTC", "open_interest_max"]),
+        (["endowments.insurance=-1"], ["endowments.insurance", "found -1"]),
+        (["endowments.insurance=1e30"], ["endowments.insurance", "beyond the largest"]),
+        (["populations.retail.count=0"], ["populations.retail.count", "found 0", ">= 1"]),
+        (["populations.retail.step_s=0"], ["populations.retail.step_s", "found 0", ">= 0.001"]),
+        (["populations.retail.long_bias=2"], ["populations.retail.long_bias", "found 2", "<= 1.0"]),
+        (["populations.retail.core_split=[0,0,0]"], ["populations.retail", "core_split", "above 0"]),
+        (["populations.makers.wake_s=-1"], ["populations.makers.wake_s", "found -1"]),
+        (["populations.makers.count=-1"], ["populations.makers.count", "found -1"]),
+        (["populations.makers.capital_usd=-5"], ["populations.makers.capital_usd", "found -5", "> 0"]),
+        (["populations.makers.latency_ms=-5"], ["populations.makers.latency_ms", "found -5"]),
+        (["populations.makers.leverage=0"], ["populations.makers.leverage", "found 0"]),
+        (["populations.noise.orders_per_s=-5"], ["populations.noise.orders_per_s", "found -5"]),
+        (["populations.HLP Liquidator.half_life_s=0"], ["HLP Liquidator.half_life_s", "found 0"]),
+        (
+            ['schedule=[{at=2025-10-09T21:00:00Z,do="settle",instrument="BTC",price="1"}]'],
+            ["schedule.0.instrument", "BTC is of kind perpetual", "a future"],
+        ),
         (["accounts=0"], ["accounts", "found 0"]),
         (["seed"], ["--set seed", "found no value"]),
         (["open_interest_value=[[]"], ["--set open_interest_value"]),
@@ -181,7 +202,7 @@ def test_unknown_scenario_is_answered_with_the_nearest_name(zerodebt: Call) -> N
     assert "nearest is '2025-10-11'" in err
 
 
-@pytest.mark.parametrize("value", ["-1", "many"])
+@pytest.mark.parametrize("value", ["-1", "many", "1.5"])
 def test_wrong_seed_is_a_wrong_call(zerodebt: Call, tmp_path: Path, value: str) -> None:
     code, _, err = zerodebt("run", "flat", "--seed", value, "--out", tmp_path / "runs")
     assert code == 2
@@ -248,6 +269,63 @@ def test_times_keep_their_nanoseconds() -> None:
     text = "2025-10-10T21:16:04.832000001Z"
     assert utc(parse_time_ns(text)) == text
     assert parse_time_ns("2025-10-10T23:16:04+02:00") == parse_time_ns("2025-10-10T21:16:04Z")
+
+
+def extending(folder: Path, text: str) -> Path:
+    path = folder / "mine.toml"
+    path.write_text(f'name = "mine"\ntitle = "Mine"\n{text}', encoding="utf-8")
+    return path
+
+
+def test_extending_file_says_only_what_it_changes(tmp_path: Path) -> None:
+    crash, _ = config.load("2025-10-11")
+    path = extending(tmp_path, 'extends = "2025-10-11"\nclaims = []\n[venue.fees]\ntaker_ppb = 1\n')
+    mine, _ = config.load(path)
+    assert (mine.name, mine.claims) == ("mine", ())
+    assert mine.venue["fees"] == crash.venue["fees"] | {"taker_ppb": 1}
+    assert mine.instruments == crash.instruments
+    assert runner.prepare(path)._waypoints == runner.prepare("2025-10-11")._waypoints
+    assert "extends" not in tomllib.loads(config.to_toml(mine))
+
+
+def test_extending_file_of_the_docs_is_one_that_runs(tmp_path: Path) -> None:
+    page = Path(__file__).parents[2] / "docs" / "scenarios" / "files.md"
+    (text,) = re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+    prepared = runner.prepare(tmp_path / "mine.toml")
+    assert prepared.scenario.name == "with-a-fund"
+    assert prepared.world.insurance_atoms == 5_000_000 * 10**6
+    assert prepared.world.rules.waterfall == ("book", "backstop", "insurance", "adl")
+
+
+def test_extending_file_finds_its_own_waypoints_beside_it(tmp_path: Path) -> None:
+    text = (config.catalogue() / "2025-10-11.waypoints.csv").read_text(encoding="utf-8")
+    (tmp_path / "own.csv").write_text(text.replace("116982.0", "116982.1", 1), encoding="utf-8")
+    path = extending(tmp_path, 'extends = "2025-10-11"\n[prices]\nwaypoints = "own.csv"\n')
+    assert runner.prepare(path)._waypoints[0].price_ticks[0] == 1_169_821
+
+
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [
+        ('"2025-10-12"', "nearest is '2025-10-11'"),
+        ('"flat"', "extends another file itself"),
+        ("3", "found 3"),
+    ],
+)
+def test_wrong_base_is_answered_in_one_sentence(zerodebt: Call, tmp_path: Path, base: str, said: str) -> None:
+    code, out, err = zerodebt("run", extending(tmp_path, f"extends = {base}\n"), "--out", tmp_path / "runs")
+    assert (code, out) == (2, "")
+    assert is_one_sentence(err), err
+    assert "mine.toml: extends: " in err
+    assert said in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_rate_of_the_dollar_is_not_rounded_to_whole_atoms() -> None:
+    scenario, _ = config.load("wti-2020-04-20")
+    # 7.072 CNY of 100 atoms each
+    assert config.build(scenario).atoms_per_usd == 707.2
 
 
 def test_claim_needs_an_expected_value_or_bounds() -> None:

@@ -111,6 +111,19 @@ def test_depth_is_compared_with_its_median_in_the_first_five_minutes(tmp_path: P
     assert measured["depth_ask_min_relative"] == 4 / 8
 
 
+def test_bid_depth_near_the_index_is_the_mean_over_its_window(tmp_path: Path) -> None:
+    def quoted(seq: int, seconds: int, price: int, lots: int) -> list[Batch]:
+        quote = ev.Quoted(MAKER, 0, (seq - 2,), ((seq, BUY, price, lots),), ())
+        at_ns = START_NS + seconds * SECOND_NS
+        return [Batch(seq, at_ns, (quote,)), Batch(seq + 1, at_ns, (marked(1000, 999, None),))]
+
+    # 999 is 0.1 % below the index, 998 is further; the last instant lies after 21:50.
+    listed = [*batches()[:2], *quoted(4, 0, 999, 4), *quoted(6, 60, 998, 9), *quoted(8, 35 * 60 + 1, 999, 50)]
+    write_events(tmp_path, listed)
+    write_tables(tmp_path)
+    assert measure(tmp_path)["x_bid_depth_10bp_mean_usd"] == (4 * 999 + 0) / 2
+
+
 def test_a_receivable_is_the_client_s_loss_beyond_what_was_there(tmp_path: Path) -> None:
     booked = ev.ReceivableBooked(2, 16, 0, 50_00)
     write_events(tmp_path, [*batches(), Batch(8, START_NS + 200 * SECOND_NS, (booked,))])

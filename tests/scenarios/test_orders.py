@@ -69,6 +69,12 @@ def test_legs_of_every_posting_sum_to_zero(zerodebt: Call) -> None:
 def test_profile_and_set_replace_the_rules_of_the_file(zerodebt: Call) -> None:
     first = answered(zerodebt, EXAMPLE, "--set", "venue.fees.taker_ppb=0")[0]
     assert first["rules"]["fees"]["taker_ppb"] == 0
+    code, _, err = zerodebt("replay", EXAMPLE, "--set", "venue.profile=hyperliqiud")
+    assert code == 2
+    assert "'hyperliqiud' is not known" in err
+    code, out, err = zerodebt("replay", EXAMPLE, "--set", "venu.fees.taker_ppb=0")
+    assert (code, out) == (2, "")
+    assert "nearest is 'venue'" in err
     code, _, err = zerodebt("replay", EXAMPLE, "--profile", "hyperliqiud")
     assert code in (2, 3)
     assert is_one_sentence(err)
@@ -103,7 +109,11 @@ def test_refusal_of_the_venue_is_an_event_not_an_error(zerodebt: Call, tmp_path:
         (ORDER, ["not readable as JSON"]),
         (ORDER + ', "at": "yesterday"}', ["at:", "'yesterday'", "a time like"]),
         ('{"do": "cancel_order", "account": "alice", "order": "a2"}', ["'a2'", "nearest is 'a1'"]),
+        (ORDER + ', "label": "a1"}', ["label", "'a1' is there already"]),
+        (ORDER + ', "at": -5}', ["at: found -5", "from 1970"]),
+        (ORDER + ', "at": 99999999999999999999}', ["at: found 99999999999999999999", "to 2262"]),
         ('{"do": "open_account", "name": "alice"}', ["'alice' is there already"]),
+        ('{"do": "open_account", "name": ""}', ["name", "length >= 1"]),
         ('{"do": "deposit", "account": "alice", "amount": "-5"}', ["amount", "found -5", "from 0"]),
         ('{"do": "deposit", "account": "alice"}', ["'amount' is missing"]),
         ('{"do": "update_index", "prices": {"BTC": "1"}, "source": "binanse"}', ["nearest is 'binance'"]),
