@@ -119,12 +119,17 @@ def run(
     single_file: Annotated[
         bool, Parameter(negative="", help="put the chart script into report.html")
     ] = False,
+    seeds: Annotated[
+        int | None, Parameter(help="run seeds 0 to N-1 and print the claims over all", converter=_whole)
+    ] = None,
 ) -> int:
     """Run a scenario: a name of `zerodebt list` or the path of a .toml file."""
     from zerodebt.scenarios import config, rundir, runner
     from zerodebt.scenarios.terminal import is_interactive
 
     overrides = [config.parse_override(text) for text in sets]
+    if seeds is not None:
+        return _run_seeds(scenario, seeds, accounts, overrides, out, as_json=as_json, force=force)
     prepared = runner.prepare(scenario, seed=seed, accounts=accounts, overrides=overrides)
     path = out / prepared.id
     if rundir.is_done(path) and not force:
@@ -143,20 +148,55 @@ def run(
     return result.exit_code
 
 
+def _run_seeds(
+    scenario: str,
+    seeds: int,
+    accounts: int | None,
+    overrides: Sequence[tuple[str, Any]],
+    out: Path,
+    *,
+    as_json: bool,
+    force: bool,
+) -> int:
+    """Each seed has a run directory of its own; one that is there already is read."""
+    from zerodebt.scenarios import runner
+    from zerodebt.scenarios.quantities import CallError
+    from zerodebt.scenarios.terminal import is_interactive, print_seeds
+
+    if seeds < 1:
+        raise CallError(f"--seeds: found {seeds}, allowed are whole numbers from 1")
+    results = []
+    for seed in range(seeds):
+        prepared = runner.prepare(scenario, seed=seed, accounts=accounts, overrides=overrides)
+        path = out / prepared.id
+        if force or not (path / "DONE").exists():
+            runner.execute(prepared, path, is_interactive(), argv=sys.argv[1:])
+        results.append(runner.Result(path))
+    if as_json:
+        _write_json([result.summary for result in results])
+    else:
+        print_seeds([result.summary for result in results])
+    return max(result.exit_code for result in results)
+
+
 @app.command(sort_key=4)
 def audit(run_directory: Path, /, *, as_json: Json = False) -> int:
     """Read a run's events again with the second witness; 0 when it agrees, whatever the verdict."""
     from zerodebt.exchange.audit import audit as second_opinion
     from zerodebt.scenarios import rundir
+    from zerodebt.scenarios.witness import differences
 
     path = rundir.finished(run_directory)
     recorded = rundir.recorded(path / rundir.SUMMARY, "verdict")
     report = second_opinion(rundir.read_finished(path))
-    agrees = report.agrees and report.verdict == recorded
+    settle = rundir.recorded(path / rundir.META, "settle")
+    apart = list(differences(report, rundir.recorded(path / rundir.META, "statement"), settle))
+    agrees = report.agrees and report.verdict == recorded and not apart
     if as_json:
         import msgspec
 
-        _write_json({"agrees": agrees, "recorded": recorded, **msgspec.to_builtins(report, str_keys=True)})
+        said_of_it = {"agrees": agrees, "recorded": recorded, "differences": apart}
+        _write_json({**msgspec.to_builtins(report, str_keys=True), **said_of_it})
         return OK if agrees else BROKEN
     from zerodebt.scenarios.terminal import console, print_table
 
@@ -167,6 +207,8 @@ def audit(run_directory: Path, /, *, as_json: Json = False) -> int:
         for c in report.clauses
     ]
     print_table("", ("clause", "", "figures (atoms)"), clauses)
+    for sentence in apart:
+        said.print(sentence, markup=False)
     for finding in report.findings[:20]:
         said.print(f"{finding.rule} at command {finding.seq}: {finding.text}", markup=False)
     return OK if agrees else BROKEN

@@ -245,6 +245,7 @@ class Prepared:
         from zerodebt.scenarios.measure import measure
         from zerodebt.scenarios.report import write_report
         from zerodebt.scenarios.tables import write_tables
+        from zerodebt.scenarios.witness import differences
 
         def timed(phase: str, action: Callable[[], Any]) -> Any:
             tell(phase, 0, 0)
@@ -257,7 +258,9 @@ class Prepared:
         report = timed("audit", lambda: audit(rundir.read_batches(path / rundir.EVENTS)))
         timed("tables", lambda: write_tables(path))
         measures = timed("measure", lambda: steady(measure(path)))
-        rundir.write_json(path / rundir.SUMMARY, self._summary(report, measures))
+        statement = msgspec.to_builtins(venue.view.statement())
+        apart = tuple(differences(report, statement, self.world.settle))
+        rundir.write_json(path / rundir.SUMMARY, self._summary(report, apart, measures))
         timed("report", lambda: write_report(path, single_file))
         rundir.write_json(path / rundir.META, self._meta(path, venue, argv, seconds))
 
@@ -277,6 +280,8 @@ class Prepared:
             },
             "commands": venue.seq,
             "state_hash": venue.state_hash(),
+            "settle": self.world.settle,
+            "statement": msgspec.to_builtins(venue.view.statement()),
             "journal_sha256": rundir.sha256_of(path / rundir.JOURNAL),
             "events_sha256": rundir.sha256_of(path / rundir.EVENTS),
             "populations": self.populations(),
@@ -327,7 +332,7 @@ class Prepared:
             found.append((time_ns(action.at), command))
         return found
 
-    def _summary(self, report: "Report", measures: Mapping[str, Any]) -> dict[str, Any]:
+    def _summary(self, report: "Report", apart: Sequence[str], measures: Mapping[str, Any]) -> dict[str, Any]:
         checked = claims.check(self.scenario.claims, {**audit_measures(report), **measures})
         asset = self.world.assets[self.world.settle]
 
@@ -347,7 +352,7 @@ class Prepared:
             "verdict": report.verdict,
             "promise": self.world.rules.promise,
             "promise_kept": self.world.rules.promise == "none" or report.verdict.startswith("HELD"),
-            "audit": self._audit_summary(report),
+            "audit": self._audit_summary(report, apart),
             "paid_by_stage": {stage: money(atoms) for stage, atoms in report.paid_by_stage.items()},
             "paid": [
                 {"stage": paid.stage, "payer": self.account_name(paid.payer), "amount": money(paid.atoms)}
@@ -376,9 +381,10 @@ class Prepared:
             "claims_by_evidence": [msgspec.to_builtins(score) for score in claims.scores(checked)],
         }
 
-    def _audit_summary(self, report: "Report") -> dict[str, Any]:
+    def _audit_summary(self, report: "Report", apart: Sequence[str]) -> dict[str, Any]:
         return {
-            "agrees": report.agrees,
+            "agrees": report.agrees and not apart,
+            "differences": list(apart),
             "findings": [msgspec.to_builtins(finding) for finding in report.findings[:20]],
             "findings_count": report.findings_count,
             "clauses": [msgspec.to_builtins(clause) for clause in report.clauses],
@@ -428,6 +434,8 @@ def simulate(prepared: Prepared, path: Path, tell: Progress) -> Venue:
             recorder.command(Stamped(venue.seq + 1, at_ns, command))
             batch = venue.apply(command, at_ns)
             recorder.batch(batch)
+            if isinstance(command, SetStatus | SettleInstrument):
+                _must_be_done(batch)
             return batch
 
         for command in prepared.opening_commands():
@@ -442,6 +450,14 @@ def simulate(prepared: Prepared, path: Path, tell: Progress) -> Venue:
     finally:
         recorder.close()
     return venue
+
+
+def _must_be_done(batch: Batch) -> None:
+    """What the schedule asks of the venue is part of the scenario; a refusal ends the run."""
+    for event in batch.events:
+        if isinstance(event, Rejected):
+            at = utc(batch.time_ns)
+            raise DataError(f"schedule: {event.command} at {at} is refused: {event.reason}, {event.detail}")
 
 
 def replay_run(path: Path) -> tuple[int, str, str | None]:

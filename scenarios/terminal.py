@@ -105,6 +105,29 @@ def print_claims(out: Console, summary: dict[str, Any]) -> None:
     out.print("claims: " + ", ".join(parts) + " (only predicted ones count)")
 
 
+def print_seeds(summaries: Sequence[dict[str, Any]]) -> None:
+    """Verdict by seed, then each claim's smallest, median and largest figure and how often it held."""
+    out = console()
+    for summary in summaries:
+        agrees = "agrees" if summary["audit"]["agrees"] else "DISAGREES"
+        out.print(f"seed {summary['seed']}: {summary['verdict']}, audit {agrees}")
+    table = Table("claim", "evidence", "min", "median", "max", "allowed", "held", box=None, pad_edge=False)
+    for column in table.columns[2:6]:
+        column.justify = "right"
+    for n, claim in enumerate(summaries[0]["claims"]):
+        over = [summary["claims"][n] for summary in summaries]
+        figures = sorted((c["measured"] for c in over if c["measured"] is not None), key=_order)
+        shown = [figure(figures[k]) for k in (0, len(figures) // 2, -1)] if figures else ["none"] * 3
+        held = f"{sum(c['held'] for c in over)} of {len(over)}"
+        table.add_row(claim["id"], claim["evidence"], *shown, claim["allowed"], held)
+    out.print(table)
+
+
+def _order(measured: Any) -> tuple[int, Any]:
+    """Times sort as text, numbers as numbers."""
+    return (1, measured) if isinstance(measured, str) else (0, measured)
+
+
 def print_explanation(explanation: Explanation) -> None:
     out = console()
     table = Table("time", "command", "what", "numbers", box=None, pad_edge=False)

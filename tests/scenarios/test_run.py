@@ -352,3 +352,39 @@ def test_small_world_is_the_same_for_python_and_the_command_line(small_run: Resu
     by_line = runner.prepare(CRASH, accounts=300, overrides=overrides)
     by_python = runner.prepare(CRASH, accounts=300, overrides=tuple(config.flat_overrides(FIVE_MINUTES)))
     assert by_line.id == by_python.id == small_run.path.name
+
+
+def test_verdict_counts_only_where_venue_and_audit_say_the_same(zerodebt: Call, tmp_path: Path) -> None:
+    assert zerodebt("run", "flat", *NOTHING, "--out", tmp_path)[0] == 0
+    (path,) = tmp_path.iterdir()
+    assert zerodebt("audit", path)[0] == 0
+    meta = rundir.read_json(path / rundir.META)
+    meta["statement"]["open_debt_atoms"] += 1
+    rundir.write_json(path / rundir.META, meta)
+    code, out, _ = zerodebt("audit", path)
+    assert code == 1
+    assert "open debt in atoms: the venue states 1, the events give 0" in out
+
+
+def test_seeds_are_run_side_by_side_and_read_again(zerodebt: Call, tmp_path: Path) -> None:
+    code, out, _ = zerodebt("run", "flat", *NOTHING, "--out", tmp_path, "--seeds", "2")
+    assert code == 0
+    assert "seed 1: HELD" in out
+    assert "2 of 2" in out
+    done = {entry: (entry / rundir.DONE).stat().st_mtime_ns for entry in tmp_path.iterdir()}
+    assert len(done) == 2
+    zerodebt("run", "flat", *NOTHING, "--out", tmp_path, "--seeds", "2")
+    assert done == {entry: (entry / rundir.DONE).stat().st_mtime_ns for entry in tmp_path.iterdir()}
+    code, _, err = zerodebt("run", "flat", *NOTHING, "--out", tmp_path, "--seeds", "0")
+    assert code == 2
+    assert is_one_sentence(err)
+
+
+def test_refused_order_of_the_schedule_ends_the_run(zerodebt: Call, tmp_path: Path) -> None:
+    never = tuple(
+        f"schedule.{n}.at={at}" for n, at in enumerate(("2020-04-20T11:00:00Z", "2020-04-20T11:00:00Z"))
+    )
+    sets = [word for text in (*never, "clock.end=2020-04-20T11:05:00Z") for word in ("--set", text)]
+    code, _, err = zerodebt("run", "wti-2020-04-20", *sets, "--out", tmp_path)
+    assert code == 3
+    assert "schedule: settle_instrument at 2020-04-20T11:00:00Z is refused" in err
