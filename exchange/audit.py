@@ -68,6 +68,7 @@ Verdict = Literal["HELD", "HELD WITH HARM", "HELD BY INTERVENTION", "RESIDUAL", 
 _PPB = 10**9
 _PPT = 10**12
 _UNIT = 10**18
+_SCORE_MAX = 2**63 - 1
 _BUY, _SELL = 1, -1
 _FULL_PASS_EVERY = 16
 _WATCHED_MAX = 4000
@@ -314,6 +315,7 @@ class _Market:
         self.median = _Average(rules.mark.book_ema_ns)
         self.premium_sum = 0
         self.premium_samples = 0
+        self.marked_seq = self.sampled_seq = -1
         self.holders: dict[int, list[int]] = {}
         self.isolated: set[int] = set()
         self.cost_sum = 0
@@ -372,7 +374,7 @@ class _Market:
             premium += bid - index
         if ask is not None and ask < index:
             premium -= index - ask
-        return premium * _PPT // index
+        return max(-1_000 * _PPT, min(1_000 * _PPT, premium * _PPT // index))
 
 
 class _Deficit:
@@ -461,6 +463,7 @@ class Audit:
         self._alone: dict[int, set[int]] = {}
         self._vaults: set[int] = set()
         self._backstops: dict[int, int] = {}
+        self._serving: set[int] = set()
         self._lineage: dict[_Key, deque[list[int]]] = {}
         self._orders: dict[int, _Order] = {}
         self._armed: dict[int, TriggerArmed] = {}
@@ -624,6 +627,7 @@ class Audit:
             self._find("(f)", f"account {event.account} becomes the backstop but is no vault")
         for instrument in event.instruments:
             self._backstops[instrument] = event.account
+        self._serving = set(self._backstops.values())
 
     def _on_leverage_set(self, event: LeverageSet) -> None:
         market = self._markets[event.instrument]
@@ -636,12 +640,15 @@ class Audit:
             if isolate:
                 self._isolate(market, event.account)
             else:
-                market.isolated.discard(event.account)
-                self._alone[event.account].discard(market.pocket)
+                self._pool(market, event.account)
 
     def _isolate(self, market: _Market, account: int) -> None:
         market.isolated.add(account)
         self._alone.setdefault(account, set()).add(market.pocket)
+
+    def _pool(self, market: _Market, account: int) -> None:
+        market.isolated.discard(account)
+        self._alone[account].discard(market.pocket)
 
     def _on_positions_loaded(self, event: PositionsLoaded) -> None:
         market = self._markets[event.instrument]
@@ -655,6 +662,8 @@ class Audit:
         ):
             if isolated:
                 self._isolate(market, account)
+            elif account in market.isolated:
+                self._pool(market, account)
             cost = lots * event.price_ticks * market.tick_value
             position = [lots, cost, lots * entry * market.tick_value]
             if account in market.holders:
@@ -714,7 +723,7 @@ class Audit:
         self._forced_in_batch.add((account, pocket))
         if equity < 0 and is_first and not {"adl", "insurance"}.isdisjoint(rules.waterfall):
             self._find("WFALL-01", f"forced order {order_id} in the book although equity is {equity}")
-        is_low = equity * _PPB < required * rules.liquidation.backstop_below_ppb
+        is_low = 0 <= equity * _PPB < required * rules.liquidation.backstop_below_ppb
         has_vault = all(m.number in self._backstops for m in self._positions(account, pocket))
         if "backstop" in rules.waterfall and is_low and has_vault:
             self._find(
@@ -808,7 +817,8 @@ class Audit:
         if order is None:
             self._find("BOOK-08", f"order {event.order_id} is reduced but not live")
             return
-        if not 0 < event.open_lots < order.open:
+        least = 0 if entering is not None and order is entering[1] else 1
+        if not least <= event.open_lots < order.open:
             self._find(
                 "BOOK-13",
                 f"order {event.order_id} with {order.open} open lots is reduced to {event.open_lots}",
@@ -860,9 +870,9 @@ class Audit:
             if not order.reduce:
                 self._find("RO-01", f"order {event.order_id} is closed as reduce-only but is not")
         elif reason == "maker_below_maintenance":
-            if order.account not in self._liquidating:
+            if self._could_bear(order, event.open_lots):
                 self._find(
-                    "LIQ-12", f"order {event.order_id} is closed for an account that is not in liquidation"
+                    "LIQ-12", f"order {event.order_id} is closed though account {order.account} could bear it"
                 )
         elif reason == "liquidation":
             if order.account not in self._liquidating:
@@ -874,6 +884,24 @@ class Audit:
                     "BOOK-13",
                     f"order {event.order_id} is closed as self-trade with nobody of its account against it",
                 )
+
+    def _could_bear(self, order: _Order, lots: int) -> bool:
+        """Would a fill of one lot and of all leave a cross pool at its requirement? Others are not judged."""
+        market = self._markets[order.instrument]
+        if market.is_spot or order.account in market.isolated or order.price is None:
+            return False
+        account, settle = order.account, self._settle
+        position = market.holders.get(account)
+        held = position[0] if position else 0
+        mark = self._lot_values[market.number] or 0
+        equity, required = self._risk(account, settle)
+        required -= market.maintenance(abs(held * mark), abs(held))
+        for size in (1, lots):
+            after = held + order.side * size
+            gain = order.side * size * (mark - order.price * market.tick_value)
+            if equity + gain < required + market.maintenance(abs(after * mark), abs(after)):
+                return False
+        return True
 
     def _on_quoted(self, event: Quoted) -> None:
         if self._entering is not None:
@@ -1232,7 +1260,7 @@ class Audit:
                 self._find("(e)", f"a deposit takes {-atoms} atoms from account {account}")
             if pocket == self._settle:
                 self._brought_in[account] = self._brought_in.get(account, 0) + atoms
-            if self._started and account < FIRST_ACCOUNT:
+            if self._started and not self._is_protected(account):
                 self._intervene(f"capital of {atoms} atoms injected into account {account}")
 
     def _check_withdrawal(self, event: Posted) -> None:
@@ -1251,6 +1279,12 @@ class Audit:
             if pocket != settle:
                 continue
             self._brought_in[account] = self._brought_in.get(account, 0) + atoms
+            equity, required = self._risk(account, settle)
+            if equity < required:
+                self._find(
+                    "MARG-05",
+                    f"account {account} withdraws {-atoms}, which leaves {equity} over {required}",
+                )
             hole = -self._balances[settle][DEFICIT]
             hole += sum(max(0, -self._equity(*key)) for key in self._debts)
             if hole > 0:
@@ -1285,6 +1319,11 @@ class Audit:
                 self._find(
                     "MARG-06",
                     f"account {account} isolates {atoms} of {self._balances[settle][account]} atoms",
+                )
+            pooled = self._equity(account, settle)
+            if atoms > 0 and pooled < atoms:
+                self._find(
+                    "(a)", f"account {account} isolates {atoms} out of a cross pool with equity {pooled}"
                 )
             if atoms < 0 and equity + atoms < 0:
                 self._find(
@@ -1343,9 +1382,9 @@ class Audit:
 
     def _is_payer(self, stage: str, account: int) -> bool:
         if stage == "backstop":
-            return account in self._backstops.values()
+            return account in self._serving
         if stage == "socialise":
-            return account >= FIRST_ACCOUNT and account not in self._vaults
+            return self._is_protected(account)
         return account == _PAYER_OF_STAGE.get(stage)
 
     # Where compartments stand
@@ -1394,7 +1433,7 @@ class Audit:
         return equity, required
 
     def _is_protected(self, account: int) -> bool:
-        return account >= FIRST_ACCOUNT and account not in self._vaults
+        return account >= FIRST_ACCOUNT and account not in self._serving
 
     # Prices and funding
 
@@ -1449,6 +1488,9 @@ class Audit:
             mark = market.mark
         if mark != event.mark_ticks:
             self._find("MARK-05", f"instrument {n}: mark {event.mark_ticks}, its inputs give {mark}")
+        if market.marked_seq == self._seq:
+            self._find("MARK-03", f"instrument {n} is marked twice at a time")
+        market.marked_seq = self._seq
         market.index = index
         market.previous_mark = event.previous_mark_ticks
         market.mark = event.mark_ticks
@@ -1480,6 +1522,9 @@ class Audit:
                 "FUND-02",
                 f"instrument {event.instrument}: premium {event.premium_ppt}, the book says {premium}",
             )
+        if market.sampled_seq == self._seq:
+            self._find("FUND-02", f"instrument {event.instrument} is sampled twice at a time")
+        market.sampled_seq = self._seq
         market.premium_sum += premium
         market.premium_samples += 1
 
@@ -1651,7 +1696,7 @@ class Audit:
         settle = self._settle
         left = 0
         if before == "backstop" and self._is_protected(account):
-            left = sum(max(0, self._equity(vault, settle)) for vault in set(self._backstops.values()))
+            left = sum(max(0, self._equity(vault, settle)) for vault in self._serving)
         elif before == "insurance" and account != INSURANCE:
             left = self._equity(INSURANCE, settle)
         elif before == "house":
@@ -1672,7 +1717,7 @@ class Audit:
         settle = self._settle
         isolated_pockets = range(self._assets, len(self._pocket_assets))
         for account in range(FIRST_ACCOUNT, len(self._held)):
-            if account == loser or account in self._vaults:
+            if account == loser or account in self._serving:
                 continue
             equity = self._equity(account, settle)
             for pocket in isolated_pockets:
@@ -1925,7 +1970,7 @@ class Audit:
     def _begin_deleveraging(self, account: int, pocket: int) -> None:
         rules = self._rules
         positions = self._positions(account, pocket)
-        absorber = account == INSURANCE or account in self._vaults
+        absorber = account == INSURANCE or account in self._serving
         at_bankruptcy = absorber or rules.adl.price == "bankruptcy"
         if not at_bankruptcy:
             equity = self._equity(account, pocket)
@@ -1950,7 +1995,7 @@ class Audit:
         stages, settle = self._rules.waterfall, self._settle
         atoms = 0
         if "backstop" in stages:
-            atoms += sum(max(0, self._equity(vault, settle)) for vault in set(self._backstops.values()))
+            atoms += sum(max(0, self._equity(vault, settle)) for vault in self._serving)
         if "insurance" in stages:
             atoms += max(0, self._equity(INSURANCE, settle))
         if "house" in stages:
@@ -2011,7 +2056,7 @@ class Audit:
             else:
                 score = abs(lots * value) * profit * _PPB // (equity * max(1, abs(entry)))
             if score > 0:
-                ranked.append((-score, account, pocket))
+                ranked.append((-min(score, _SCORE_MAX), account, pocket))
         ranked.sort()
         return ranked
 
@@ -2183,7 +2228,10 @@ class Audit:
         self._expect("settlement", legs, f"settlement of instrument {event.instrument}")
 
     def _on_work_left(self, event: WorkLeft) -> None:
-        self._work_left = event.rounds > 0
+        self._work_left = True
+        bound = self._rules.liquidation.rounds_max
+        if event.rounds != bound:
+            self._find("LIQ-02", f"work is left after {event.rounds} rounds, the rulebook's bound is {bound}")
 
     # Rest points
 
@@ -2226,7 +2274,17 @@ class Audit:
         self._sample_due = False
         self._funding_due = 0
 
+    def _check_instant(self) -> None:
+        """An instant marks every instrument, and samples every perpetual when that is due."""
+        for market in self._markets:
+            if market.marked_seq != self._seq:
+                self._find("MARK-03", f"instrument {market.number} is not marked with the others")
+            is_due = self._sample_due and market.spec.kind == "perpetual"
+            if is_due and market.sampled_seq != self._seq:
+                self._find("FUND-02", f"instrument {market.number}: a sample is due and not taken")
+
     def _rest_after_marks(self) -> None:
+        self._check_instant()
         for market in self._contracts:
             clearing = self._balances[market.pocket][CLEARING]
             if clearing != -market.cost_sum:
@@ -2252,9 +2310,27 @@ class Audit:
                 self._check_compartment(account, pocket, self._equity(account, pocket))
             for account, pocket in list(self._debts):
                 self._check_compartment(account, pocket, self._equity(account, pocket))
-            for account in (INSURANCE, HOUSE, *self._vaults):
+            for account in (INSURANCE, HOUSE, *self._serving):
                 self._check_compartment(account, settle, self._equity(account, settle))
+        if not self._work_left:
+            self._check_backstop_came()
         self._index_batches += 1
+
+    def _check_backstop_came(self) -> None:
+        """Who is low enough for the backstop, and not below zero, has been taken over."""
+        rules = self._rules
+        if "backstop" not in rules.waterfall:
+            return
+        for account, pocket in self._in_liquidation:
+            equity, required = self._risk(account, pocket)
+            if equity < 0 or equity * _PPB >= required * rules.liquidation.backstop_below_ppb:
+                continue
+            positions = self._positions(account, pocket)
+            if all(m.number in self._backstops and not m.stands_still for m in positions):
+                self._find(
+                    "WFALL-01",
+                    f"account {account} is left with equity {equity} over {required}: it is for the backstop",
+                )
 
     def _look_at_watched(self) -> None:
         """Look at every compartment that the marks' moves since the last full pass could have brought down.
@@ -2410,7 +2486,7 @@ class Audit:
         for account in range(FIRST_ACCOUNT, len(equities)):
             equity = equities[account]
             required = requirements[account]
-            if required and account not in self._vaults:
+            if required and account not in self._serving:
                 watch.append(((equity - required) * _PPB // (gross[account] + required), account, settle))
                 if equity < required:
                     self._check_noticed(account, settle)
@@ -2433,7 +2509,7 @@ class Audit:
     def _check_noticed(self, account: int, pocket: int) -> None:
         if not self._is_marked or self._work_left or (account, pocket) in self._in_liquidation:
             return
-        if account in self._vaults:
+        if account in self._serving:
             return
         equity, required = self._risk(account, pocket)
         if equity < required:

@@ -4,7 +4,6 @@ from collections import deque
 
 from msgspec import Struct
 
-from zerodebt.exchange.accounts import BACKSTOP
 from zerodebt.exchange.book import Order
 from zerodebt.exchange.commands import BUY, PlaceOrder
 from zerodebt.exchange.events import (
@@ -335,7 +334,7 @@ class Clearing:
             legs.append((CLEARING, state.pocket(n), -change.realised_atoms))
         if change.closed_lots and change.closed_lots == before:
             self._emptied[account, n] = None
-        if accounts.vault.cells[0][account] == BACKSTOP or account == INSURANCE:
+        if accounts.vault.cells[0][account] or account == INSURANCE:
             lineage = state.lineage.setdefault((account, n), deque())
             consume(lineage, abs(change.closed_lots))
             opened = abs(change.lots) - abs(before - change.closed_lots)
@@ -345,7 +344,10 @@ class Clearing:
         return change
 
     def _fund(self, market: Market, account: int, signed_lots: int, price_ticks: int) -> None:
-        """Bring the margin of lots that open an isolated position from the wallet, as far as it reaches."""
+        """Bring the margin of lots that open an isolated position from the wallet, as far as it reaches.
+
+        A maker's cross pool may have lost since his order was judged: it keeps its maintenance requirement.
+        """
         state = self.state
         if not state.accounts.isolated.cells[market.number][account]:
             return
@@ -356,7 +358,11 @@ class Clearing:
         if not opened:
             return
         wanted = isolation_atoms(state, market, account, opened, 1 if signed_lots > 0 else -1, price_ticks)
-        atoms = min(wanted, max(0, state.accounts.balances.cells[state.settle][account]))
+        pool = risk_of(state, (account, state.settle))
+        cash = min(
+            state.accounts.balances.cells[state.settle][account], pool.equity_atoms - pool.maintenance_atoms
+        )
+        atoms = min(wanted, max(0, cash))
         self.post(
             "isolate",
             [(account, state.settle, -atoms), (account, state.pocket(market.number), atoms)],

@@ -23,10 +23,13 @@ def impact_ticks(book: Book, side: int, notional_atoms: int, tick_value_atoms: i
     return None
 
 
+PREMIUM_MAX_PPT = 1_000 * PPT
+
+
 def premium_ppt(book: Book, rules: FundingRules, index_ticks: int, tick_value_atoms: int) -> int:
     """(max(impact bid - index, 0) - max(index - impact ask, 0)) / index, rounded down.
 
-    A missing side counts 0.
+    A missing side counts 0. Bounded by a thousandfold either way, so that an index near zero stays a number.
 
     Source: Hyperliquid docs, Funding.
     """
@@ -36,7 +39,8 @@ def premium_ppt(book: Book, rules: FundingRules, index_ticks: int, tick_value_at
     ask = impact_ticks(book, SELL, rules.impact_notional_atoms, tick_value_atoms)
     above = max(bid - index_ticks, 0) if bid is not None else 0
     below = max(index_ticks - ask, 0) if ask is not None else 0
-    return div_floor((above - below) * PPT, index_ticks)
+    premium = div_floor((above - below) * PPT, index_ticks)
+    return max(-PREMIUM_MAX_PPT, min(PREMIUM_MAX_PPT, premium))
 
 
 def rate_ppt(rules: FundingRules, premium_mean_ppt: int) -> int:

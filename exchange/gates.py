@@ -49,9 +49,7 @@ def own_order(state: State, account: int, order_id: int) -> Order:
 
 
 def not_in_liquidation(state: State, account: int) -> None:
-    if not state.in_liquidation:
-        return
-    if any(owner == account for owner, _ in state.in_liquidation):
+    if state.is_in_liquidation(account):
         refuse(RejectReason.IN_LIQUIDATION, f"account {account}")
 
 

@@ -115,6 +115,12 @@ def maintenance_atoms_array(table: MarginTable, notional: Int64Array, size_lots:
     return required
 
 
+def value_max_atoms(instrument: Instrument) -> int:
+    """Value of the largest open interest at the largest price; a pool sums it over instruments. NUM-06."""
+    price = max(abs(instrument.price_min_ticks), abs(instrument.price_max_ticks))
+    return price * instrument.open_interest_max_lots * instrument.tick_value_atoms
+
+
 def budget_error(instrument: Instrument) -> str | None:
     """Why the instrument's largest numbers could leave 62 bits in some intermediate, or None.
 
@@ -146,8 +152,7 @@ def budget_error(instrument: Instrument) -> str | None:
         )
     if i.kind == "spot" and not 0 < i.lot_atoms * i.open_interest_max_lots < 2**62:
         return f"instrument {i.symbol}: lot_atoms {i.lot_atoms} is out of bounds"
-    price = max(abs(i.price_min_ticks), abs(i.price_max_ticks))
-    largest = price * i.open_interest_max_lots * i.tick_value_atoms
+    largest = value_max_atoms(i)
     table = margin_table(i)
     if 4 * largest * max(1, *table.numerators) >= 2**62:
         return (

@@ -5,9 +5,9 @@ from zerodebt.exchange.clearing import isolation_atoms
 from zerodebt.exchange.collateral import free_atoms
 from zerodebt.exchange.commands import BUY, SELL
 from zerodebt.exchange.instruments import maintenance_atoms
-from zerodebt.exchange.margin import Change, initial_excess_atoms, risk_of
+from zerodebt.exchange.margin import Change, Risk, initial_excess_atoms, risk_of
 from zerodebt.exchange.marks import Market
-from zerodebt.exchange.matching import Plan
+from zerodebt.exchange.matching import Plan, reducible_lots
 from zerodebt.exchange.reject import RejectReason, refuse
 from zerodebt.exchange.state import State
 from zerodebt.exchange.units import div_ceil, div_floor, mul_ppb_ceil
@@ -99,6 +99,9 @@ def _isolated_need(
             refuse(RejectReason.MARGIN_TOO_SMALL, "the isolated position would be left worse off")
     if not opened:
         return 0
+    pocket = state.compartment_of(account, market.number)
+    if held * side > 0 and risk_of(state, pocket).is_liquidatable:
+        refuse(RejectReason.MARGIN_TOO_SMALL, "the isolated position is below its requirement")
     ticks = div_ceil if side == BUY else div_floor
     average = ticks(value, filled * market.tick_value)
     margin = isolation_atoms(state, market, account, opened, side, average)
@@ -205,3 +208,74 @@ def isolated_spare_atoms(state: State, market: Market, account: int) -> int:
     share = mul_ppb_ceil(notional, state.rules.margin.transfer_min_ppb)
     needed = max(-(-notional // state.accounts.leverage.cells[n][account]), 2 * risk.maintenance_atoms, share)
     return max(0, min(state.accounts.balances.cells[pocket][account], risk.equity_atoms - needed))
+
+
+class Pools:
+    """The makers of one walk: a fill may leave none of them below maintenance at the mark (MARG-07).
+
+    His order was judged when it came; since then prices moved, and no index need have seen it.
+    """
+
+    def __init__(self, state: State, market: Market) -> None:
+        self._state = state
+        self._market = market
+        self._planned: dict[int, tuple[int, int]] = {}
+        self._risks: dict[int, Risk] = {}
+
+    def position_lots(self, account: int) -> int:
+        """Signed position after the fills planned so far."""
+        return self._held(account) + self._planned.get(account, (0, 0))[0]
+
+    def _held(self, account: int) -> int:
+        return self._state.accounts.lots.cells[self._market.number][account]
+
+    def take(self, maker: Order, lots: int) -> None:
+        """Plan these lots."""
+        moved, gained = self._planned.get(maker.account, (0, 0))
+        gained += self._gain(maker, lots)
+        self._planned[maker.account] = (moved + maker.side * lots, gained)
+
+    def bearable_lots(self, maker: Order, lots: int) -> int:
+        """All of them, or as far as they only reduce and leave no debt."""
+        market, account = self._market, maker.account
+        risk = self._risks.get(account)
+        if risk is None:
+            risk = risk_of(self._state, self._state.compartment_of(account, market.number))
+            self._risks[account] = risk
+        equity = risk.equity_atoms + self._planned.get(account, (0, 0))[1]
+        if market.instrument.kind == "spot":
+            cash = self._state.accounts.balances.cells[market.instrument.settle_asset][account]
+            left = min(equity - risk.maintenance_atoms, cash) + self._gain(maker, lots)
+            return lots if maker.side == SELL or left >= 0 else 0
+        held = self._held(account)
+        after = self.position_lots(account) + maker.side * lots
+        mark = market.lot_value_atoms
+        required = risk.maintenance_atoms
+        required -= maintenance_atoms(market.margin, abs(held * mark), abs(held))
+        required += maintenance_atoms(market.margin, abs(after * mark), abs(after))
+        if equity + self._gain(maker, lots) >= required and self._can_isolate(maker, after):
+            return lots
+        closing = min(lots, reducible_lots(self.position_lots(account), maker.side))
+        gain = self._gain(maker, closing)
+        return closing if gain >= 0 or equity + gain >= 0 else 0
+
+    def _gain(self, maker: Order, lots: int) -> int:
+        """What a fill gains its maker against the mark; on spot what it brings into the wallet."""
+        value = maker.price_ticks * self._market.tick_value
+        if self._market.instrument.kind == "spot":
+            return -maker.side * lots * value
+        return maker.side * lots * (self._market.lot_value_atoms - value)
+
+    def _can_isolate(self, maker: Order, after: int) -> bool:
+        """Can the cross pool spare the margin of the lots that an isolated position would open?"""
+        state, market, account = self._state, self._market, maker.account
+        if not state.accounts.isolated.cells[market.number][account]:
+            return True
+        held = self._held(account)
+        opened = abs(after) if held * after < 0 else abs(after) - abs(held)
+        if opened <= 0:
+            return True
+        pool = risk_of(state, (account, state.settle))
+        cash = state.accounts.balances.cells[state.settle][account]
+        wanted = isolation_atoms(state, market, account, opened, maker.side, maker.price_ticks)
+        return wanted <= min(cash, pool.equity_atoms - pool.maintenance_atoms)

@@ -1,7 +1,6 @@
 """Walk the book for an order and plan what would happen; nothing changes here."""
 
-from collections.abc import Container, Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
@@ -31,6 +30,19 @@ class Plan(Struct, frozen=True, gc=False):
     stopped: Literal["self_trade"] | None = None
 
 
+class Makers(Protocol):
+    """What the owners of orders met on a walk hold and can bear; it follows the planned fills."""
+
+    def position_lots(self, account: int) -> int:
+        """Signed position after the fills planned so far."""
+
+    def bearable_lots(self, maker: Order, lots: int) -> int:
+        """How many of these lots the owner may trade."""
+
+    def take(self, maker: Order, lots: int) -> None:
+        """Plan these lots."""
+
+
 def reducible_lots(position_lots: int, side: int) -> int:
     """How many lots an order of `side` may trade before it would increase or flip the position."""
     return max(0, -position_lots * side)
@@ -43,17 +55,14 @@ def plan_fills(
     size_lots: int,
     limit_ticks: int | None,
     self_trade: SelfTrade,
-    positions: Sequence[int] | memoryview,
-    below_maintenance: Container[int],
+    makers: Makers,
 ) -> Plan:
     """Plan a taker's fills in price-time priority, each at the resting order's price.
 
-    positions           signed lots by account in this instrument; an overlay follows the planned fills, so
-                        that two reduce-only orders of one maker clip in queue order
-    below_maintenance   accounts whose resting orders may only reduce; the rest of such an order is closed
+    Two reduce-only orders of one maker clip in queue order, since `makers` follows the planned fills. An
+    order whose fill its owner could not bear trades only what reduces his position; its rest is closed.
     """
     steps: list[Step] = []
-    overlay: dict[int, int] = {}
     left = size_lots
     filled = 0
     for maker in book.walk(-side):
@@ -73,14 +82,15 @@ def plan_fills(
             continue
         lots = min(left, maker.open_lots)
         close: CloseReason | None = None
-        if maker.reduce_only or maker.account in below_maintenance:
-            position = overlay.get(maker.account, positions[maker.account])
-            allowed = reducible_lots(position, maker.side)
+        if maker.reduce_only:
+            allowed = reducible_lots(makers.position_lots(maker.account), maker.side)
             if allowed < maker.open_lots and allowed <= lots:
-                lots = allowed
-                close = "reduce_only" if maker.reduce_only else "maker_below_maintenance"
+                lots, close = allowed, "reduce_only"
+        bearable = makers.bearable_lots(maker, lots) if lots else 0
+        if bearable < lots:
+            lots, close = bearable, "maker_below_maintenance"
         if lots:
-            overlay[maker.account] = overlay.get(maker.account, positions[maker.account]) + lots * maker.side
+            makers.take(maker, lots)
         steps.append(Step(maker, lots, 0, close))
         left -= lots
         filled += lots

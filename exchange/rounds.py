@@ -32,6 +32,7 @@ from zerodebt.exchange.events import (
     StagePaid,
 )
 from zerodebt.exchange.instruments import maintenance_atoms
+from zerodebt.exchange.judge import Pools
 from zerodebt.exchange.ledger import Leg
 from zerodebt.exchange.liquidation import bankruptcy_ticks, forced_lots
 from zerodebt.exchange.margin import (
@@ -60,7 +61,6 @@ class RiskRounds:
         self.clearing = clearing
         self._sent: set[Compartment] = set()
         self._rankings: dict[tuple[int, int], list[adl.Ranked]] = {}
-        self._below: set[int] = set()
 
     def begin(self) -> None:
         """A new command: every compartment may be sent to the book once, and rankings are taken anew."""
@@ -73,7 +73,6 @@ class RiskRounds:
         found = [f.compartment for f in find_liquidatable(state)]
         for compartment in found:
             self._start(compartment)
-        self._below = {account for account, _ in state.in_liquidation}
         acted = False
         for compartment in found:
             acted |= self._force(compartment)
@@ -179,8 +178,7 @@ class RiskRounds:
             order.size_lots,
             order.price_ticks,
             "cancel_oldest",
-            state.accounts.lots.cells[n],
-            self._below,
+            Pools(state, state.markets[n]),
         )
         if not plan.steps:
             return False

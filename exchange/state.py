@@ -6,16 +6,16 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from zerodebt.exchange.accounts import Accounts, Table
 from zerodebt.exchange.assets import Asset
 from zerodebt.exchange.book import Book, Order
 from zerodebt.exchange.commands import BUY, SELL
 from zerodebt.exchange.events import FIRST_ACCOUNT
-from zerodebt.exchange.instruments import Instrument, budget_error
+from zerodebt.exchange.instruments import Instrument, budget_error, value_max_atoms
 from zerodebt.exchange.ledger import Ledger
-from zerodebt.exchange.marks import Market, Prices
+from zerodebt.exchange.marks import Average, Market, Prices
 from zerodebt.exchange.rules import RulesError, VenueRules
 from zerodebt.exchange.triggers import Armed, Triggers
 from zerodebt.exchange.units import INT64_MAX
@@ -64,6 +64,11 @@ class State:
             pair = {instrument.base_asset, instrument.settle_asset}
             if instrument.kind == "spot" and (len(pair) < 2 or not pair <= set(range(len(assets)))):
                 raise RulesError(f"instrument {instrument.symbol}: base and quote must be two of the assets")
+        whole = sum(value_max_atoms(i) for i in instruments if i.kind != "spot")
+        if 4 * whole >= 2**62:
+            raise RulesError(
+                f"instruments: their largest values sum to {whole} atoms, beyond the 62-bit budget"
+            )
         self.rules = rules
         self.assets = assets
         self.instruments = instruments
@@ -98,6 +103,13 @@ class State:
         isolated = self.accounts.isolated.cells[instrument][account]
         return account, self.pocket(instrument) if isolated else self.settle
 
+    def is_in_liquidation(self, account: int) -> bool:
+        """Is any compartment of the account?"""
+        if not self.in_liquidation:
+            return False
+        pockets = (self.settle, *(self.pocket(market.number) for market in self.contracts))
+        return any((account, pocket) in self.in_liquidation for pocket in pockets)
+
     def contracts_of(self, compartment: Compartment) -> list[Market]:
         """The markets whose positions answer to this compartment."""
         account, pocket = compartment
@@ -119,7 +131,8 @@ class State:
             tables,
             [[order for side in (BUY, SELL) for order in book.walk(side)] for book in self.books],
             sorted(self.armed.values(), key=lambda armed: armed.order_id),
-            [market.prices for market in self.markets],
+            [structs.replace(market.prices, basis=Average(), book=Average()) for market in self.markets],
+            [[_written(market.prices.basis), _written(market.prices.book)] for market in self.markets],
             self.status,
             sorted(self.backstops.items()),
             sorted((key, list(value)) for key, value in self.lineage.items() if value),
@@ -162,8 +175,9 @@ class State:
         for key, ids in inner.own_orders:
             self.own_orders[key] = dict.fromkeys(ids)
             self.accounts.orders.cells[0][key[0]] += len(ids)
-        for market, prices in zip(self.markets, inner.prices, strict=True):
-            market.prices = prices
+        for market, prices, averages in zip(self.markets, inner.prices, inner.averages, strict=True):
+            basis, median = (Average(int(num), int(den), at) for num, den, at in averages)
+            market.prices = structs.replace(prices, basis=basis, book=median)
         self.status = inner.status
         self.backstops = dict(inner.backstops)
         self.lineage = {key: deque(value) for key, value in inner.lineage}
@@ -177,12 +191,18 @@ class State:
         self.counters = inner.counters
 
 
+def _written(average: Average) -> tuple[str, str, int]:
+    """An average for hashes and snapshots: its sums outgrow the 64 bits of a msgpack integer."""
+    return str(average.numerator), str(average.denominator), average.sampled_at_ns
+
+
 class _Content(Struct, array_like=True):
     count: int
     tables: list[bytes]
     books: list[list[Order]]
     armed: list[Armed]
     prices: list[Prices]
+    averages: list[list[tuple[str, str, int]]]
     status: list[Status]
     backstops: list[tuple[int, int]]
     lineage: list[tuple[tuple[int, int], list[tuple[int, int]]]]

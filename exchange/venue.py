@@ -434,8 +434,7 @@ class Venue:
             size,
             price,
             order.self_trade if order else "cancel_oldest",
-            state.accounts.lots.cells[market.number],
-            {owner for owner, _ in state.in_liquidation},
+            judge.Pools(state, market),
         )
 
     def _leave(
@@ -654,6 +653,8 @@ class Venue:
             fired = self._fire(markets, references, left)
             left -= fired
             worked = scan and self._rounds.work()
+            if not left:
+                break
             if not (fired or worked):
                 return
         self._clearing.out.append(WorkLeft(bound))
@@ -698,14 +699,14 @@ class Venue:
     def _after_fills(self, market: Market) -> None:
         """Triggers on the last price, and risk work at once if a fill left one of its sides below zero."""
         state = self._state
-        filled = [event for event in self._clearing.out if type(event) is Filled]
-        if not filled:
+        if not any(type(event) is Filled for event in self._clearing.out):
             return
         self._clearing.close_attached()
         self._work([market], ("last",), scan=False)
         touched = {
             compartment
-            for event in filled
+            for event in self._clearing.out
+            if type(event) is Filled
             for account in (event.taker, event.maker)
             for compartment in (state.compartment_of(account, market.number), (account, state.settle))
         }

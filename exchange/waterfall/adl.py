@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from zerodebt.exchange.units import PPB, div_ceil
+from zerodebt.exchange.units import INT64_MAX, PPB, div_ceil
 
 
 class Candidate(Struct, frozen=True, gc=False):
@@ -34,7 +34,7 @@ class Ranked(Struct, frozen=True, gc=False):
 
 
 def score_ppb(name: str, candidate: Candidate) -> int:
-    """The rulebook's score, rounded down; 0 without profit or equity.
+    """The rulebook's score, rounded down; 0 without profit or equity, at most what an event can hold.
 
     hyperliquid  (value / account value) * (max(profit, 0) / entry value): OtterSec, Hyperliquid risk engine
     binance      max(0, profit)/max(1, wallet) * maintenance/(wallet + profit): Binance ADL FAQ
@@ -43,11 +43,15 @@ def score_ppb(name: str, candidate: Candidate) -> int:
     if c.profit_atoms <= 0 or c.equity_atoms <= 0:
         return 0
     if name == "hyperliquid":
-        return c.value_atoms * c.profit_atoms * PPB // (c.equity_atoms * max(1, c.entry_atoms))
+        return min(
+            INT64_MAX, c.value_atoms * c.profit_atoms * PPB // (c.equity_atoms * max(1, c.entry_atoms))
+        )
     denominator = c.wallet_atoms + c.profit_atoms
     if denominator <= 0:
         return 0
-    return c.profit_atoms * c.maintenance_atoms * PPB // (max(1, c.wallet_atoms) * denominator)
+    return min(
+        INT64_MAX, c.profit_atoms * c.maintenance_atoms * PPB // (max(1, c.wallet_atoms) * denominator)
+    )
 
 
 def rank(name: str, candidates: Iterable[Candidate]) -> list[Ranked]:

@@ -595,6 +595,7 @@ def told(*commands: tuple[Event, ...], waterfall: tuple[str, ...] = ("book", "ad
         (says.Opened(rulebook(*waterfall), ASSETS, (perpetual(),)),),
         (says.AccountsOpened(LONG, 2, "customer"),),
         (says.AccountsOpened(INVENTORY, 1, "vault"),),
+        (says.BackstopSet(INVENTORY, (0,)),),
         (says.Posted("deposit", (*wallets, (says.EXTERNAL, 0, -2100 * USD))),),
     ]
     return audit(Batch(k, T0 + k, events) for k, events in enumerate([*opening, *commands]))
@@ -616,12 +617,15 @@ def marked(price: int, previous: int | None) -> Event:
     return says.Marked(0, price, price, previous, (None, None, None), price, None, None, None)
 
 
+START = (marked(100, None), says.FundingSampled(0, 0))
+
+
 def clause(report: Report, letter: str) -> bool:
     return next(clause.holds for clause in report.clauses if clause.letter == letter)
 
 
 def test_a_hand_made_run_without_a_loss_is_held() -> None:
-    report = told(loaded(LONG, 10), (marked(100, None),), (marked(99, 100),))
+    report = told(loaded(LONG, 10), START, (marked(99, 100),))
     assert report.agrees
     assert report.verdict == "HELD"
 
@@ -629,7 +633,7 @@ def test_a_hand_made_run_without_a_loss_is_held() -> None:
 def test_a_ledger_that_floors_itself_at_zero_is_not_held() -> None:
     """10 lots fall by 150 on 1000 of margin; the wallet is made 0 and 500 stand in the deficit account."""
     crashed = (
-        marked(100, None),
+        *START,
         says.Settled(0, -50),
         says.Posted(
             "settlement",
@@ -648,7 +652,7 @@ def test_an_isolated_loss_that_eats_the_free_wallet_is_not_held() -> None:
     """10 lots fall by 40 on 300 of isolated margin; 100 are missing and taken from the free 700."""
     report = told(
         loaded(LONG, 10, isolated_usd=300),
-        (marked(100, None),),
+        START,
         (marked(60, 100), says.Posted("isolate", ((LONG, 0, -100 * USD), (LONG, MARGIN, 100 * USD)))),
     )
     assert report.verdict == "RESIDUAL"
@@ -659,7 +663,7 @@ def test_an_isolated_loss_that_eats_the_free_wallet_is_not_held() -> None:
 
 def test_a_vault_under_water_behind_a_positive_balance_is_not_held() -> None:
     """10 lots in the vault fall by 30 on its 100 in cash: no balance is negative, its equity is."""
-    report = told(loaded(INVENTORY, 10), (marked(100, None),), (marked(70, 100),))
+    report = told(loaded(INVENTORY, 10), START, (marked(70, 100),))
     assert report.agrees
     assert report.verdict == "RESIDUAL"
     assert not clause(report, "c")
@@ -669,13 +673,13 @@ def test_a_vault_under_water_behind_a_positive_balance_is_not_held() -> None:
 def test_a_debt_that_a_recovery_erases_was_a_debt() -> None:
     """10 lots fall by 99 on 1000 and come back, nothing was missing; with 11 lots 89 were."""
     report = told(
-        loaded(LONG, 10), (marked(100, None),), (says.StatusSet(0, False, False, False),),
+        loaded(LONG, 10), START, (says.StatusSet(0, False, False, False),),
         *((marked(price, before),) for price, before in ((1, 100), (1, 1), (100, 1))),
         waterfall=("book",),
     )  # fmt: skip
     assert report.verdict == "HELD BY INTERVENTION"
     short = told(
-        loaded(LONG, 11), (marked(100, None),), (says.StatusSet(0, False, False, False),),
+        loaded(LONG, 11), START, (says.StatusSet(0, False, False, False),),
         *((marked(price, before),) for price, before in ((1, 100), (1, 1), (100, 1))),
         waterfall=("book",),
     )  # fmt: skip
@@ -721,7 +725,146 @@ def test_capital_from_outside_during_the_run_is_an_intervention() -> None:
     assert "injected" in report.interventions[0].what
 
 
+def test_capital_from_outside_for_a_serving_vault_is_an_intervention() -> None:
+    desk = Desk(rulebook("book", "backstop", "adl"), index=(100,))
+    (vault,) = desk.open(100, role="vault")
+    desk.ok(ask.SetBackstop(vault, (0,)))
+    assert audit(desk.batches).verdict == "HELD"
+    desk.ok(ask.Deposit(0, vault, (50 * USD,)))
+    assert audit(desk.batches).verdict == "HELD BY INTERVENTION"
+
+
+def test_a_takeover_that_does_not_come_is_missed() -> None:
+    desk = Desk(rulebook("book", "backstop", "adl"), index=(100,))
+    (vault,) = desk.open(10_000, role="vault")
+    loser, winner = desk.open(60, 10_000)
+    desk.ok(ask.SetBackstop(vault, (0,)))
+    desk.trade(loser, winner, 10, 100)
+    desk.index(95)  # equity 60 - 50 = 10, two thirds of 950 / 40 are 15.8
+    assert audit(desk.batches).findings == ()
+
+    def is_of_the_takeover(event: Event) -> bool:
+        return isinstance(event, says.StageArmed | says.TakenOver | says.LiquidationEnded) or (
+            isinstance(event, says.Posted) and event.reason == "takeover"
+        )
+
+    assert rules_broken(audit_without(desk.batches, is_of_the_takeover)) == {"WFALL-01"}
+
+
+def test_work_left_before_the_bound_is_no_excuse() -> None:
+    batches = quiet_hours()
+    last = batches[-1]
+    early = Batch(last.seq, last.time_ns, (*last.events, says.WorkLeft(1)))
+    assert rules_broken(audit([*batches[:-1], early])) == {"LIQ-02"}
+
+
 def test_events_before_the_rulebook_are_no_run() -> None:
     report = audit([Batch(0, T0, (says.AccountsOpened(16, 1, "customer"),))])
     assert not report.agrees
     assert rules_broken(report) == {"EVENT-01"}
+
+
+def test_a_vault_that_backs_nothing_is_a_customer() -> None:
+    """It is liquidated like one, and its gains are socialised like anybody's."""
+    desk = Desk(rulebook("book", "adl"), index=(100,))
+    (vault,) = desk.open(60, role="vault")
+    (rich,) = desk.open(10_000)
+    desk.trade(vault, rich, 10, 100)
+    assert any(isinstance(event, says.Deleveraged) for event in desk.index(90))
+    assert audit(desk.batches).findings == ()
+    desk = Desk(rulebook("book", "socialise"), index=(100,))
+    (vault,) = desk.open(10_000, role="vault")
+    (poor,) = desk.open(60)
+    desk.trade(poor, vault, 10, 100)
+    desk.order(vault, 1, 10, 90)
+    desk.index(90)
+    report = audit(desk.batches)
+    assert report.findings == ()
+    assert report.paid_by_stage == {"socialise": (10 * (100 - 90) - 60) * USD}
+
+
+def test_a_vault_that_backs_nothing_any_more_answers_for_what_it_still_holds() -> None:
+    """Of 10 lots that it took over it sold 4 and bought 4 back: those are its own."""
+    desk = Desk(rulebook("book", "backstop", "adl"), index=(100,))
+    before, after = desk.open(100, 1000, role="vault")
+    loser, winner, other = desk.open(52, 10_000, 10_000)
+    desk.ok(ask.SetBackstop(before, (0,)))
+    desk.trade(loser, winner, 10, 100)
+    desk.index(96)
+    assert desk.lots(before) == 10
+    desk.ok(ask.SetBackstop(after, (0,)))
+    desk.trade(other, before, 4, 96)
+    desk.trade(before, other, 4, 96)
+    events = desk.index(70)
+    (opened,) = (event for event in events if isinstance(event, says.DeficitOpened))
+    assert [origin for origin, _ in opened.origins] == [before, loser]
+    assert audit(desk.batches).findings == ()
+
+
+def test_positions_loaded_as_cross_are_cross_whatever_was_set_before() -> None:
+    desk = Desk(rulebook("book", "adl"))
+    long, short = desk.open(100, 1000)
+    desk.ok(ask.SetLeverage(long, 0, 10, "isolated"))
+    desk.ok(ask.LoadPositions(0, 100, (long, short), (10, -10), (100, 100), (10, 10), (0, 0)))
+    desk.index(99)
+    desk.index(85)
+    report = audit(desk.batches)
+    assert report.findings == ()
+    assert report.verdict == "HELD"
+
+
+@pytest.mark.parametrize("lots", [3, 5, 7])
+def test_decrement_of_less_the_same_and_more_than_rests_agrees(lots: int) -> None:
+    desk = Desk(index=(100,))
+    (account,) = desk.open(1000)
+    desk.order(account, 1, 5, 100)
+    desk.order(account, -1, lots, 100, self_trade="decrement")
+    assert audit(desk.batches).findings == ()
+
+
+def quiet_hours() -> list[Batch]:
+    """Two instruments, ten lots held in the first, an index every minute over two fundings."""
+    desk = Desk(rulebook("book", "adl"), (perpetual(), perpetual("ETH")), index=(100, 100))
+    long, short = desk.open(60, 1000)
+    desk.trade(long, short, 10, 100)
+    for _ in range(80):
+        desk.index(100, 100, later_ns=MINUTE_NS)
+    assert audit(desk.batches).findings == ()
+    return desk.batches
+
+
+def audit_without(batches: list[Batch], drop: Callable[[Event], bool]) -> Report:
+    kept = (tuple(event for event in batch.events if not drop(event)) for batch in batches)
+    return audit(Batch(b.seq, b.time_ns, events) for b, events in zip(batches, kept, strict=True))
+
+
+def test_funding_that_nobody_samples_is_missed() -> None:
+    def is_funding(event: Event) -> bool:
+        return isinstance(event, says.FundingSampled | says.FundingSet) or (
+            isinstance(event, says.Posted) and event.reason == "funding"
+        )
+
+    assert rules_broken(audit_without(quiet_hours(), is_funding)) == {"FUND-02"}
+
+
+def test_an_instrument_that_is_not_marked_with_the_others_is_missed() -> None:
+    def is_about_the_first(event: Event) -> bool:
+        return isinstance(event, says.Marked) and event.instrument == 0 and event.previous_mark_ticks == 100
+
+    assert "MARK-03" in rules_broken(audit_without(quiet_hours(), is_about_the_first))
+
+
+def test_a_withdrawal_below_the_requirement_is_named() -> None:
+    batches = quiet_hours()
+    last = batches[-1]
+    legs = ((FIRST_ACCOUNT, 0, -40 * USD), (says.EXTERNAL, 0, 40 * USD))  # 60 - 40 is below 1000 / 40
+    drained = Batch(last.seq + 1, last.time_ns, (says.Posted("withdrawal", legs),))
+    assert "MARG-05" in rules_broken(audit([*batches, drained]))
+
+
+def test_margin_isolated_out_of_a_pool_that_has_lost_it_is_named() -> None:
+    """The wallet of 1000 holds an unrealised loss of 10 * 50; isolating 800 would leave a debt of 300."""
+    moves = says.Posted("isolate", ((LONG, 0, -800 * USD), (LONG, MARGIN, 800 * USD)))
+    report = told(loaded(LONG, 10), START, (marked(50, 100),), (moves,))
+    assert report.verdict == "RESIDUAL"
+    assert any(f.rule == "(a)" and "cross pool with equity 500000000" in f.text for f in report.findings)

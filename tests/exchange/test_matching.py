@@ -12,6 +12,25 @@ from zerodebt.exchange.reject import RejectReason
 RICH = 1_000_000
 
 
+class Holding:
+    """Makers with these positions; the weak ones may only reduce."""
+
+    def __init__(self, lots: dict[int, int], weak: set[int] | None = None) -> None:
+        self.lots = lots
+        self.weak = weak or set()
+
+    def position_lots(self, account: int) -> int:
+        return self.lots.get(account, 0)
+
+    def bearable_lots(self, maker: Order, lots: int) -> int:
+        if maker.account not in self.weak:
+            return lots
+        return min(lots, reducible_lots(self.position_lots(maker.account), maker.side))
+
+    def take(self, maker: Order, lots: int) -> None:
+        self.lots[maker.account] = self.position_lots(maker.account) + maker.side * lots
+
+
 @pytest.fixture
 def desk() -> Desk:
     return Desk(index=(100,))
@@ -33,7 +52,7 @@ def test_planning_changes_nothing() -> None:
     makers = [Order(k, 17, 0, SELL, 100 + k, 2, 0, False, False) for k in range(3)]
     for maker in makers:
         book.add(maker)
-    plan = plan_fills(book, 16, BUY, 5, 102, "cancel_oldest", [0] * 20, ())
+    plan = plan_fills(book, 16, BUY, 5, 102, "cancel_oldest", Holding({}))
     assert [(step.maker.order_id, step.fill_lots) for step in plan.steps] == [(0, 2), (1, 2), (2, 1)]
     assert (plan.filled_lots, plan.open_lots) == (5, 0)
     assert [o.open_lots for o in book.walk(SELL)] == [2, 2, 2]
@@ -225,9 +244,9 @@ def test_maker_below_maintenance_may_only_reduce(desk: Desk) -> None:
     book = Book()
     adding = Order(1, 17, 0, BUY, 100, 5, 0, False, False)
     book.add(adding)
-    plan = plan_fills(book, 16, SELL, 5, 100, "cancel_oldest", [0] * 17 + [3], {17})
+    plan = plan_fills(book, 16, SELL, 5, 100, "cancel_oldest", Holding({17: 3}, {17}))
     assert [(step.fill_lots, step.close) for step in plan.steps] == [(0, "maker_below_maintenance")]
-    plan = plan_fills(book, 16, SELL, 5, 100, "cancel_oldest", [0] * 17 + [-3], {17})
+    plan = plan_fills(book, 16, SELL, 5, 100, "cancel_oldest", Holding({17: -3}, {17}))
     assert [(step.fill_lots, step.close) for step in plan.steps] == [(3, "maker_below_maintenance")]
 
 

@@ -28,18 +28,22 @@ from zerodebt.exchange.commands import (
 from zerodebt.exchange.events import (
     FEES,
     HOUSE,
+    INSURANCE,
     DeficitOpened,
     FundingSet,
     OrderAccepted,
     OrderClosed,
     OrderReduced,
     StagePaid,
+    TriggerFired,
+    WorkLeft,
 )
 from zerodebt.exchange.instruments import Tier, budget_error
 from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.rules import RulesError
-from zerodebt.exchange.units import HOUR_NS, SECOND_NS
+from zerodebt.exchange.units import HOUR_NS, INT64_MAX, SECOND_NS
 from zerodebt.exchange.venue import Venue
+from zerodebt.exchange.waterfall import adl
 
 FULL = ("book", "backstop", "insurance", "adl", "socialise", "house")
 
@@ -344,3 +348,108 @@ def test_isolated_buy_at_the_mark_needs_no_more_than_its_initial_margin() -> Non
     a, b = desk.open(50, 10_000)
     desk.ok(SetLeverage(a, 0, 20, "isolated"))
     desk.trade(a, b, 10, 100)  # 1000 / 20
+
+
+@pytest.mark.spec("MARG-07")
+def test_isolated_order_whose_margin_was_lost_since_is_closed_instead_of_filled() -> None:
+    """The order was judged with 150 to spare; 160 were lost since, and the fund is not to pay for that."""
+    desk = Desk(rulebook("book", "insurance", "adl"), (perpetual(), perpetual("ETH")), index=(100, 100))
+    a, b, c = desk.open(200, 10_000, 10_000)
+    desk.ok(Deposit(0, INSURANCE, (1000 * USD,)))
+    desk.trade(a, b, 10, 100)
+    desk.ok(SetLeverage(a, 1, 20, "isolated"))
+    desk.order(a, BUY, 20, 100, instrument=1)  # 20 * 100 / 20 = 100 of margin
+    desk.index(84, 100)  # equity 200 - 160 = 40, maintenance 840 / 40 = 21
+    events = desk.ok(PlaceOrder(c, 1, SELL, 20, 100, tif="ioc"))
+    assert [closed.reason for closed in of(events, OrderClosed)] == ["maker_below_maintenance", "unfilled"]
+    assert desk.equity(a) == 40 * USD
+    assert desk.cash(INSURANCE) == 1000 * USD
+
+
+def test_bid_that_its_owner_can_no_longer_bear_is_closed_when_a_trigger_meets_it() -> None:
+    desk = Desk(rulebook("book", "insurance", "adl"), index=(100,))
+    a, b, c, d = desk.open(10, 10_000, 10_000, 10_000)
+    desk.ok(Deposit(0, INSURANCE, (1000 * USD,)))
+    desk.trade(b, c, 1, 100)
+    desk.order(a, BUY, 1, 99)
+    desk.index(80)
+    desk.ok(PlaceOrder(b, 0, SELL, 1, None, trigger=Trigger("take_profit", "last", 101)))
+    desk.order(d, SELL, 1, 101)
+    desk.ok(PlaceOrder(c, 0, BUY, 1, 101, tif="ioc"))  # fires b's sale into a's bid at 99, mark 80
+    assert desk.lots(a) == 0
+    assert not desk.venue.view.orders(a, 0)
+    assert desk.equity(a) == 10 * USD
+    assert desk.cash(INSURANCE) == 1000 * USD
+
+
+@pytest.mark.spec("DET-02")
+def test_state_is_hashed_and_restored_after_days_of_silence() -> None:
+    """An average's sum is price * nanoseconds: three days at 100,000 ticks pass 2^64."""
+    desk = Desk(rulebook(mark={"formula": "median"}), index=(100_000,))
+    a, b = desk.open(10**7, 10**7)
+    desk.trade(a, b, 1, 100_000)
+    desk.order(a, BUY, 1, 99_000)
+    desk.order(b, SELL, 1, 100_000)
+    for _ in range(2):
+        desk.index(99_000, later_ns=3 * 24 * HOUR_NS)
+    again = Venue.restore(desk.rules, ASSETS, desk.instruments, desk.venue.snapshot())
+    assert again.state_hash() == desk.venue.state_hash()
+
+
+def test_score_of_a_winner_with_next_to_no_equity_fits_into_an_event() -> None:
+    candidate = adl.Candidate(16, 0, -10, 10**12, 2 * 10**12, 10**12, 5, 5, 10**10)
+    assert adl.score_ppb("hyperliquid", candidate) == INT64_MAX
+    assert adl.score_ppb("binance", candidate) < INT64_MAX
+
+
+@pytest.mark.spec("NUM-06")
+def test_instruments_whose_values_together_leave_the_budget_are_refused() -> None:
+    """Each alone is within it: 4 * 2^59 < 2^62. A cross pool holds all of them."""
+    sizes = {"size_max_lots": 2**30, "open_interest_max_lots": 2**30, "tick_value_atoms": 1}
+    big = [perpetual(f"I{n}", tiers=(Tier(0, 1),), price_max_ticks=2**29, **sizes) for n in range(2)]
+    Venue(rulebook(), ASSETS, (big[0],))
+    with pytest.raises(RulesError, match="sum to"):
+        Venue(rulebook(), ASSETS, tuple(big))
+
+
+@pytest.mark.spec("MARG-07")
+def test_resting_spot_order_cannot_spend_what_its_owners_losses_need() -> None:
+    desk = Desk(
+        rulebook("book", "insurance", "adl"), (perpetual(), perpetual("ETH"), spot()), index=(100, 100, 1)
+    )
+    a, b, c = desk.open(200, 10_000, 10_000)
+    desk.ok(Deposit(1, c, (1_000_000,)))
+    desk.ok(Deposit(0, INSURANCE, (1000 * USD,)))
+    desk.trade(a, b, 10, 100)
+    desk.order(a, BUY, 100, 1, instrument=2)
+    desk.index(85, 100, 1)  # equity 200 - 150 = 50, promised 100
+    events = desk.ok(PlaceOrder(c, 2, SELL, 100, 1, tif="ioc"))
+    assert not fills(events)
+    assert desk.equity(a) == 50 * USD
+    assert desk.cash(INSURANCE) == 1000 * USD
+
+
+@pytest.mark.spec("MARG-07")
+def test_stale_bid_of_a_poor_account_makes_no_debt_for_the_fund() -> None:
+    desk = Desk(rulebook("book", "insurance", "adl"), index=(100,))
+    a, b = desk.open(10, 10_000)
+    desk.ok(Deposit(0, INSURANCE, (1000 * USD,)))
+    desk.order(a, BUY, 1, 100)
+    desk.index(80)  # a fill at 100 would lose 20 of 10
+    events = desk.ok(PlaceOrder(b, 0, SELL, 1, 100, tif="ioc"))
+    assert not fills(events)
+    assert desk.cash(INSURANCE) == 1000 * USD
+
+
+@pytest.mark.spec("TRIG-03")
+def test_triggers_beyond_the_bound_of_a_command_are_announced() -> None:
+    desk = Desk(rulebook(orders={"triggers_per_command_max": 1}), index=(100,))
+    a, b = desk.open(10_000, 10_000)
+    desk.trade(a, b, 5, 100)
+    desk.order(b, BUY, 9, 80)
+    for _ in range(3):
+        desk.ok(PlaceOrder(a, 0, SELL, 1, trigger=Trigger("stop", "mark", 95), reduce_only=True))
+    events = desk.index(90)
+    assert len(of(events, TriggerFired)) == 1
+    assert of(events, WorkLeft)
+    assert len(of(desk.index(90), TriggerFired)) == 1
