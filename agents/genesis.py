@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from zerodebt.agents.clients import ClientParams, Clients, Upstream, UpstreamParams
 from zerodebt.agents.leveraged_retail import LeveragedRetail, RetailParams
@@ -28,6 +28,7 @@ PopulationParams = (
     | UpstreamParams
 )
 
+_MAKERS_MIN = 2
 _SCALED = (RetailParams, NaturalShortParams)
 _RESIDUAL = (NaturalShortParams, UpstreamParams)
 
@@ -52,9 +53,9 @@ def build(
     """Open every population in the order of `specs`, with accounts numbered in that order.
 
     open_interest_lots  sum of the long positions in each instrument; met exactly, as is a net of zero
-    accounts            wanted number of retail and natural-short accounts together; makers, vaults, noise
-                        and clients stay. Open interest stays too: each account is larger by the ratio, and
-                        so are the caps on the largest account and on the largest position
+    accounts            wanted number of retail and natural-short accounts together; makers become fewer with
+                        the same depth together, the others stay. Open interest stays too: each account is
+                        larger by the ratio, and so are the caps on the largest account and position
 
     Natural shorts or an upstream account hold what makes the positions sum to zero; they are computed last.
     """
@@ -99,6 +100,8 @@ def _counts(specs: Sequence[PopulationParams], accounts: int | None) -> tuple[li
             counts.append(spec.count + (1 if spec.named_lots else 0))
         elif isinstance(spec, VaultParams | UpstreamParams):
             counts.append(1)
+        elif isinstance(spec, MarketMakerParams):
+            counts.append(min(spec.count, max(_MAKERS_MIN, round(spec.count * scale))))
         else:
             counts.append(spec.count)
     return counts, max(1.0, 1 / scale)
@@ -109,7 +112,7 @@ def _open(
 ) -> Population:
     match spec:
         case MarketMakerParams():
-            return MarketMakers(spec, opening, first)
+            return MarketMakers(_merged(spec, count), opening, first)
         case NoiseParams():
             return Noise(spec, opening, first)
         case VaultParams():
@@ -124,6 +127,20 @@ def _open(
             return NaturalShorts(spec, opening, first, count, relax, net)
         case UpstreamParams():
             return Upstream(spec, opening, first, net)
+
+
+def _merged(spec: MarketMakerParams, count: int) -> MarketMakerParams:
+    """Fewer makers with the same depth, cap and capital together."""
+    if count == spec.count:
+        return spec
+    ratio = spec.count / count
+    return structs.replace(
+        spec,
+        count=count,
+        depth_usd=spec.depth_usd * ratio,
+        inventory_cap_usd=spec.inventory_cap_usd * ratio,
+        capital_usd=spec.capital_usd * ratio,
+    )
 
 
 def _commands(opening: Opening, populations: Sequence[Population]) -> list[Command]:

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from msgspec import Struct
 
-from zerodebt.exchange.units import Int64Array, div_ceil
+from zerodebt.exchange.units import Int64Array
 
 Kind = Literal["spot", "perpetual", "future"]
 
@@ -76,8 +76,10 @@ def order_step_ticks(instrument: Instrument, price_ticks: int) -> int:
     """
     if not instrument.significant_figures:
         return 1
-    surplus = len(str(abs(price_ticks))) - instrument.significant_figures
-    step: int = 10 ** min(max(surplus, 0), instrument.tick_decimals)
+    step, whole = 1, 10**instrument.tick_decimals
+    beyond = 10**instrument.significant_figures
+    while step < whole and abs(price_ticks) >= beyond * step:
+        step *= 10
     return step
 
 
@@ -98,11 +100,12 @@ def margin_table(instrument: Instrument) -> MarginTable:
 
 def maintenance_atoms(table: MarginTable, notional_atoms: int, size_lots: int) -> int:
     """Maintenance requirement of a position worth `notional_atoms` (>= 0), rounded up."""
-    n = len(table.lowers) - 1
-    while notional_atoms < table.lowers[n]:
+    lowers = table.lowers
+    n = len(lowers) - 1
+    while notional_atoms < lowers[n]:
         n -= 1
-    required = div_ceil(notional_atoms * table.numerators[n] - table.deductions[n], table.denominator)
-    return max(required, size_lots * table.floor_atoms_per_lot)
+    required = -((table.deductions[n] - notional_atoms * table.numerators[n]) // table.denominator)
+    return max(required, size_lots * table.floor_atoms_per_lot) if table.floor_atoms_per_lot else required
 
 
 def maintenance_atoms_array(table: MarginTable, notional: Int64Array, size_lots: Int64Array) -> Int64Array:

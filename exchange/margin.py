@@ -8,7 +8,7 @@ from zerodebt.exchange.collateral import promised_atoms
 from zerodebt.exchange.instruments import maintenance_atoms, maintenance_atoms_array
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.state import Compartment, State
-from zerodebt.exchange.units import INT64_MAX, PPB, Int64Array, div_ceil, mul_ppb_ceil
+from zerodebt.exchange.units import INT64_MAX, PPB, Int64Array, mul_ppb_ceil
 
 _ROUNDING_SLACK_ATOMS = 64
 _NEVER = INT64_MAX // 2
@@ -151,20 +151,20 @@ def initial_excess_atoms(state: State, account: int, change: Change = NO_CHANGE)
     excess = accounts.balances.cells[state.settle][account] + change.wallet_atoms
     excess -= promised_atoms(accounts, state.markets, account, state.settle)
     maker_ppb = max(0, state.rules.fees.maker_ppb)
+    lots_cells, buy_cells, sell_cells = (
+        accounts.lots.cells,
+        accounts.buy_lots.cells,
+        accounts.sell_lots.cells,
+    )
     for market in state.contracts:
         n = market.number
-        lots = accounts.lots.cells[n][account]
-        buys = accounts.buy_lots.cells[n][account]
-        sells = accounts.sell_lots.cells[n][account]
-        buy_value = accounts.buy_value.cells[n][account]
-        sell_value = accounts.sell_value.cells[n][account]
-        held = lots
+        lots = held = lots_cells[n][account]
+        buys = buy_cells[n][account]
+        sells = sell_cells[n][account]
         if n == change.instrument:
             held += change.fill_lots
             buys += change.buy_lots
             sells += change.sell_lots
-            buy_value += change.buy_value
-            sell_value += change.sell_value
         if not (lots or held or buys or sells):
             continue
         mark = market.lot_value_atoms
@@ -175,6 +175,11 @@ def initial_excess_atoms(state: State, account: int, change: Change = NO_CHANGE)
             excess += lots * mark - accounts.cost.cells[n][account]
         excess -= initial_atoms(market, worst, accounts.leverage.cells[n][account])
         if buys or sells:
+            buy_value = accounts.buy_value.cells[n][account]
+            sell_value = accounts.sell_value.cells[n][account]
+            if n == change.instrument:
+                buy_value += change.buy_value
+                sell_value += change.sell_value
             excess -= max(0, buy_value - buys * mark) + max(0, sells * mark - sell_value)
             excess -= mul_ppb_ceil(abs(buy_value) + abs(sell_value), maker_ppb)
     return excess
@@ -185,7 +190,7 @@ def initial_atoms(market: Market, size_lots: int, leverage: int) -> int:
     if size_lots <= 0:
         return 0
     notional = abs(size_lots * market.lot_value_atoms)
-    return max(div_ceil(notional, leverage), 2 * maintenance_atoms(market.margin, notional, size_lots))
+    return max(-(-notional // leverage), 2 * maintenance_atoms(market.margin, notional, size_lots))
 
 
 def withdrawable_atoms(state: State, account: int) -> int:

@@ -36,6 +36,7 @@ _CLAUSES = {
     "i": "Printed beside it: interventions (halts, settlements, capital brought in).",
 }
 _SENTENCES = {
+    "NO VERDICT": "The venue and the audit do not say the same.",
     "HELD": "Every debt was made zero.",
     "HELD WITH HARM": "Every debt was made zero, but accounts sound at a reference price were liquidated.",
     "HELD BY INTERVENTION": "Every debt was made zero, with the help of interventions.",

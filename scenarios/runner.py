@@ -335,6 +335,7 @@ class Prepared:
     def _summary(self, report: "Report", apart: Sequence[str], measures: Mapping[str, Any]) -> dict[str, Any]:
         checked = claims.check(self.scenario.claims, {**audit_measures(report), **measures})
         asset = self.world.assets[self.world.settle]
+        verdict = report.verdict if report.agrees and not apart else "NO VERDICT"
 
         def money(atoms: int) -> str:
             return from_units(atoms, asset.decimals)
@@ -349,9 +350,9 @@ class Prepared:
             "start_utc": utc(self.world.start_ns),
             "end_utc": utc(self.world.end_ns),
             "settle_asset": asset.symbol,
-            "verdict": report.verdict,
+            "verdict": verdict,
             "promise": self.world.rules.promise,
-            "promise_kept": self.world.rules.promise == "none" or report.verdict.startswith("HELD"),
+            "promise_kept": self.world.rules.promise == "none" or verdict.startswith("HELD"),
             "audit": self._audit_summary(report, apart),
             "paid_by_stage": {stage: money(atoms) for stage, atoms in report.paid_by_stage.items()},
             "paid": [

@@ -15,8 +15,9 @@ from tests.agents.conftest import (
     Small,
     open_small,
 )
-from zerodebt.agents.genesis import Genesis, PopulationParams, build
+from zerodebt.agents.genesis import Genesis, PopulationParams, _merged, build
 from zerodebt.agents.leveraged_retail import LeveragedRetail, RetailParams
+from zerodebt.agents.market_makers import MarketMakerParams
 from zerodebt.agents.natural_shorts import NaturalShortParams
 from zerodebt.agents.noise import NoiseParams
 from zerodebt.exchange.commands import Deposit, LoadPositions, OpenAccounts
@@ -163,3 +164,10 @@ def test_same_seed_same_state_another_seed_another() -> None:
         small.world.run()
         hashes.append(small.venue.state_hash())
     assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_smaller_world_has_fewer_makers_with_the_same_depth_together() -> None:
+    spec = MarketMakerParams(name="makers", count=6, depth_usd=30.0, inventory_cap_usd=60.0, capital_usd=90.0)
+    two = _merged(spec, 2)
+    assert (two.count, two.depth_usd, two.inventory_cap_usd, two.capital_usd) == (2, 90.0, 180.0, 270.0)
+    assert _merged(spec, 6) is spec

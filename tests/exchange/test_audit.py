@@ -573,13 +573,56 @@ def test_the_audit_names_a_stranger_who_pays() -> None:
     assert "(f)" in rules_broken(report)
 
 
-def test_a_stage_that_the_rulebook_does_not_list_is_named() -> None:
-    run = crash("hyperliquid", 1).batches
-    opened = run[0].events[0]
+def judged_by(batches: Batches, *waterfall: str) -> Report:
+    """The audit of a run that claims another waterfall than the one it followed."""
+    opened = batches[0].events[0]
     assert isinstance(opened, says.Opened)
-    short = structs.replace(opened.rules, waterfall=("book", "backstop"))
-    report = audit(put(run, 0, [structs.replace(opened, rules=short)]))
+    claimed = structs.replace(opened.rules, waterfall=waterfall)
+    return audit(put(batches, 0, [structs.replace(opened, rules=claimed)]))
+
+
+def test_a_stage_that_the_rulebook_does_not_list_is_named() -> None:
+    report = judged_by(crash("hyperliquid", 1).batches, "book", "backstop")
     assert any(f.rule == "WFALL-01" and "not in the rulebook's list" in f.text for f in report.findings)
+
+
+def sold_below_zero(*waterfall: str) -> tuple[list[Batch], int]:
+    """Without a stage that takes positions: 10 lots bought at 100 with 60 are sold at 90, and 40 are missing.
+
+    The house has 15. Returns the account too.
+    """
+    desk = Desk(rulebook(*waterfall, promise="none"), index=(100,))
+    loser, winner = desk.open(60, 10_000)
+    desk.ok(ask.Deposit(0, HOUSE, (15 * USD,)))
+    desk.trade(loser, winner, 10, 100)
+    desk.order(winner, 1, 10, 90)
+    desk.index(90)
+    assert audit(desk.batches).findings == ()
+    return desk.batches, loser
+
+
+def test_recourse_before_the_house_is_empty_is_named() -> None:
+    batches, loser = sold_below_zero("book", "recourse")
+    report = judged_by(batches, "book", "house", "recourse")
+    assert [(f.rule, f.text) for f in report.findings] == [
+        ("WFALL-01", f"recourse acts for account {loser} although stage house still has {15 * USD} atoms")
+    ]
+
+
+@pytest.mark.parametrize("stage", ["adl", "insurance"])
+def test_a_bankrupt_account_sent_to_the_book_past_the_stage_for_its_positions_is_named(stage: str) -> None:
+    batches, loser = sold_below_zero("book", "house")
+    report = judged_by(batches, "book", stage, "house")
+    (forced,) = (
+        event
+        for batch in batches
+        for event in batch.events
+        if isinstance(event, says.OrderAccepted) and event.forced
+    )
+    equity = (60 - 10 * (100 - 90)) * USD
+    text = f"forced order {forced.order_id} in the book although equity is {equity}"
+    assert forced.account == loser
+    assert ("WFALL-01", text) in [(f.rule, f.text) for f in report.findings]
 
 
 # Three ledgers that look clean and are not. Wallet pocket 0, isolated margin of the one perpetual pocket 2.

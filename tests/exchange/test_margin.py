@@ -294,6 +294,26 @@ def test_scan_misses_nobody_when_a_price_starts_near_zero(start: int) -> None:
         assert find_liquidatable(desk.state) == scan_all(desk.state)
 
 
+@pytest.mark.spec("LIQ-02")
+def test_scan_counts_that_the_requirement_of_a_large_short_rises_by_the_steepest_tier() -> None:
+    """100 lots short; above 1000 USD a quarter of the value is required, below it a fortieth.
+
+    At 100 equity is 1000 above the requirement. Each rise by 1 costs 100 of equity and adds 100 / 4 to the
+    requirement, so 1000 / 125 = 8 is a safe rise; by the first tier alone 1000 / 102.5 = 9.75 would seem one.
+    """
+    desk = Desk(rulebook("book"), (perpetual(tiers=(Tier(0, 20), Tier(1000 * USD, 2))),))
+    required_usd = 1000 // 40 + (100 * 100 - 1000) // 4
+    short, long = desk.open(required_usd + 1000, RICH)
+    desk.ok(LoadPositions(0, 100, (short, long), (-100, 100), (100, 100), (1, 1), (0, 0)))
+    desk.index(100)
+    assert desk.requirement(short) == required_usd * USD
+    assert scan_all(desk.state) == []
+    desk.index(109)
+    risk = Risk((required_usd + 1000 - 100 * 9) * USD, (required_usd + 25 * 9) * USD)
+    assert scan_all(desk.state) == [Found((short, 0), risk)]
+    assert find_liquidatable(desk.state) == scan_all(desk.state)
+
+
 @pytest.mark.spec("MARG-06")
 def test_isolated_margin_moves_between_pockets_and_never_changes_equity() -> None:
     desk = Desk(index=(100,))
@@ -341,6 +361,19 @@ def test_closing_half_of_an_isolated_position_gives_half_of_its_margin_back() ->
     assert (desk.cash(a), desk.cash(a, 2)) == ((900 + 50 - 25) * USD, 50 * USD)
     desk.order(a, SELL, 5)
     assert (desk.cash(a), desk.cash(a, 2)) == ((1000 - 50) * USD, 0)
+
+
+def test_closing_a_part_of_an_ample_isolated_position_gives_back_its_share_and_no_more() -> None:
+    """200 of margin on 10 lots at 100: with 4 lots go 200 * 4 / 10, though the 6 that stay need only 60."""
+    desk = Desk(index=(100,))
+    a, b = desk.open(1000, RICH)
+    desk.ok(SetLeverage(a, 0, 10, "isolated"))
+    desk.trade(a, b, 10, 100)
+    desk.ok(TransferMargin(a, 0, 100 * USD))
+    desk.order(b, BUY, 4, 100)
+    desk.order(a, SELL, 4)
+    share = 200 * 4 // 10
+    assert (desk.cash(a), desk.cash(a, 2)) == ((800 + share) * USD, (200 - share) * USD)
 
 
 @pytest.mark.spec("MARG-06")

@@ -15,9 +15,10 @@ from zerodebt.exchange.commands import (
     SetBackstop,
     SetLeverage,
     Side,
+    Tick,
     Trigger,
 )
-from zerodebt.exchange.events import HOUSE, INSURANCE
+from zerodebt.exchange.events import HOUSE, INSURANCE, OrderAccepted
 from zerodebt.exchange.units import SECOND_NS
 from zerodebt.exchange.venue import Venue
 
@@ -109,3 +110,32 @@ def test_hash_sees_every_kind_of_change() -> None:
     desk.index(101)
     hashes.append(desk.venue.state_hash())
     assert len(set(hashes)) == len(hashes)
+
+
+def cooling(cooldown_ns: int) -> tuple[Desk, int, int]:
+    """Of 160 lots worth more than 100,000 USD a fifth was sent to the book and one was sold; and a bidder.
+
+    The account bought at 1000 with 8000; at 970 it has lost 4800 and needs 155,200 / 40 = 3880.
+    """
+    chunks = {"chunk_threshold_atoms": 100_000 * USD, "chunk_ppb": 200_000_000, "cooldown_ns": cooldown_ns}
+    desk = Desk(rulebook("book", "adl", liquidation=chunks), index=(1000,))
+    a, b, bidder = desk.open(8000, 10**7, 10**7)
+    desk.trade(a, b, 160, 1000)
+    desk.order(bidder, BUY, 1, 970)
+    desk.index(970)
+    assert desk.lots(a) == 160 - 1
+    return desk, a, bidder
+
+
+@pytest.mark.spec("DET-02")
+def test_running_cooldown_is_in_the_hash_and_survives_a_restore() -> None:
+    """The rest of 159 goes whole while it runs; a venue that forgot it would send 159 / 5 = 31."""
+    desk, a, bidder = cooling(30 * SECOND_NS)
+    shorter, _, _ = cooling(29 * SECOND_NS)
+    assert desk.venue.state_hash() != shorter.venue.state_hash(), "they differ in nothing but the cooldown"
+    twin = Venue.restore(desk.rules, ASSETS, desk.instruments, desk.venue.snapshot())
+    later_ns = desk.time_ns + 10 * SECOND_NS
+    twin.apply(PlaceOrder(bidder, 0, BUY, 2, 970), later_ns)
+    events = twin.apply(Tick(), later_ns).events
+    sent = [(e.account, e.size_lots) for e in events if isinstance(e, OrderAccepted) and e.forced]
+    assert sent == [(a, 160 - 1)]

@@ -252,6 +252,27 @@ def test_deleveraging_is_at_the_rulebooks_price_unless_nobody_can_bear_the_rest(
 
 
 @pytest.mark.spec("WFALL-03")
+@pytest.mark.parametrize(("fund", "at", "covered", "by_fund"), [(18, 100, 36, 18), (17, 102, 54, 0)])
+def test_deleveraging_stays_at_the_previous_mark_where_the_fund_behind_it_can_bear_the_rest(
+    fund: int, at: int, covered: int, by_fund: int
+) -> None:
+    """At 96, with 60 - 40 against 24, one lot goes to the book at 22: 9 lots stay, and 60 - 78 = -18 in cash.
+
+    At the previous mark, 100, these 18 are missing; at 96 it is 18 + 9 * 4 = 54, which is 6 a lot.
+    """
+    desk = Desk(rulebook("book", "adl", "insurance", adl={"price": "previous_mark"}), index=(100,))
+    loser, winner, bidder = desk.open(60, RICH, RICH)
+    desk.ok(Deposit(0, INSURANCE, (fund * USD,)))
+    desk.trade(loser, winner, 10, 100)
+    desk.order(bidder, BUY, 1, 22)
+    events = desk.index(96)
+    assert [(e.price_ticks, e.transfer_atoms) for e in of(events, Deleveraged)] == [(at, covered * USD)]
+    assert paid(events) == ([("insurance", INSURANCE, by_fund * USD)] if by_fund else [])
+    assert desk.cash(INSURANCE) == (fund - by_fund) * USD
+    assert desk.lots(loser) == desk.equity(loser) == 0
+
+
+@pytest.mark.spec("WFALL-03")
 @pytest.mark.parametrize("score", ["hyperliquid", "binance"])
 def test_higher_ranked_winners_go_first_and_the_last_only_in_part(score: str) -> None:
     """Shorts of 4, 4 and 4 lots entered at 120, 110 and 105 against equal wallets; 10 lots are taken."""
