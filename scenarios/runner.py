@@ -368,7 +368,7 @@ class Prepared:
                     "arose": from_units(r.arose_atoms, self.world.assets[r.asset].decimals),
                     "open": from_units(r.open_atoms, self.world.assets[r.asset].decimals),
                 }
-                for r in sorted(report.residuals, key=lambda r: -r.open_atoms)[:1000]
+                for r in sorted(report.residuals, key=lambda r: -r.open_atoms)
             ],
             "receivables": {
                 "count": len(report.receivables),
