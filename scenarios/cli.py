@@ -203,7 +203,11 @@ def audit(run_directory: Path, /, *, as_json: Json = False) -> int:
     said = console()
     said.print(f"{report.verdict}; the run says {recorded}; the audit {'agrees' if agrees else 'DISAGREES'}")
     clauses = [
-        (c.letter, "holds" if c.holds else "broken", ", ".join(f"{k} {v}" for k, v in c.figures.items()))
+        (
+            c.letter,
+            "holds" if c.holds else "some" if c.letter in "hi" else "broken",
+            ", ".join(f"{k} {v}" for k, v in c.figures.items()),
+        )
         for c in report.clauses
     ]
     print_table("", ("clause", "", "figures (atoms)"), clauses)

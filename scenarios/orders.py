@@ -124,7 +124,7 @@ class PlaceOrder(_Line, tag="place_order"):
     side: Literal["buy", "sell"]
     size: Text
     price: Text | None = None
-    tif: c.TimeInForce = "gtc"
+    tif: c.TimeInForce | None = None
     post_only: bool = False
     reduce_only: bool = False
     self_trade: c.SelfTrade = "cancel_oldest"
@@ -406,7 +406,7 @@ class _Reader:
             _SIDES[asked.side],
             self._size(market, "size", asked.size),
             None if asked.price is None else self._price(market, "price", asked.price),
-            asked.tif,
+            asked.tif or ("ioc" if asked.price is None and asked.trigger is None else "gtc"),
             asked.post_only,
             asked.reduce_only,
             asked.self_trade,
