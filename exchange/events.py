@@ -48,14 +48,12 @@ PostReason = Literal[
 ]
 CloseReason = Literal[
     "cancelled",
-    "amended",
     "unfilled",
     "self_trade",
     "reduce_only",
     "maker_below_maintenance",
     "liquidation",
     "settlement",
-    "margin",
 ]
 
 

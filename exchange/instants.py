@@ -22,7 +22,6 @@ def set_marks(state: State, clearing: Clearing) -> None:
         index = source_median(market, rules, "spot", state.time_ns)
         if index is not None:
             prices.index_ticks = index
-            prices.index_at_ns = state.time_ns
         assert prices.index_ticks is not None
         inputs = mark_inputs(market, rules, state.books[market.number], prices.index_ticks, state.time_ns)
         mark = prices.index_ticks if rules.mark.formula == "index" else mark_ticks(inputs)

@@ -42,7 +42,6 @@ class Prices(Struct):
 
     observed: list[tuple[int, int] | None] = msgspec.field(default_factory=list)
     index_ticks: int | None = None
-    index_at_ns: int = -1
     mark_ticks: int | None = None
     previous_mark_ticks: int | None = None
     last_ticks: int | None = None

@@ -44,16 +44,6 @@ def mul_ppb_ceil(atoms: int, rate_ppb: int) -> int:
     return -(-atoms * rate_ppb // PPB)
 
 
-def mul_ppb_floor_array(atoms: Int64Array, rate_ppb: int) -> Int64Array:
-    """`mul_ppb_floor` for int64 arrays, by quotient and remainder so that no intermediate overflows.
-
-    Holds for |atoms| < 2^62 and |rate_ppb| <= 10^9; a property test compares it with Python integers.
-    """
-    quotient, remainder = np.divmod(atoms, PPB)
-    product: Int64Array = quotient * rate_ppb + remainder * rate_ppb // PPB
-    return product
-
-
 def split_exact(total: int, weights: Sequence[int]) -> list[int]:
     """Shares of `total` (>= 0) in proportion to `weights` (>= 0, one of them > 0); they sum to `total`.
 

@@ -19,7 +19,8 @@ from zerodebt.agents.feed import PriceFeed, Waypoints
 from zerodebt.agents.world import World as AgentWorld
 from zerodebt.exchange.commands import Command, Deposit, SetStatus, SettleInstrument, Stamped, Tick
 from zerodebt.exchange.events import FIRST_ACCOUNT, HOUSE, HOUSE_ACCOUNT_NAMES, INSURANCE, Batch, Rejected
-from zerodebt.exchange.units import SECOND_NS
+from zerodebt.exchange.journal import replay
+from zerodebt.exchange.units import SECOND_NS, mul_ppb_floor
 from zerodebt.exchange.venue import Venue
 from zerodebt.scenarios import claims, config, rundir
 from zerodebt.scenarios.config import Scenario, SettleAt, StatusAt, World
@@ -335,6 +336,7 @@ class Prepared:
     def _summary(self, report: "Report", apart: Sequence[str], measures: Mapping[str, Any]) -> dict[str, Any]:
         checked = claims.check(self.scenario.claims, {**audit_measures(report), **measures})
         asset = self.world.assets[self.world.settle]
+        owed = sum(share.atoms for share in report.receivables)
         verdict = report.verdict if report.agrees and not apart else "NO VERDICT"
 
         def money(atoms: int) -> str:
@@ -372,7 +374,8 @@ class Prepared:
             ],
             "receivables": {
                 "count": len(report.receivables),
-                "amount": money(sum(share.atoms for share in report.receivables)),
+                "amount": money(owed),
+                "expected_back": money(mul_ppb_floor(owed, self.world.rules.recourse.recovery_ppb)),
             },
             "overcharge": money(sum(share.atoms for share in report.overcharge_by_payer)),
             "harm": money(report.harm_atoms),
@@ -473,8 +476,8 @@ def replay_run(path: Path) -> tuple[int, str, str | None]:
     meta, journal = path / rundir.META, path / rundir.JOURNAL
     state_hash = str(rundir.recorded(meta, "state_hash")) if meta.is_file() else None
     venue = Venue(world.rules, world.assets, world.instruments)
-    for stamped in rundir.read_commands(journal):
-        venue.apply(stamped.command, stamped.time_ns)
+    for _ in replay(venue, rundir.read_commands(journal)):
+        pass
     if state_hash is not None and venue.seq != (commands := rundir.recorded(meta, "commands")):
         raise DataError(f"{journal}: ends after command {venue.seq}, the run had {commands}")
     return venue.seq, venue.state_hash(), state_hash

@@ -68,9 +68,9 @@ def print_result(summary: dict[str, Any], path: str, wall_s: dict[str, float]) -
             if len(origins) > _ORIGINS_SHOWN:
                 out.print(f"  and {len(origins) - _ORIGINS_SHOWN} more in summary.json")
     if summary["receivables"]["count"]:
-        out.print(
-            f"owed: {summary['receivables']['amount']} {asset} by {summary['receivables']['count']} accounts"
-        )
+        owed = summary["receivables"]
+        back = f"{owed['expected_back']} expected back"
+        out.print(f"owed: {owed['amount']} {asset} by {owed['count']} accounts, {back}")
     if summary["paid_by_stage"]:
         table = Table("stage", "paid", box=None, pad_edge=False, title="who paid", title_justify="left")
         table.columns[1].justify = "right"

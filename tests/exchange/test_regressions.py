@@ -347,7 +347,9 @@ def test_isolated_buy_at_the_mark_needs_no_more_than_its_initial_margin() -> Non
     desk = Desk(rulebook(), (perpetual(),), index=(100,))
     a, b = desk.open(50, 10_000)
     desk.ok(SetLeverage(a, 0, 20, "isolated"))
-    desk.trade(a, b, 10, 100)  # 1000 / 20
+    desk.trade(a, b, 10, 100)
+    assert desk.lots(a) == 10
+    assert desk.cash(a, 2) == 10 * 100 * USD // 20
 
 
 @pytest.mark.spec("MARG-07")

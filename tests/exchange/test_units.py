@@ -3,9 +3,8 @@
 import math
 from fractions import Fraction
 
-import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from zerodebt.exchange.units import (
@@ -20,7 +19,6 @@ from zerodebt.exchange.units import (
     median,
     mul_ppb_ceil,
     mul_ppb_floor,
-    mul_ppb_floor_array,
     split_exact,
     weighted_median,
 )
@@ -65,18 +63,6 @@ def test_a_fee_rounds_up_and_a_rebate_rounds_down() -> None:
     assert mul_ppb_ceil(1, 1) == 1
     assert mul_ppb_ceil(1, -1) == 0
     assert mul_ppb_ceil(3 * PPB + 1, -1) == -3
-
-
-@pytest.mark.spec("NUM-06")
-@given(
-    st.lists(st.integers(-(2**62) + 1, 2**62 - 1), min_size=1, max_size=8),
-    st.integers(-PPB, PPB),
-)
-@example([2**62 - 1, 1 - 2**62, 0, 1, -1], PPB)
-@example([2**62 - 1, 1 - 2**62, 0, 1, -1], -PPB)
-def test_array_rate_equals_python_integers_up_to_the_budget(atoms: list[int], rate_ppb: int) -> None:
-    array = mul_ppb_floor_array(np.array(atoms, np.int64), rate_ppb)
-    assert array.tolist() == [mul_ppb_floor(value, rate_ppb) for value in atoms]
 
 
 WEIGHTS = st.lists(st.integers(0, 10**12), min_size=1, max_size=9).filter(any)

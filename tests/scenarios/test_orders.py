@@ -155,6 +155,8 @@ def test_docs_show_every_command_and_every_event() -> None:
 
 
 def test_commands_of_the_docs_are_readable() -> None:
-    for line in re.findall(r'^\{.*"do".*\}$', DOCS.read_text(), flags=re.MULTILINE):
+    lines = re.findall(r'^\{.*"do".*\}$', DOCS.read_text(), flags=re.MULTILINE)
+    assert lines
+    for line in lines:
         kind: Any = orders.VenueLine if '"venue"' in line else orders.CommandLine
         msgspec.json.decode(line, type=kind)
