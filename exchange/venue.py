@@ -42,6 +42,7 @@ from zerodebt.exchange.events import (
     EXTERNAL,
     HOUSE,
     INSURANCE,
+    ROUNDING,
     AccountsOpened,
     BackstopSet,
     Batch,
@@ -59,7 +60,7 @@ from zerodebt.exchange.events import (
     TriggerFired,
     WorkLeft,
 )
-from zerodebt.exchange.instruments import Instrument
+from zerodebt.exchange.instruments import Instrument, value_atoms
 from zerodebt.exchange.ledger import Leg
 from zerodebt.exchange.margin import initial_excess_atoms, risk_of, withdrawable_atoms
 from zerodebt.exchange.marks import Market, observe
@@ -255,8 +256,8 @@ class Venue:
         legs: list[Leg] = []
         for account, lots, entry, leverage, isolated in zip(command.accounts, *columns, strict=True):
             accounts.lots.cells[n][account] = lots
-            accounts.cost.cells[n][account] = lots * command.price_ticks * market.tick_value
-            accounts.entry_cost.cells[n][account] = lots * entry * market.tick_value
+            accounts.cost.cells[n][account] = value_atoms(market.instrument, command.price_ticks, lots)
+            accounts.entry_cost.cells[n][account] = value_atoms(market.instrument, entry, lots)
             accounts.leverage.cells[n][account] = leverage
             accounts.isolated.cells[n][account] = int(isolated > 0)
             if isolated:
@@ -357,7 +358,7 @@ class Venue:
         if order.trigger is not None:
             gates.price(market, order.trigger.price_ticks, on_step=False)
         price = market.prices.mark_ticks if order.price_ticks is None else order.price_ticks
-        value = abs(price * order.size_lots * market.tick_value)
+        value = abs(value_atoms(market.instrument, price, order.size_lots))
         if value < state.rules.orders.value_min_atoms and not order.reduce_only:
             refuse(
                 RejectReason.VALUE_TOO_SMALL,
@@ -486,7 +487,7 @@ class Venue:
             refuse(RejectReason.SIZE_BELOW_FILLED, f"{order.filled_lots} lots are filled")
         gates.price(market, price, on_step=True)
         open_lots = size - order.filled_lots
-        value = abs(price * open_lots * market.tick_value)
+        value = abs(value_atoms(market.instrument, price, open_lots))
         if value < state.rules.orders.value_min_atoms and not order.reduce_only:
             refuse(RejectReason.VALUE_TOO_SMALL, f"{value} atoms are left")
         if price == order.price_ticks and open_lots < order.open_lots:
@@ -560,7 +561,7 @@ class Venue:
         for price, _ in quotes:
             gates.price(market, price, on_step=True)
         for price, lots in quotes:
-            if abs(price * lots * market.tick_value) < state.rules.orders.value_min_atoms:
+            if abs(value_atoms(market.instrument, price, lots)) < state.rules.orders.value_min_atoms:
                 refuse(RejectReason.VALUE_TOO_SMALL, f"{lots} lots at {price}")
         own = [i for i in state.own_orders.get((account, n), ()) if i in state.orders]
         count = state.accounts.orders.cells[0][account] - len(own) + len(command.bids) + len(command.asks)
@@ -742,6 +743,9 @@ class Venue:
         self._clearing.post("settlement", legs)
         for account, change in zip(rows, changes, strict=True):
             self._clearing.release(market, account, change)
+        remainder = state.accounts.balances.cells[state.pocket(n)][CLEARING]
+        legs = [(CLEARING, state.pocket(n), -remainder), (ROUNDING, state.settle, remainder)]
+        self._clearing.post("rounding", legs)
         state.status[n] = Status(False, False, True)
         self._work(state.markets, ("last",))
 
@@ -779,7 +783,9 @@ class Venue:
                     if order.reduce_only:
                         continue
                     name = "buy" if side == BUY else "sell"
-                    value = order.open_lots * order.price_ticks * state.markets[order.instrument].tick_value
+                    value = value_atoms(
+                        state.instruments[order.instrument], order.price_ticks, order.open_lots
+                    )
                     for kind, amount in (("lots", order.open_lots), ("value", value)):
                         key = (f"{name}_{kind}", order.instrument, order.account)
                         tallies[key] = tallies.get(key, 0) + amount
