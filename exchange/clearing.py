@@ -367,7 +367,7 @@ class Clearing:
         wanted = isolation_atoms(state, market, account, opened, 1 if signed_lots > 0 else -1, price_ticks)
         pool = risk_of(state, (account, state.settle))
         cash = min(
-            state.accounts.balances.cells[state.settle][account], pool.equity_atoms - pool.maintenance_atoms
+            state.accounts.balances.cells[state.settle][account], pool.margin_atoms - pool.maintenance_atoms
         )
         atoms = min(wanted, max(0, cash))
         self.post(

@@ -234,12 +234,16 @@ class FundingSet(Struct, frozen=True, array_like=True, tag="funding_set"):
 
 
 class LiquidationStarted(Struct, frozen=True, array_like=True, tag="liquidation_started"):
-    """A compartment was found below its maintenance requirement at the marks of this command."""
+    """A compartment was found below its maintenance requirement at the marks of this command.
+
+    Here and below: equity without haircut, and what the haircut takes off before it meets the requirement.
+    """
 
     account: int
     pocket: int
     equity_atoms: int
     maintenance_atoms: int
+    haircut_atoms: int = 0
 
 
 class LiquidationEnded(Struct, frozen=True, array_like=True, tag="liquidation_ended"):
@@ -249,6 +253,7 @@ class LiquidationEnded(Struct, frozen=True, array_like=True, tag="liquidation_en
     pocket: int
     equity_atoms: int
     maintenance_atoms: int
+    haircut_atoms: int = 0
 
 
 class StageArmed(Struct, frozen=True, array_like=True, tag="stage_armed"):
@@ -260,6 +265,7 @@ class StageArmed(Struct, frozen=True, array_like=True, tag="stage_armed"):
     equity_atoms: int
     maintenance_atoms: int
     because: str
+    haircut_atoms: int = 0
 
 
 class TakenOver(Struct, frozen=True, array_like=True, tag="taken_over"):

@@ -6,7 +6,7 @@ from zerodebt.exchange.clearing import Clearing
 from zerodebt.exchange.events import FIRST_ACCOUNT, ROUNDING, FundingSampled, FundingSet, Marked
 from zerodebt.exchange.funding import payment_atoms, premium_ppt, rate_ppt
 from zerodebt.exchange.ledger import Leg
-from zerodebt.exchange.marks import mark_inputs, mark_ticks, move_ppb, source_median
+from zerodebt.exchange.marks import index_move_ppb, mark_inputs, mark_ticks, move_ppb, source_median
 from zerodebt.exchange.state import State
 from zerodebt.exchange.units import div_floor
 
@@ -17,8 +17,10 @@ def set_marks(state: State, clearing: Clearing) -> None:
     """Index and mark of every instrument; while forced orders are halted a mark stands still."""
     rules = state.rules
     largest = 0
+    pledged = {collateral.market.number for collateral in state.collateral}
     for market in state.markets:
         prices = market.prices
+        before = prices.index_ticks
         index = source_median(market, rules, "spot", state.time_ns)
         if index is not None:
             prices.index_ticks = index
@@ -30,6 +32,8 @@ def set_marks(state: State, clearing: Clearing) -> None:
             mark = prices.mark_ticks
         if market.instrument.kind != "spot":
             largest = max(largest, move_ppb(market, mark))
+        elif market.number in pledged:
+            largest = max(largest, index_move_ppb(market, before))
         prices.previous_mark_ticks = prices.mark_ticks
         prices.mark_ticks = mark
         clearing.out.append(

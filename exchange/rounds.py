@@ -94,7 +94,9 @@ class RiskRounds:
             risk = risk_of(state, compartment)
             state.in_liquidation[compartment] = None
             self.clearing.out.append(
-                LiquidationStarted(account, pocket, risk.equity_atoms, risk.maintenance_atoms)
+                LiquidationStarted(
+                    account, pocket, risk.equity_atoms, risk.maintenance_atoms, risk.haircut_atoms
+                )
             )
         if state.accounts.orders.cells[0][account]:
             markets = state.contracts_of(compartment)
@@ -123,7 +125,9 @@ class RiskRounds:
                 continue
             del state.in_liquidation[compartment]
             self.clearing.out.append(
-                LiquidationEnded(account, pocket, risk.equity_atoms, risk.maintenance_atoms)
+                LiquidationEnded(
+                    account, pocket, risk.equity_atoms, risk.maintenance_atoms, risk.haircut_atoms
+                )
             )
             if pocket != state.settle and not state.positions_of(compartment):
                 left = state.accounts.balances.cells[pocket][account]
@@ -418,7 +422,15 @@ class RiskRounds:
     def _arm(self, stage: StageName, compartment: Compartment, risk: Risk, because: str) -> None:
         account, pocket = compartment
         self.clearing.out.append(
-            StageArmed(stage, account, pocket, risk.equity_atoms, risk.maintenance_atoms, because)
+            StageArmed(
+                stage,
+                account,
+                pocket,
+                risk.equity_atoms,
+                risk.maintenance_atoms,
+                because,
+                risk.haircut_atoms,
+            )
         )
 
     def _is_for_the_book(self, compartment: Compartment, risk: Risk) -> bool:

@@ -121,6 +121,36 @@ class MarginRules(Dated, frozen=True, forbid_unknown_fields=True):
     index_age_max_ns: Positive = 60 * SECOND_NS
 
 
+class CollateralTier(Struct, frozen=True, forbid_unknown_fields=True):
+    """Up to this amount a holding counts at `ratio_ppb`; what is above the last tier counts nothing."""
+
+    upto: Annotated[int, Meta(ge=1, le=2**62)]
+    ratio_ppb: Ppb
+
+
+class CollateralRules(Dated, frozen=True, forbid_unknown_fields=True):
+    """What a held asset counts for as margin; it is priced by the index of its spot market.
+
+    A positive holding counts at its ratio, or piecewise by `tiers` (which then replace the ratio), and less
+    `bid_buffer_ppb`; a negative one counts in full, and `ask_buffer_ppb` more. The settlement asset itself is
+    the unit of account and has no such table.
+
+    asset        held by the venue under this symbol, with a spot market against the settlement asset
+    decimals     of the asset: bounds by quantity are in its atoms, so another scale is refused
+    tier_unit    quantity: bounds in atoms of the asset; value: in atoms of the settlement asset at the index
+    haircut_for  initial: the haircut is left out of what answers for maintenance (Deribit)
+    """
+
+    asset: str
+    decimals: Annotated[int, Meta(ge=0, le=18)]
+    ratio_ppb: Ppb = PPB
+    tiers: tuple[CollateralTier, ...] = ()
+    tier_unit: Literal["quantity", "value"] = "quantity"
+    bid_buffer_ppb: Ppb = 0
+    ask_buffer_ppb: Ppb = 0
+    haircut_for: Literal["both", "initial"] = "both"
+
+
 class VenueRules(Struct, frozen=True, forbid_unknown_fields=True):
     """Everything that one rulebook says. `promise` is what a run's verdict is held against."""
 
@@ -139,6 +169,7 @@ class VenueRules(Struct, frozen=True, forbid_unknown_fields=True):
     liquidation: LiquidationRules = LiquidationRules()
     adl: AdlRules = AdlRules()
     recourse: RecourseRules = RecourseRules()
+    collateral: tuple[CollateralRules, ...] = ()
 
 
 class RulesError(ValueError):
@@ -211,4 +242,19 @@ def venue_rules(table: dict[str, Any]) -> VenueRules:
         )
     if "backstop" in rules.waterfall and not rules.liquidation.backstop_below_ppb:
         raise RulesError("venue.liquidation.backstop_below_ppb is 0, but the waterfall has a backstop")
+    _check_collateral(rules)
     return rules
+
+
+def _check_collateral(rules: VenueRules) -> None:
+    names = [rule.asset for rule in rules.collateral]
+    for rule in rules.collateral:
+        where = f"venue.collateral.{rule.asset}"
+        if rule.asset == rules.settle_asset or names.count(rule.asset) > 1:
+            raise RulesError(f"{where}: an asset is named once, and the settlement asset never")
+        bounds = [tier.upto for tier in rule.tiers]
+        if bounds != sorted(set(bounds)):
+            raise RulesError(f"{where}.tiers: bounds {bounds} must ascend")
+        ratios = [tier.ratio_ppb for tier in rule.tiers]
+        if ratios != sorted(ratios, reverse=True):
+            raise RulesError(f"{where}.tiers: ratios {ratios} must not rise with size")

@@ -8,7 +8,13 @@ from msgspec import Struct
 
 from zerodebt.exchange.events import DEFICIT, FIRST_ACCOUNT, INSURANCE
 from zerodebt.exchange.instruments import Instrument
-from zerodebt.exchange.margin import customer_equities, pooled_equity, risk_of, withdrawable_atoms
+from zerodebt.exchange.margin import (
+    collateral_values,
+    customer_equities,
+    pooled_equity,
+    risk_of,
+    withdrawable_atoms,
+)
 from zerodebt.exchange.state import State, Status
 from zerodebt.exchange.units import Int64Array
 
@@ -88,8 +94,8 @@ class View:
         return _columns(self._state.accounts.balances.array[self._state.settle], accounts)
 
     def equities(self, accounts: Accounts) -> Int64Array:
-        """Equity over all compartments of each account, in atoms of the settlement asset."""
-        return _columns(customer_equities(self._state), accounts)
+        """Equity over all compartments of each account, in atoms of the settlement asset, without haircut."""
+        return _columns(customer_equities(self._state) + collateral_values(self._state), accounts)
 
     def isolated(self, instrument: int, accounts: Accounts) -> Int64Array:
         """1 where the position in this instrument answers with its own margin only."""

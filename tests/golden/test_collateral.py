@@ -1,0 +1,66 @@
+"""Published figures of collateral at Binance, Bybit and OKX, through the functions that the venue runs."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.venues import spot
+from zerodebt.exchange.collateral import Collateral, counted, margin_atoms
+from zerodebt.exchange.marks import Market
+from zerodebt.exchange.rules import CollateralRules, CollateralTier
+from zerodebt.exchange.units import PPB
+
+FOLDER = Path(__file__).parent
+SCALE = 10**8
+
+
+def vectors(name: str, prefix: str = "") -> pytest.MarkDecorator:
+    found = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    chosen = [vector for vector in found if vector["id"].startswith(prefix)]
+    assert chosen, name
+    return pytest.mark.parametrize("vector", chosen, ids=lambda v: str(v["id"]))
+
+
+def scaled(figure: str, scale: int = SCALE) -> int:
+    exact = Decimal(figure) * scale
+    assert exact == int(exact), figure
+    return int(exact)
+
+
+def table(tiers: list[Any], ratio: str, tier_unit: Any) -> CollateralRules:
+    steps = tuple(CollateralTier(scaled(t["cap"]), scaled(t[ratio], PPB)) for t in tiers)
+    return CollateralRules(asset="COIN", decimals=8, tiers=steps, tier_unit=tier_unit)
+
+
+@vectors("bybit_collateral_haircut")
+def test_bybit_ratio_by_quantity(vector: Any) -> None:
+    given = vector["inputs"]
+    rule = table(given["tiers"], "ratio", "quantity")
+    assert counted(rule, scaled(given["quantity"])) == scaled(vector["expected"]["collateral_quantity"])
+
+
+@vectors("okx_collateral_haircut")
+def test_okx_discount_by_value(vector: Any) -> None:
+    given = vector["inputs"]
+    rule = table(given["tiers"], "rate", "value")
+    assert counted(rule, scaled(given["usd_value"])) == scaled(vector["expected"]["discounted_equity"])
+
+
+@vectors("binance_usdm_collateral_haircut", "bn-ma")
+def test_binance_buffers(vector: Any) -> None:
+    """One unit held, and one owed, at an index with as many decimals as there are atoms."""
+    given, expected = vector["inputs"], vector["expected"]
+    rule = CollateralRules(
+        asset="COIN",
+        decimals=8,
+        bid_buffer_ppb=scaled(given["bid_buffer"], PPB),
+        ask_buffer_ppb=scaled(given["ask_buffer"], PPB),
+    )
+    market = Market(0, spot(lot_atoms=SCALE, tick_value_atoms=1, price_max_ticks=10**9))
+    market.prices.index_ticks = scaled(given["index"])
+    collateral = Collateral(rule, 1, market)
+    assert margin_atoms(collateral, SCALE) == scaled(expected["asset_bid"])
+    assert margin_atoms(collateral, -SCALE) == -scaled(expected["asset_ask"])
