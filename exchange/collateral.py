@@ -17,7 +17,14 @@ from zerodebt.exchange.accounts import Accounts
 from zerodebt.exchange.assets import Asset
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.rules import CollateralRules, RulesError, VenueRules
-from zerodebt.exchange.units import PPB, Int64Array, div_ceil, mul_ppb_ceil, mul_ppb_floor
+from zerodebt.exchange.units import (
+    PPB,
+    Int64Array,
+    div_ceil,
+    mul_ppb_ceil,
+    mul_ppb_floor,
+    mul_ppb_floor_array,
+)
 
 _INT64_BUDGET = 2**62
 
@@ -141,11 +148,11 @@ def worth_array(collateral: Collateral, atoms: Int64Array) -> Int64Array:
 def counted_array(rule: CollateralRules, amounts: Int64Array) -> Int64Array:
     """`counted` for an array."""
     if not rule.tiers:
-        return np.where(amounts <= 0, amounts, _mul_ppb_floor(amounts, rule.ratio_ppb))
+        return np.where(amounts <= 0, amounts, mul_ppb_floor_array(amounts, rule.ratio_ppb))
     total = np.zeros_like(amounts)
     lower = 0
     for tier in rule.tiers:
-        total += _mul_ppb_floor(np.maximum(np.minimum(amounts, tier.upto) - lower, 0), tier.ratio_ppb)
+        total += mul_ppb_floor_array(np.maximum(np.minimum(amounts, tier.upto) - lower, 0), tier.ratio_ppb)
         lower = tier.upto
     return np.where(amounts <= 0, amounts, total)
 
@@ -158,8 +165,8 @@ def margin_array(collateral: Collateral, atoms: Int64Array) -> Int64Array:
         value = worth_array(collateral, counted_array(rule, atoms))
     else:
         value = counted_array(rule, worth)
-    owed = worth + _mul_ppb_floor(worth, rule.ask_buffer_ppb)
-    return np.where(atoms < 0, owed, _mul_ppb_floor(value, PPB - rule.bid_buffer_ppb))
+    owed = worth + mul_ppb_floor_array(worth, rule.ask_buffer_ppb)
+    return np.where(atoms < 0, owed, mul_ppb_floor_array(value, PPB - rule.bid_buffer_ppb))
 
 
 def maintenance_haircut_array(collateral: Collateral, atoms: Int64Array) -> Int64Array:
@@ -177,18 +184,13 @@ def per_move_array(collateral: Collateral, atoms: Int64Array) -> Int64Array:
     """
     lots = np.abs(atoms) // collateral.market.instrument.lot_atoms + 1
     per_move = lots * (collateral.market.prices.meter_ticks * collateral.market.tick_value)
-    grown = per_move + _mul_ppb_floor(per_move, collateral.rule.ask_buffer_ppb) + 1
+    grown = per_move + mul_ppb_floor_array(per_move, collateral.rule.ask_buffer_ppb) + 1
     return np.where(atoms == 0, 0, grown)
 
 
 def rounding_atoms(collaterals: Sequence[Collateral]) -> int:
     """At least what the divisions of a valuation may move it by, over all assets."""
     return sum(4 + len(collateral.rule.tiers) for collateral in collaterals)
-
-
-def _mul_ppb_floor(atoms: Int64Array, rate_ppb: int) -> Int64Array:
-    """`mul_ppb_floor` for arrays, by quotient and remainder."""
-    return atoms // PPB * rate_ppb + atoms % PPB * rate_ppb // PPB
 
 
 def promised_atoms(accounts: Accounts, markets: list[Market], account: int, asset: int) -> int:

@@ -45,7 +45,9 @@ PostReason = Literal[
     "house",
     "recourse",
     "rounding",
+    "conversion",
 ]
+ConversionReason = Literal["owed", "loan_to_value", "liquidation", "bankruptcy"]
 CloseReason = Literal[
     "cancelled",
     "unfilled",
@@ -54,6 +56,7 @@ CloseReason = Literal[
     "maker_below_maintenance",
     "liquidation",
     "settlement",
+    "conversion",
 ]
 
 
@@ -359,6 +362,32 @@ class WorkLeft(Struct, frozen=True, array_like=True, tag="work_left"):
     rounds: int
 
 
+class ExchangeArmed(Struct, frozen=True, array_like=True, tag="exchange_armed"):
+    """Collateral is sent to its spot market as a forced order, which follows, for what its owner owes.
+
+    owed_atoms  the negative settlement balance; may be negative itself where a bankrupt account owes nothing
+                but the loss of its positions
+    """
+
+    account: int
+    asset: int
+    owed_atoms: int
+    lots: int
+    limit_ticks: int
+    because: ConversionReason
+
+
+class Converted(Struct, frozen=True, array_like=True, tag="converted"):
+    """The house took collateral off a book's hands for `paid_atoms`; a `Posted` with its legs follows."""
+
+    account: int
+    asset: int
+    taker: int
+    atoms: int
+    index_ticks: int
+    paid_atoms: int
+
+
 Event = (
     Opened
     | AccountsOpened
@@ -390,6 +419,8 @@ Event = (
     | StatusSet
     | Settled
     | WorkLeft
+    | ExchangeArmed
+    | Converted
 )
 
 

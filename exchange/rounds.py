@@ -13,6 +13,7 @@ import numpy as np
 from zerodebt.exchange.accounts import BACKSTOP
 from zerodebt.exchange.clearing import Clearing
 from zerodebt.exchange.commands import BUY, SELL, PlaceOrder, Side
+from zerodebt.exchange.conversion import Conversions
 from zerodebt.exchange.events import (
     DEFICIT,
     FINANCIER,
@@ -60,12 +61,14 @@ class RiskRounds:
     def __init__(self, state: State, clearing: Clearing) -> None:
         self.state = state
         self.clearing = clearing
+        self._conversions = Conversions(state, clearing)
         self._sent: set[Compartment] = set()
         self._rankings: dict[tuple[int, int], list[adl.Ranked]] = {}
 
     def begin(self) -> None:
         """A new command: every compartment may be sent to the book once, and rankings are taken anew."""
         self._sent.clear()
+        self._conversions.begin()
         self._rankings.clear()
 
     def work(self) -> bool:
@@ -75,8 +78,11 @@ class RiskRounds:
         for compartment in found:
             self._start(compartment)
         acted = False
+        if state.rules.exchange.before_positions:
+            acted |= self._exchange(found)
         for compartment in found:
             acted |= self._force(compartment)
+        acted |= self._exchange(found)
         for compartment in found:
             acted |= self._take_over(compartment)
         for compartment in found + self._absorbers():
@@ -132,6 +138,25 @@ class RiskRounds:
             if pocket != state.settle and not state.positions_of(compartment):
                 left = state.accounts.balances.cells[pocket][account]
                 self.clearing.post("isolate", [(account, pocket, -left), (account, state.settle, left)])
+
+    # Collateral
+
+    def _exchange(self, found: list[Compartment]) -> bool:
+        """Sell collateral for what those in liquidation owe, and those at a trigger."""
+        state = self.state
+        acted = False
+        if not state.collateral:
+            return acted
+        for compartment in found:
+            account, pocket = compartment
+            if pocket != state.settle:
+                continue
+            acted |= self._conversions.exchange(account, "liquidation")
+            if not state.positions_of(compartment) and risk_of(state, compartment).is_liquidatable:
+                acted |= self._conversions.clear(account)
+        for account, because in self._conversions.due():
+            acted |= self._conversions.exchange(account, because)
+        return acted
 
     # Positions: book, backstop, insurance, adl
 
@@ -215,6 +240,13 @@ class RiskRounds:
         if not self._may_liquidate(positions) or (positions and not self._disposes()):
             return False
         account, pocket = compartment
+        if pocket == state.settle:
+            if self._conversions.is_halted(account):
+                return False
+            if self._conversions.use_up(account):
+                risk = risk_of(state, compartment)
+                if not risk.is_bankrupt:
+                    return True
         deficit = -risk.equity_atoms
         if not positions and self._is_dust(deficit):
             clearing.post("rounding", [(ROUNDING, state.settle, -deficit), (account, pocket, deficit)])

@@ -151,6 +151,23 @@ class CollateralRules(Dated, frozen=True, forbid_unknown_fields=True):
     haircut_for: Literal["both", "initial"] = "both"
 
 
+class ExchangeRules(Dated, frozen=True, forbid_unknown_fields=True):
+    """Selling collateral for a negative settlement balance, in the order of the collateral tables.
+
+    trigger_atoms     sold once this much is owed; 0: not by size
+    trigger_ltv_ppb   or once it is this share of the collateral after haircut; 0: not by share
+    price_ratio_ppb   what is sold is worth what is owed divided by this, and sells for no less than this
+                      share of the index; the insurance fund takes at that price what nobody buys of a
+                      bankrupt account
+    before_positions  a liquidated account's collateral is sold before its positions are reduced, not after
+    """
+
+    trigger_atoms: NotNegative = 0
+    trigger_ltv_ppb: NotNegative = 0
+    price_ratio_ppb: Annotated[int, Meta(ge=1, le=PPB)] = PPB
+    before_positions: bool = False
+
+
 class VenueRules(Struct, frozen=True, forbid_unknown_fields=True):
     """Everything that one rulebook says. `promise` is what a run's verdict is held against."""
 
@@ -170,6 +187,7 @@ class VenueRules(Struct, frozen=True, forbid_unknown_fields=True):
     adl: AdlRules = AdlRules()
     recourse: RecourseRules = RecourseRules()
     collateral: tuple[CollateralRules, ...] = ()
+    exchange: ExchangeRules = ExchangeRules()
 
 
 class RulesError(ValueError):

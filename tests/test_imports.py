@@ -37,6 +37,7 @@ ORDER = (
     "waterfall",
     "clearing",
     "judge",
+    "conversion",
     "rounds",
     "gates",
     "instants",

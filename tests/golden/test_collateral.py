@@ -9,8 +9,9 @@ import pytest
 
 from tests.venues import spot
 from zerodebt.exchange.collateral import Collateral, counted, margin_atoms
+from zerodebt.exchange.conversion import sold_value_atoms
 from zerodebt.exchange.marks import Market
-from zerodebt.exchange.rules import CollateralRules, CollateralTier
+from zerodebt.exchange.rules import CollateralRules, CollateralTier, ExchangeRules
 from zerodebt.exchange.units import PPB
 
 FOLDER = Path(__file__).parent
@@ -47,6 +48,14 @@ def test_okx_discount_by_value(vector: Any) -> None:
     given = vector["inputs"]
     rule = table(given["tiers"], "rate", "value")
     assert counted(rule, scaled(given["usd_value"])) == scaled(vector["expected"]["discounted_equity"])
+
+
+@vectors("binance_usdm_collateral_haircut", "bn-autoex")
+def test_binance_auto_exchange_sells_more_than_is_owed(vector: Any) -> None:
+    given, expected = vector["inputs"], vector["expected"]
+    rules = ExchangeRules(price_ratio_ppb=scaled(given["auto_exchange_ratio"], PPB))
+    sold = Decimal(sold_value_atoms(rules, scaled(given["negative_balance_usd"]))) / SCALE
+    assert abs(sold - Decimal(expected["collateral_sold_usd"])) <= Decimal(vector["tolerance"]["abs"])
 
 
 @vectors("binance_usdm_collateral_haircut", "bn-ma")
