@@ -10,7 +10,7 @@ from zerodebt.exchange.margin import (
     Risk,
     initial_at_mark,
     initial_excess_atoms,
-    maintenance_at_mark,
+    maintenance_after,
     risk_of,
     sale_cost_atoms,
 )
@@ -124,9 +124,7 @@ def _is_safer(state: State, market: Market, account: int, lots_after: int, gaine
     """Does a reducing fill leave equity over requirement at least as high? Cross-multiplied. MARG-03."""
     n = market.number
     before = risk_of(state, state.compartment_of(account, n))
-    held = state.accounts.lots.cells[n][account]
-    required = before.maintenance_atoms - maintenance_at_mark(market, held)
-    required += maintenance_at_mark(market, lots_after)
+    required = maintenance_after(state, state.compartment_of(account, n), before, market, lots_after)
     margin = before.margin_atoms + gained_atoms
     return before.equity_atoms + gained_atoms >= min(0, before.equity_atoms) and (
         margin * before.maintenance_atoms >= before.margin_atoms * required
@@ -278,10 +276,9 @@ class Pools:
                 return lots if not cost or spare - brought >= cost else 0
             cash = self._state.accounts.balances.cells[market.instrument.settle_asset][account]
             return lots if min(spare, cash + self._gain(maker, lots)) >= 0 else 0
-        held = self._held(account)
+        compartment = self._state.compartment_of(account, market.number)
         after = self.position_lots(account) + maker.side * lots
-        required = risk.maintenance_atoms - maintenance_at_mark(market, held)
-        required += maintenance_at_mark(market, after)
+        required = maintenance_after(self._state, compartment, risk, market, after)
         if margin + self._gain(maker, lots) >= required and self._can_isolate(maker, after):
             return lots
         closing = min(lots, reducible_lots(self.position_lots(account), maker.side))

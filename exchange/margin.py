@@ -25,8 +25,14 @@ from zerodebt.exchange.instruments import (
     value_atoms,
 )
 from zerodebt.exchange.marks import Market
+from zerodebt.exchange.portfolio import (
+    opening_margin_atoms,
+    per_move_ppb,
+    requirement_atoms,
+    requirements_array,
+)
 from zerodebt.exchange.state import Compartment, State
-from zerodebt.exchange.units import INT64_MAX, PPB, Int64Array, mul_ppb_ceil
+from zerodebt.exchange.units import INT64_MAX, PPB, Int64Array, mul_ppb_ceil, mul_ppb_floor_array
 
 _ROUNDING_SLACK_ATOMS = 64
 _NEVER = INT64_MAX // 2
@@ -80,12 +86,30 @@ def risk_of(state: State, compartment: Compartment) -> Risk:
             equity += value - accounts.cost.cells[market.number][account]
             required += maintenance_atoms(market.margin, abs(value), abs(lots))
     if pocket == state.settle:
+        if state.portfolio is not None:
+            required = requirement_atoms(state.portfolio, _cross_lots(state, account))
         for collateral in state.collateral:
             held = accounts.balances.cells[collateral.asset][account]
             if held:
                 equity += worth_atoms(collateral, held)
                 haircut += maintenance_haircut_atoms(collateral, held)
     return Risk(equity, required, haircut)
+
+
+def _cross_lots(state: State, account: int) -> list[tuple[Market, int]]:
+    """Positions of the cross pool: (market, signed lots)."""
+    lots = state.accounts.lots.cells
+    return [(m, lots[m.number][account]) for m in state.positions_of((account, state.settle))]
+
+
+def maintenance_after(state: State, compartment: Compartment, risk: Risk, market: Market, lots: int) -> int:
+    """Requirement of a compartment whose position in `market` becomes `lots`; `risk` is as it stands."""
+    account, pocket = compartment
+    if state.portfolio is not None and pocket == state.settle:
+        others = [(m, held) for m, held in _cross_lots(state, account) if m is not market]
+        return requirement_atoms(state.portfolio, [*others, (market, lots)])
+    held = state.accounts.lots.cells[market.number][account]
+    return risk.maintenance_atoms - maintenance_at_mark(market, held) + maintenance_at_mark(market, lots)
 
 
 class Found(Struct, frozen=True, gc=False):
@@ -106,6 +130,7 @@ def find_liquidatable(state: State) -> list[Found]:
     rows = np.flatnonzero(recheck < state.counters.meter_ppb)
     rows = rows[accounts.vault.array[0, rows] != BACKSTOP]
     found: list[Found] = []
+    portfolio = state.portfolio
     equity = accounts.balances.array[state.settle, rows].copy()
     required = np.zeros_like(equity)
     weight = np.zeros_like(equity)
@@ -123,12 +148,17 @@ def find_liquidatable(state: State) -> list[Found]:
         profit = value - accounts.cost.array[n, rows[at]]
         maintenance = maintenance_atoms_array(market.margin, np.abs(value), np.abs(lots))
         per_move = np.abs(lots) * (market.tick_value * market.prices.meter_ticks)
-        per_move += (per_move // market.margin.denominator + 1) * market.margin.numerators[-1]
+        grid_move = per_move
+        per_move = per_move + (per_move // market.margin.denominator + 1) * market.margin.numerators[-1]
         isolated = accounts.isolated.array[n, rows[at]] != 0
         alone, pooled = at[isolated], at[~isolated]
         equity[pooled] += profit[~isolated]
-        required[pooled] += maintenance[~isolated]
-        weight[pooled] += per_move[~isolated]
+        if portfolio is None:
+            required[pooled] += maintenance[~isolated]
+            weight[pooled] += per_move[~isolated]
+        else:
+            grown = mul_ppb_floor_array(grid_move[~isolated], per_move_ppb(portfolio.rules)) + 1
+            weight[pooled] += grid_move[~isolated] + grown
         own = margin[alone] + profit[isolated]
         own_required = maintenance[isolated]
         safe[alone] = np.minimum(safe[alone], _safe_move_ppb(own - own_required, per_move[isolated]))
@@ -137,13 +167,15 @@ def find_liquidatable(state: State) -> list[Found]:
         for k in np.flatnonzero(own < own_required).tolist():
             risk = Risk(int(own[k]), int(own_required[k]))
             found.append(Found((int(rows[alone[k]]), state.pocket(n)), risk))
+    if portfolio is not None:
+        required = _grid_requirements(state, rows)
     haircut = np.zeros_like(equity)
     for collateral in state.collateral:
         held = accounts.balances.array[collateral.asset, rows]
         equity += worth_array(collateral, held)
         haircut += maintenance_haircut_array(collateral, held)
         weight += per_move_array(collateral, held)
-    slack = _ROUNDING_SLACK_ATOMS + rounding_atoms(state.collateral)
+    slack = _ROUNDING_SLACK_ATOMS + rounding_atoms(state.collateral) + len(state.contracts)
     excess = equity - haircut - required
     safe = np.minimum(safe, _safe_move_ppb(excess, weight, slack))
     found += [
@@ -154,6 +186,19 @@ def find_liquidatable(state: State) -> list[Found]:
     accounts.recheck_at.array[0, rows] = state.counters.meter_ppb + safe
     found.sort(key=lambda f: (f.risk.health_ppb, f.compartment))
     return found
+
+
+def _grid_requirements(state: State, rows: Int64Array) -> Int64Array:
+    """Requirement of the cross pools of these accounts over the grid of the rulebook."""
+    assert state.portfolio is not None
+    accounts = state.accounts
+    columns = []
+    for market in state.contracts:
+        held = accounts.lots.array[market.number, rows]
+        lots = np.where(accounts.isolated.array[market.number, rows] == 0, held, 0)
+        if lots.any():
+            columns.append((market, lots))
+    return requirements_array(state.portfolio, columns, rows.size)
 
 
 def _safe_move_ppb(
@@ -193,12 +238,18 @@ def initial_excess_atoms(state: State, account: int, change: Change = NO_CHANGE)
     Worst is the larger of position + buys and position - sells, at the chosen leverage but never less than
     the tier asks for, plus what the orders would lose against the mark and their maker fees.
     Resting orders of an isolated instrument need their margin from the wallet. Property MARG-02.
+    Under a grid the orders of each instrument are added as a portfolio of their own, which is never too
+    little: no part of a portfolio lowers another's requirement by more than its own. Levels of margin below
+    which an account only reduces ask for one atom more than they are.
     """
     accounts = state.accounts
     excess = accounts.balances.cells[state.settle][account] + change.wallet_atoms
     excess -= promised_atoms(accounts, state.markets, account, state.settle)
     excess += collateral_initial_atoms(state, account)
     maker_ppb = max(0, state.rules.fees.maker_ppb)
+    portfolio = state.portfolio
+    initial = maintained = 0
+    positions: list[tuple[Market, int]] = []
     lots_cells, buy_cells, sell_cells = (
         accounts.lots.cells,
         accounts.buy_lots.cells,
@@ -220,7 +271,14 @@ def initial_excess_atoms(state: State, account: int, change: Change = NO_CHANGE)
             worst -= abs(held)
         else:
             excess += market.value_atoms(lots) - accounts.cost.cells[n][account]
-        excess -= initial_at_mark(state, market, worst, accounts.leverage.cells[n][account])
+        if portfolio is not None and not accounts.isolated.cells[n][account]:
+            positions.append((market, held))
+            resting = [requirement_atoms(portfolio, [(market, lots)]) for lots in (buys, -sells)]
+            maintained += max(resting)
+        else:
+            initial += initial_at_mark(state, market, worst, accounts.leverage.cells[n][account])
+            if state.rules.portfolio.levels:
+                maintained += maintenance_at_mark(market, max(0, worst))
         if buys or sells:
             buy_value = accounts.buy_value.cells[n][account]
             sell_value = accounts.sell_value.cells[n][account]
@@ -230,7 +288,10 @@ def initial_excess_atoms(state: State, account: int, change: Change = NO_CHANGE)
             excess -= max(0, buy_value - market.value_atoms(buys))
             excess -= max(0, market.value_atoms(sells) - sell_value)
             excess -= mul_ppb_ceil(abs(buy_value) + abs(sell_value), maker_ppb)
-    return excess
+    if portfolio is not None:
+        maintained += requirement_atoms(portfolio, positions)
+        initial += mul_ppb_ceil(maintained, portfolio.rules.initial_ppb)
+    return excess - max(initial, opening_margin_atoms(state.rules.portfolio, maintained))
 
 
 def collateral_initial_atoms(state: State, account: int) -> int:
@@ -369,6 +430,8 @@ def pooled_equity(state: State, rows: Int64Array) -> tuple[Int64Array, Int64Arra
         value = market.values_atoms(held[at])
         equity[at] += value - accounts.cost.array[n, rows[at]]
         required[at] += maintenance_atoms_array(market.margin, np.abs(value), np.abs(held[at]))
+    if state.portfolio is not None:
+        required = _grid_requirements(state, rows)
     for collateral in state.collateral:
         equity += worth_array(collateral, accounts.balances.array[collateral.asset, rows])
     return equity, required

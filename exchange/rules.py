@@ -168,6 +168,42 @@ class ExchangeRules(Dated, frozen=True, forbid_unknown_fields=True):
     before_positions: bool = False
 
 
+class PortfolioGroup(Struct, frozen=True, forbid_unknown_fields=True):
+    """Contracts of one underlying, which move together; those that are in no group stand alone."""
+
+    underlying: str
+    instruments: tuple[str, ...]
+
+
+class MarginLevel(Struct, frozen=True, forbid_unknown_fields=True):
+    """A named state of an account whose margin is at most this share of its requirement.
+
+    opens  False: the account may only reduce
+    """
+
+    name: str
+    at_ppb: Positive
+    opens: bool = True
+
+
+class PortfolioRules(Dated, frozen=True, forbid_unknown_fields=True):
+    """Requirement of a cross pool as its worst loss over a grid of price moves; and levels of margin.
+
+    moves_ppb        moves of the mark as a share of itself; none: positions keep their own requirements
+    offset_ppb       between groups: share of what a common move saves against each group's own worst
+    contingency_ppb  of the gross value, on top
+    initial_ppb      the initial requirement as a share of maintenance, at least all of it
+    levels           the highest first; they hold with and without a grid
+    """
+
+    moves_ppb: tuple[Annotated[int, Meta(gt=-PPB, le=2 * PPB)], ...] = ()
+    groups: tuple[PortfolioGroup, ...] = ()
+    offset_ppb: Ppb = 0
+    contingency_ppb: Ppb = 0
+    initial_ppb: Annotated[int, Meta(ge=PPB, le=10 * PPB)] = PPB
+    levels: tuple[MarginLevel, ...] = ()
+
+
 class VenueRules(Struct, frozen=True, forbid_unknown_fields=True):
     """Everything that one rulebook says. `promise` is what a run's verdict is held against."""
 
@@ -188,6 +224,7 @@ class VenueRules(Struct, frozen=True, forbid_unknown_fields=True):
     recourse: RecourseRules = RecourseRules()
     collateral: tuple[CollateralRules, ...] = ()
     exchange: ExchangeRules = ExchangeRules()
+    portfolio: PortfolioRules = PortfolioRules()
 
 
 class RulesError(ValueError):
@@ -261,6 +298,7 @@ def venue_rules(table: dict[str, Any]) -> VenueRules:
     if "backstop" in rules.waterfall and not rules.liquidation.backstop_below_ppb:
         raise RulesError("venue.liquidation.backstop_below_ppb is 0, but the waterfall has a backstop")
     _check_collateral(rules)
+    _check_portfolio(rules.portfolio)
     return rules
 
 
@@ -276,3 +314,15 @@ def _check_collateral(rules: VenueRules) -> None:
         ratios = [tier.ratio_ppb for tier in rule.tiers]
         if ratios != sorted(ratios, reverse=True):
             raise RulesError(f"{where}.tiers: ratios {ratios} must not rise with size")
+
+
+def _check_portfolio(rules: PortfolioRules) -> None:
+    where = "venue.portfolio"
+    symbols = [symbol for group in rules.groups for symbol in group.instruments]
+    if len(set(symbols)) != len(symbols):
+        raise RulesError(f"{where}.groups: {symbols} name an instrument twice")
+    if not rules.moves_ppb and (rules.groups or rules.contingency_ppb or rules.offset_ppb):
+        raise RulesError(f"{where}.moves_ppb is empty, but the rest of the grid is given")
+    bounds = [level.at_ppb for level in rules.levels]
+    if bounds != sorted(set(bounds), reverse=True):
+        raise RulesError(f"{where}.levels: {bounds} must fall")

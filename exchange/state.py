@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct, structs
 
+from zerodebt.exchange import portfolio
 from zerodebt.exchange.accounts import Accounts, Table
 from zerodebt.exchange.assets import Asset
 from zerodebt.exchange.book import Book, Order
@@ -76,6 +77,7 @@ class State:
         self.markets = [Market(n, instrument) for n, instrument in enumerate(instruments)]
         self.contracts = [market for market in self.markets if market.instrument.kind != "spot"]
         self.collateral = resolve(rules, assets, self.markets, self.settle)
+        self.portfolio = portfolio.resolve(rules.portfolio, instruments)
         self.accounts = Accounts(len(assets) + len(instruments), len(instruments))
         settles = tuple(instrument.settle_asset for instrument in instruments)
         self.ledger = Ledger(self.accounts, (*range(len(assets)), *settles))

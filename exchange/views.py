@@ -15,6 +15,7 @@ from zerodebt.exchange.margin import (
     risk_of,
     withdrawable_atoms,
 )
+from zerodebt.exchange.portfolio import level_of
 from zerodebt.exchange.state import State, Status
 from zerodebt.exchange.units import Int64Array
 
@@ -105,6 +106,11 @@ class View:
         """(equity, maintenance requirement) of the cross pool, in atoms."""
         risk = risk_of(self._state, (account, self._state.settle))
         return risk.equity_atoms, risk.maintenance_atoms
+
+    def margin_level(self, account: int) -> str:
+        """Name of the rulebook's level that the cross pool is in; "ok" above all of them."""
+        risk = risk_of(self._state, (account, self._state.settle))
+        return level_of(self._state.rules.portfolio.levels, risk.margin_atoms, risk.maintenance_atoms)
 
     def isolated_margin(self, instrument: int, account: int) -> tuple[int, int]:
         """(equity, maintenance requirement) of an isolated position, in atoms."""

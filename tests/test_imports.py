@@ -31,6 +31,7 @@ ORDER = (
     "marks",
     "funding",
     "collateral",
+    "portfolio",
     "state",
     "margin",
     "liquidation",

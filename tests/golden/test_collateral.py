@@ -10,8 +10,10 @@ import pytest
 from tests.venues import spot
 from zerodebt.exchange.collateral import Collateral, counted, margin_atoms
 from zerodebt.exchange.conversion import sold_value_atoms
+from zerodebt.exchange.margin import Risk
 from zerodebt.exchange.marks import Market
-from zerodebt.exchange.rules import CollateralRules, CollateralTier, ExchangeRules
+from zerodebt.exchange.portfolio import level_of
+from zerodebt.exchange.rules import CollateralRules, CollateralTier, ExchangeRules, MarginLevel
 from zerodebt.exchange.units import PPB
 
 FOLDER = Path(__file__).parent
@@ -73,3 +75,16 @@ def test_binance_buffers(vector: Any) -> None:
     collateral = Collateral(rule, 1, market)
     assert margin_atoms(collateral, SCALE) == scaled(expected["asset_bid"])
     assert margin_atoms(collateral, -SCALE) == -scaled(expected["asset_ask"])
+
+
+@vectors("binance_pm_liquidation_trigger")
+def test_binance_portfolio_margin_levels(vector: Any) -> None:
+    """uniMMR is equity after haircut over the sum of maintenance requirements."""
+    levels = (
+        MarginLevel("warning_borrow_blocked", scaled("1.5", PPB)),
+        MarginLevel("reduce_only", scaled("1.2", PPB), opens=False),
+        MarginLevel("last_warning", scaled("1.05", PPB), opens=False),
+        MarginLevel("liquidation", PPB, opens=False),
+    )
+    risk = Risk(scaled(vector["inputs"]["uni_mmr"]), SCALE)
+    assert level_of(levels, risk.margin_atoms, risk.maintenance_atoms) == vector["expected"]["level"]
