@@ -202,7 +202,7 @@ class Marked(Struct, frozen=True, array_like=True, tag="marked"):
     """An instrument's prices of this instant and the inputs of its mark (None: not to be had).
 
     `spread` is (best bid, best ask, last) as they stood before the command. While forced orders are halted
-    the mark stands still. What the rulebook's formula does not use is None.
+    the mark stands still. What the rulebook does not use is None.
 
     funded_index_ticks  index * (1 + last funding rate * time to funding / interval)
     basis_mean_ticks    index + mean of the sampled (mid - index)

@@ -8,7 +8,7 @@ from msgspec import Struct
 from zerodebt.exchange.book import Book
 from zerodebt.exchange.commands import BUY, SELL, Observation
 from zerodebt.exchange.instruments import Instrument, MarginTable, margin_table
-from zerodebt.exchange.rules import IndexRules, MarkRules, VenueRules
+from zerodebt.exchange.rules import BandRules, IndexRules, MarkRules, VenueRules
 from zerodebt.exchange.units import (
     FIXED_POINT,
     PPB,
@@ -221,7 +221,7 @@ def mark_inputs(
 
 def samples_basis(rules: VenueRules) -> bool:
     """Does anything in the rulebook read the moving basis?"""
-    return rules.mark.formula == "funding_median"
+    return rules.mark.formula == "funding_median" or rules.orders.band.formula == "index"
 
 
 def add_basis_point(prices: Prices, rules: MarkRules, doubled_basis: int, time_ns: int) -> None:
@@ -277,6 +277,36 @@ def _median_mark_ticks(inputs: MarkInputs) -> int:
     if len(main) == 2 and inputs.book_ema_ticks is not None:
         main.append(inputs.book_ema_ticks)
     return median(main)
+
+
+def through_mark_ticks(mark: int, side: int, share_ppb: int) -> int:
+    """The price a share of the mark through it, up for buys and down for sells; rounded towards the mark."""
+    return mark + side * mul_ppb_floor(abs(mark), share_ppb)
+
+
+def band_ticks(rules: BandRules, side: int, mark: int, index: int, premium_ticks: int) -> int | None:
+    """Furthest price that an order of a side may have, or None where there is no band.
+
+    premium_ticks  average of mid less index
+    Sources: Deribit support, Trading bandwidth; OKX help, Price limits.
+    """
+    match rules.formula:
+        case "none":
+            return None
+        case "mark":
+            return through_mark_ticks(mark, side, rules.width_ppb)
+        case "index":
+            inner = mul_ppb_floor(abs(index), rules.inner_ppb) + side * premium_ticks
+            return index + side * min(max(0, inner), mul_ppb_floor(abs(index), rules.outer_ppb))
+
+
+def market_band_ticks(market: Market, rules: VenueRules, side: int) -> int | None:
+    """The band of a market as it is marked."""
+    prices = market.prices
+    assert prices.mark_ticks is not None
+    assert prices.index_ticks is not None
+    premium = basis_mean_ticks(prices.basis_points) if prices.basis_points else 0
+    return band_ticks(rules.orders.band, side, prices.mark_ticks, prices.index_ticks, premium)
 
 
 def move_ppb(market: Market, mark: int) -> int:

@@ -126,10 +126,28 @@ class FeeRules(Struct, frozen=True, forbid_unknown_fields=True):
     liquidation_ppb: Ppb = 0
 
 
+class BandRules(Struct, frozen=True, forbid_unknown_fields=True):
+    """How far up a buy order's price may reach, and how far down a sell order's; rounded inwards.
+
+    formula  mark: mark * (1 +- width);
+             index: min(max(index, index * (1 + inner) + average premium), index * (1 + outer)) for buys and
+             its mirror image for sells; the premium is the mean of the mark's sampled (mid - index) (OKX)
+    beyond   refuse: such an order is refused; cap: it gets the furthest price instead. Amendments and mass
+             quotes are refused, market orders stop at the band, forced orders have their own limit
+    """
+
+    formula: Literal["none", "mark", "index"] = "none"
+    width_ppb: Ppb = 0
+    inner_ppb: Ppb = 0
+    outer_ppb: Ppb = 0
+    beyond: Literal["refuse", "cap"] = "refuse"
+
+
 class OrderRules(Struct, frozen=True, forbid_unknown_fields=True):
     """A market order goes at most `market_slippage_ppb` through the mark; 0 lets it go to any price."""
 
     market_slippage_ppb: Ppb = 0
+    band: BandRules = BandRules()
     value_min_atoms: NotNegative = 0
     open_orders_max: Positive = 1_000
     triggers_per_command_max: Positive = 10_000
@@ -230,6 +248,10 @@ def venue_rules(table: dict[str, Any]) -> VenueRules:
         raise RulesError(f"venue.waterfall: {list(rules.waterfall)} names a stage twice")
     if not any(source.kind == "spot" for source in rules.sources):
         raise RulesError("venue.sources: at least one source must be of kind 'spot'")
+    band = rules.orders.band
+    for formula, field in (("mark", "width_ppb"), ("index", "outer_ppb")):
+        if band.formula == formula and not getattr(band, field):
+            raise RulesError(f"venue.orders.band.{field} is 0, but the band's formula is {formula!r}")
     if rules.funding.tail_trim_ppm and rules.funding.average != "padded":
         raise RulesError(
             f"venue.funding.tail_trim_ppm is {rules.funding.tail_trim_ppm}, but the average is "

@@ -12,20 +12,24 @@ from tests.venues import ASSETS, T0, Desk, hyperliquid, of, perpetual, rulebook
 from zerodebt.exchange.commands import (
     BUY,
     SELL,
+    AmendOrder,
     CancelOrder,
+    MassQuote,
     Observation,
     PlaceOrder,
     SetLeverage,
     Tick,
+    Trigger,
     UpdateIndex,
 )
-from zerodebt.exchange.events import Marked
+from zerodebt.exchange.events import Marked, Rejected
 from zerodebt.exchange.marks import (
     Average,
     Market,
     MarkInputs,
     Prices,
     add_basis_point,
+    band_ticks,
     basis_mean_ticks,
     funded_index_ticks,
     index_ticks,
@@ -34,7 +38,7 @@ from zerodebt.exchange.marks import (
     source_median,
 )
 from zerodebt.exchange.reject import RejectReason
-from zerodebt.exchange.rules import IndexRules, MarkRules
+from zerodebt.exchange.rules import BandRules, IndexRules, MarkRules, RulesError
 from zerodebt.exchange.units import HOUR_NS, MINUTE_NS, PPB, PPT, SECOND_NS, weighted_median
 from zerodebt.exchange.venue import Venue
 
@@ -457,3 +461,107 @@ def test_snapshot_keeps_what_the_next_mark_and_rate_need() -> None:
     said = UpdateIndex((Observation(0, 0, 1020, desk.time_ns + HOUR_NS),))
     assert twin.apply(said, desk.time_ns + HOUR_NS) == desk.venue.apply(said, desk.time_ns + HOUR_NS)
     assert twin.state_hash() == desk.venue.state_hash()
+
+
+# Price bands of orders
+
+
+@given(
+    st.sampled_from(["mark", "index"]),
+    st.sampled_from([BUY, SELL]),
+    *(st.integers(-500, 500) for _ in range(3)),
+    *(st.integers(0, PPB // 2) for _ in range(3)),
+)
+def test_band_is_never_inside_its_middle_nor_beyond_its_width(
+    formula: Any, side: int, mark: int, index: int, premium: int, width: int, inner: int, outer: int
+) -> None:
+    furthest = band_ticks(BandRules(formula, width, inner, outer), side, mark, index, premium)
+    assert furthest is not None
+    middle, share = (mark, width) if formula == "mark" else (index, outer)
+    assert 0 <= side * (furthest - middle) * PPB <= abs(middle) * share
+
+
+def test_sell_limit_of_an_index_band_mirrors_the_buy_limit() -> None:
+    """Index 100, 2 % inside and 5 % outside: a discount of 2 lets sells go down to 96, a premium none."""
+    rules = BandRules("index", 0, PPB * 2 // 100, PPB * 5 // 100)
+    for premium, least in ((-2, 96), (-9, 95), (0, 98), (5, 100)):
+        assert band_ticks(rules, SELL, 0, 100, premium) == least
+
+
+def banded(beyond: str, **orders: Any) -> Desk:
+    band = {"formula": "mark", "width_ppb": PPB // 10, "beyond": beyond}
+    desk = Desk(rulebook(orders={"band": band, **orders}), (perpetual(**ORDERS_ON_TENS),), index=(1000,))
+    desk.open(RICH, RICH)
+    return desk
+
+
+ORDERS_ON_TENS: dict[str, Any] = {"significant_figures": 3, "tick_decimals": 1}
+"""Orders above 1000 ticks use every tenth price."""
+
+
+def test_order_beyond_the_band_is_refused_and_one_at_its_edge_is_not() -> None:
+    desk = banded("refuse")
+    for side, edge, beyond in ((BUY, 1100, 1110), (SELL, 900, 899)):
+        assert desk.refused(PlaceOrder(16, 0, side, 1, beyond)) == RejectReason.PRICE_BEYOND_BAND
+        order = desk.order(16, side, 1, edge)
+        amended = AmendOrder(16, order, price_ticks=beyond)
+        assert desk.refused(amended) == RejectReason.PRICE_BEYOND_BAND
+        desk.ok(CancelOrder(16, order))
+    assert desk.refused(MassQuote(16, 0, ((900, 1),), ((899, 1),))) == RejectReason.PRICE_BEYOND_BAND
+    desk.ok(MassQuote(16, 0, ((1, 1),), ((100_000, 1),)))
+
+
+def test_resting_order_that_the_band_has_left_may_still_shrink() -> None:
+    desk = banded("refuse")
+    order = desk.order(16, BUY, 2, 1100)
+    desk.index(500)
+    desk.ok(AmendOrder(16, order, size_lots=1))
+
+
+def test_order_beyond_a_band_that_caps_rests_at_its_edge_on_the_step() -> None:
+    desk = banded("cap")
+    desk.index(1009)
+    desk.order(16, BUY, 1, 2000)
+    assert desk.book(BUY) == [(1100, 1)]
+    desk = banded("cap")
+    desk.index(1009)
+    desk.order(16, SELL, 1, 5)
+    assert desk.book(SELL) == [(909, 1)]
+
+
+@pytest.mark.parametrize(("slippage", "left"), [(0, [(1110, 1)]), (PPB // 20, [(1060, 1), (1110, 1)])])
+def test_market_order_stops_at_the_nearer_of_band_and_slippage(slippage: int, left: Any) -> None:
+    desk = banded("cap", market_slippage_ppb=slippage)
+    desk.index(1010)
+    for price in (1050, 1060, 1110):
+        desk.order(16, SELL, 1, price)
+    desk.index(1000)
+    desk.order(17, BUY, 3)
+    assert desk.book(SELL) == left
+
+
+def test_stop_whose_order_is_beyond_the_band_is_refused_when_it_fires() -> None:
+    desk = banded("refuse")
+    desk.ok(PlaceOrder(16, 0, BUY, 1, 2000, trigger=Trigger("stop", "mark", 1200)))
+    (refused,) = of(desk.index(1200), Rejected)
+    assert refused.reason == RejectReason.PRICE_BEYOND_BAND
+
+
+def test_index_band_follows_the_average_premium() -> None:
+    """The book stands 4 % above the index: 2 % and the premium would be 6 %, the outer bound is 5 %."""
+    band = {"formula": "index", "inner_ppb": PPB * 2 // 100, "outer_ppb": PPB * 5 // 100}
+    desk = Desk(rulebook(orders={"band": band}), (perpetual(),), index=(1000,))
+    desk.open(RICH, RICH)
+    assert desk.refused(PlaceOrder(16, 0, BUY, 1, 1021)) == RejectReason.PRICE_BEYOND_BAND
+    desk.order(16, BUY, 1, 1020)
+    desk.order(17, SELL, 1, 1060)
+    desk.index(1000)
+    desk.order(16, BUY, 1, 1050)
+    assert desk.refused(PlaceOrder(16, 0, BUY, 1, 1051)) == RejectReason.PRICE_BEYOND_BAND
+
+
+def test_band_without_a_width_is_no_rulebook() -> None:
+    with pytest.raises(RulesError, match=r"band\.width_ppb is 0, but the band's formula is 'mark'"):
+        rulebook(orders={"band": {"formula": "mark"}})
+    with pytest.raises(RulesError, match=r"band\.outer_ppb is 0, but the band's formula is 'index'"):
+        rulebook(orders={"band": {"formula": "index"}})

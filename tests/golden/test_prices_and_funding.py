@@ -12,7 +12,7 @@ import pytest
 
 from tests.venues import USD, Desk, perpetual
 from zerodebt.exchange.book import Book
-from zerodebt.exchange.commands import LoadPositions
+from zerodebt.exchange.commands import BUY, SELL, LoadPositions
 from zerodebt.exchange.funding import (
     add_premium,
     cap_ppt,
@@ -26,8 +26,16 @@ from zerodebt.exchange.funding import (
     settlement_ppm,
     without_tails,
 )
-from zerodebt.exchange.marks import MarkInputs, Prices, basis_mean_ticks, funded_index_ticks, mark_ticks
-from zerodebt.exchange.rules import FundingRules, MarkRules
+from zerodebt.exchange.marks import (
+    MarkInputs,
+    Prices,
+    band_ticks,
+    basis_mean_ticks,
+    funded_index_ticks,
+    mark_ticks,
+    through_mark_ticks,
+)
+from zerodebt.exchange.rules import BandRules, FundingRules, MarkRules
 from zerodebt.exchange.units import HOUR_NS, MINUTE_NS, PPB, PPT, SECOND_NS
 
 FOLDER = Path(__file__).parent
@@ -82,6 +90,32 @@ def test_bitmex_fair_price(vector: Any) -> None:
     funded = funded_index_ticks(index, ppt(given["funding_rate"]), left, interval)
     inputs = MarkInputs(index, (None, None, None), index, funded_index_ticks=funded)
     assert mark_ticks(MarkRules(formula="fair"), inputs) == exact(vector["expected"]["mark_price"], 2)
+
+
+# Bands
+
+
+@vectors("bitmex_price_rule")
+def test_bitmex_market_orders_stop_at_a_share_through_the_mark(vector: Any) -> None:
+    given, cents = vector["inputs"], 100
+    furthest = through_mark_ticks(int(given["mark"]) * cents, BUY, exact(given["cap"], PPB))
+    assert furthest == exact(vector["expected"]["max_buy"], cents)
+
+
+@vectors("deribit_price_rule")
+def test_deribit_bandwidth(vector: Any) -> None:
+    given, expected = vector["inputs"], vector["expected"]
+    rules = BandRules(formula="mark", width_ppb=exact(given["bandwidth"], PPB))
+    furthest = [band_ticks(rules, side, int(given["mark"]), 0, 0) for side in (BUY, SELL)]
+    assert furthest == [int(expected["max_buy"]), int(expected["min_sell"])]
+
+
+@vectors("okx_price_rule")
+def test_okx_price_limit(vector: Any) -> None:
+    given = vector["inputs"]
+    rules = BandRules(formula="index", inner_ppb=exact(given["y"], PPB), outer_ppb=exact(given["z"], PPB))
+    furthest = band_ticks(rules, BUY, 0, int(given["index"]), int(given["avg_premium"]))
+    assert furthest == int(vector["expected"]["max_buy"])
 
 
 # Funding
