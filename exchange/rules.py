@@ -68,7 +68,7 @@ class MarkRules(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SymbolCap(Struct, frozen=True, forbid_unknown_fields=True):
-    """An instrument's own cap on the rate of an interval."""
+    """An instrument's own figure for the cap on its rate."""
 
     symbol: str
     cap_ppt: Positive
@@ -84,8 +84,8 @@ class FundingRules(Struct, frozen=True, forbid_unknown_fields=True):
     tail_trim_ppm  padded only: this share of the samples goes at either end before they are averaged
     rate      of `divisor` intervals. dampened: P + clamp(interest - P, +-clamp);
               deadband: max(clamp, P) + min(-clamp, P); plain: P + interest
-    rate_step_ppt  samples, their average and that rate are whole multiples of this, the rest cut off; 1: all
-              are rounded down to a part of 10^12
+    rate_step_ppt  samples, their average and a cap from margin rates are whole multiples of this, the rest
+              cut off; 1: all are rounded down to a part of 10^12
     divisor   intervals in the period that the premium and the interest are stated for (8 hours / interval)
     cap       rate: `cap_ppt` on the rate of an interval; maintenance: `cap_factor_ppb` of the maintenance
               rate at the largest leverage, on the rate of an interval; margin_gap: `cap_factor_ppb` of the
@@ -95,6 +95,10 @@ class FundingRules(Struct, frozen=True, forbid_unknown_fields=True):
               instead for a value whose initial requirement at the largest leverage is this much
     accrual   payment: a position pays value * rate; index: it pays the step of an index of what one quantum
               has paid, in millionths of an atom and cut off there; `quanta_per_lot` is the size of a quantum
+
+    A venue that accrues all the time (Deribit: by the millisecond) is an interval as short as its samples, a
+    minute or a second, with 8 hours over it as divisor: who holds the position at its end pays for all of it,
+    and its rate is rounded down once more, by less than a part of 10^12.
     """
 
     interval_ns: Positive = HOUR_NS

@@ -261,6 +261,23 @@ def test_averages_of_an_interval() -> None:
     assert averaged([], **trimmed) == averaged([], average="mean") == averaged([], average="linear") == 0
 
 
+def test_an_interval_forgets_the_samples_of_the_one_before() -> None:
+    """The mark is 10 % above the index from half an hour on, and on it in the second hour.
+
+    Of five samples 0, 0, 10, 10 and 10 % the largest goes.
+    """
+    rules = {"premium": "mark", "average": "padded", "tail_trim_ppm": 100_000, "sample_ns": 15 * MINUTE_NS}
+    rules |= {"rate": "plain", "interest_ppt": 0, "divisor": 1, "cap": "none"}
+    desk = Desk(rulebook(mark={"formula": "basis_ema"}, funding=rules), (perpetual(),), index=(100,))
+    (a,) = desk.open(RICH)
+    desk.order(a, BUY, 1, 109)
+    desk.order(a, SELL, 1, 111)
+    first = [of(desk.index(100, later_ns=15 * MINUTE_NS), FundingSet) for _ in range(4)][-1][0]
+    assert first.rate_ppt == (0 + 0 + 10 + 10) * PPT // 100 // 4
+    second = [of(desk.index(110, later_ns=15 * MINUTE_NS), FundingSet) for _ in range(4)][-1][0]
+    assert second.rate_ppt == 0
+
+
 @given(st.lists(st.integers(-100, 100), max_size=12), st.integers(0, 499_999))
 def test_tails_go_from_both_ends_and_something_stays(samples: list[int], tail_trim_ppm: int) -> None:
     kept = without_tails(samples, tail_trim_ppm)

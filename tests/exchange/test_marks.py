@@ -405,16 +405,22 @@ def test_index_with_funding_is_ahead_by_what_is_still_to_be_paid() -> None:
 def test_moving_basis_takes_a_point_a_period_and_keeps_the_newest() -> None:
     rules = MarkRules(basis_points=3, basis_sample_ns=10)
     prices = Prices()
-    for time_ns, doubled in ((5, 1), (9, 99), (10, 2), (25, 4), (31, 6)):
+    for time_ns, doubled in ((5, 1), (10, 2), (25, 4), (29, 99), (31, 6)):
         add_basis_point(prices, rules, doubled, time_ns)
     assert prices.basis_points == [2, 4, 6]
     assert basis_mean_ticks(prices.basis_points) == (2 + 4 + 6) // 6
     assert basis_mean_ticks([-1]) == -1
 
 
-def funded(formula: str) -> Desk:
-    """A venue of hourly funding whose book stands at 110 and last traded there, with an index of 100."""
-    funding = {"premium": "mid", "rate": "plain", "interest_ppt": 0, "divisor": 1, "cap_ppt": PPT // 100}
+def funded(formula: str, **more: Any) -> Desk:
+    """A venue of hourly funding whose book stands at 1100 and last traded there, with an index of 1000."""
+    funding = more | {
+        "premium": "mid",
+        "rate": "plain",
+        "interest_ppt": 0,
+        "divisor": 1,
+        "cap_ppt": PPT // 100,
+    }
     mark = {"formula": formula, "basis_points": 2, "basis_sample_ns": MINUTE_NS}
     desk = Desk(rulebook(mark=mark, funding=funding), (perpetual(),), index=(1000,))
     a, b = desk.open(RICH, RICH)
@@ -435,6 +441,14 @@ def test_mark_with_funding_decays_to_the_index_at_the_next_payment() -> None:
         assert (marked.mark_ticks, marked.funded_index_ticks) == (mark, mark)
 
 
+def test_mark_with_funding_is_the_index_while_a_payment_is_overdue() -> None:
+    """Time steps over a payment: at the mark that comes before it nothing is left to be paid."""
+    desk = funded("fair")
+    desk.index(1000, later_ns=HOUR_NS)
+    (marked,) = of(desk.index(1000, later_ns=2 * HOUR_NS), Marked)
+    assert marked.mark_ticks == 1000
+
+
 def test_funding_median_reads_funding_basis_and_last_price() -> None:
     desk = funded("funding_median")
     (marked,) = of(desk.index(1000), Marked)
@@ -453,7 +467,7 @@ def test_formulas_say_only_what_they_use() -> None:
 
 @pytest.mark.spec("DET-02")
 def test_snapshot_keeps_what_the_next_mark_and_rate_need() -> None:
-    desk = funded("funding_median")
+    desk = funded("funding_median", accrual="index", average="padded", tail_trim_ppm=100_000)
     desk.index(1000, later_ns=HOUR_NS)
     desk.index(1010, later_ns=MINUTE_NS)
     twin = Venue.restore(desk.rules, ASSETS, desk.instruments, desk.venue.snapshot())
