@@ -467,7 +467,8 @@ def test_formulas_say_only_what_they_use() -> None:
 
 @pytest.mark.spec("DET-02")
 def test_snapshot_keeps_what_the_next_mark_and_rate_need() -> None:
-    desk = funded("funding_median", accrual="index", average="padded", tail_trim_ppm=100_000)
+    padded = {"average": "padded", "tail_trim_ppm": 100_000, "sample_ns": 15 * MINUTE_NS}
+    desk = funded("funding_median", accrual="index", **padded)
     desk.index(1000, later_ns=HOUR_NS)
     desk.index(1010, later_ns=MINUTE_NS)
     twin = Venue.restore(desk.rules, ASSETS, desk.instruments, desk.venue.snapshot())
