@@ -330,9 +330,9 @@ class _Market:
         for n, tier in enumerate(spec.tiers):
             if n:
                 before = self.tiers[-1]
-                below += (tier.lower_notional_atoms - before[0]) * before[1]
+                below += (tier.lower - before[0]) * before[1]
             slope = self.denominator // (2 * tier.leverage_max)
-            self.tiers.append((tier.lower_notional_atoms, slope, below))
+            self.tiers.append((tier.lower, slope, below))
 
     def best(self, side: int) -> int | None:
         key = self.sides[side].best_key()

@@ -1,10 +1,11 @@
 """Funding: premium samples, the rate of an interval, and what a position pays."""
 
 from collections.abc import Sequence
+from math import floor
 
 from zerodebt.exchange.book import Book
 from zerodebt.exchange.commands import BUY, SELL
-from zerodebt.exchange.instruments import Instrument, value_atoms
+from zerodebt.exchange.instruments import Instrument, initial_rate, maintenance_rate, value_atoms
 from zerodebt.exchange.marks import Prices
 from zerodebt.exchange.rules import FundingRules
 from zerodebt.exchange.units import PPB, PPT, div_ceil, div_floor
@@ -66,13 +67,16 @@ def impact_notional_atoms(rules: FundingRules, instrument: Instrument) -> int:
     """Value that the impact prices trade: stated, or a margin over the initial rate, rounded down."""
     if rules.impact_margin_atoms is None:
         return rules.impact_notional_atoms
-    return div_floor(rules.impact_margin_atoms * PPT, top_rates_ppt(instrument)[0])
+    return floor(rules.impact_margin_atoms / initial_rate(instrument.tiers[0]))
 
 
 def top_rates_ppt(instrument: Instrument) -> tuple[int, int]:
-    """Initial and maintenance rate at the largest leverage, rounded down."""
-    leverage = instrument.tiers[0].leverage_max
-    return div_floor(PPT, leverage), div_floor(PPT, 2 * leverage)
+    """Initial and maintenance rate at the largest leverage, which is that of the first tier; rounded down."""
+    initial = initial_rate(instrument.tiers[0])
+    maintenance = maintenance_rate(instrument.tiers[0])
+    if instrument.maintenance_of_initial_ppb:
+        maintenance = initial * instrument.maintenance_of_initial_ppb / PPB
+    return floor(initial * PPT), floor(maintenance * PPT)
 
 
 def stepped_ppt(numerator: int, denominator: int, step_ppt: int) -> int:

@@ -1,4 +1,8 @@
-"""A venue's rulebook as data. The numbers of real venues live in profiles/*.toml, each with its source."""
+"""A venue's rulebook as data. The numbers of real venues live in profiles/*.toml, each with its source.
+
+A profile's tables are dated: where a rule changed, the table is there several times, and a day picks the one
+in force.
+"""
 
 import tomllib
 from importlib import resources
@@ -16,6 +20,13 @@ Ppb = Annotated[int, Meta(ge=0, le=PPB)]
 StageName = Literal["book", "backstop", "insurance", "adl", "socialise", "house", "recourse"]
 
 
+class Dated(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of a rulebook: the day from which it holds, and who published it under which title."""
+
+    valid_from: Annotated[str, Meta(pattern=r"^(\d{4}-\d\d-\d\d)?$")] = ""
+    source: str = ""
+
+
 class IndexSource(Struct, frozen=True, forbid_unknown_fields=True):
     """One constituent: `spot` and `own` ones make the index, `perp` ones the third input of the mark.
 
@@ -28,7 +39,7 @@ class IndexSource(Struct, frozen=True, forbid_unknown_fields=True):
     kind: Literal["spot", "perp", "own"] = "spot"
 
 
-class IndexRules(Struct, frozen=True, forbid_unknown_fields=True):
+class IndexRules(Dated, frozen=True, forbid_unknown_fields=True):
     """How the index comes out of its fresh sources (`MarginRules.index_age_max_ns` says which are).
 
     statistic    weighted median, or weighted mean rounded down to the tick
@@ -43,7 +54,7 @@ class IndexRules(Struct, frozen=True, forbid_unknown_fields=True):
     own: Literal["mid", "last"] = "mid"
 
 
-class MarkRules(Struct, frozen=True, forbid_unknown_fields=True):
+class MarkRules(Dated, frozen=True, forbid_unknown_fields=True):
     """The mark by its formula; an input that is not to be had is left out. Rounded down to the tick.
 
     median          median of: index + EMA of (mid - index); median(bid, ask, last); other venues' perpetuals;
@@ -74,7 +85,7 @@ class SymbolCap(Struct, frozen=True, forbid_unknown_fields=True):
     cap_ppt: Positive
 
 
-class FundingRules(Struct, frozen=True, forbid_unknown_fields=True):
+class FundingRules(Dated, frozen=True, forbid_unknown_fields=True):
     """From premium samples to the rate of an interval and what it is paid on.
 
     premium   impact: (max(impact bid - index, 0) - max(index - impact ask, 0)) / index
@@ -122,7 +133,7 @@ class FundingRules(Struct, frozen=True, forbid_unknown_fields=True):
     quanta_per_lot: Positive = 1
 
 
-class FeeRules(Struct, frozen=True, forbid_unknown_fields=True):
+class FeeRules(Dated, frozen=True, forbid_unknown_fields=True):
     """On the value of a fill; a negative maker fee is a rebate."""
 
     maker_ppb: Annotated[int, Meta(ge=-PPB, le=PPB)] = 0
@@ -147,7 +158,7 @@ class BandRules(Struct, frozen=True, forbid_unknown_fields=True):
     beyond: Literal["refuse", "cap"] = "refuse"
 
 
-class OrderRules(Struct, frozen=True, forbid_unknown_fields=True):
+class OrderRules(Dated, frozen=True, forbid_unknown_fields=True):
     """A market order goes at most `market_slippage_ppb` through the mark; 0 lets it go to any price."""
 
     market_slippage_ppb: Ppb = 0
@@ -157,7 +168,7 @@ class OrderRules(Struct, frozen=True, forbid_unknown_fields=True):
     triggers_per_command_max: Positive = 10_000
 
 
-class LiquidationRules(Struct, frozen=True, forbid_unknown_fields=True):
+class LiquidationRules(Dated, frozen=True, forbid_unknown_fields=True):
     """Forced market orders; above `chunk_threshold_atoms` the first one is `chunk_ppb` of the position.
 
     For `cooldown_ns` after such a chunk every order is for the whole remainder. `price_limit` says how far a
@@ -173,7 +184,7 @@ class LiquidationRules(Struct, frozen=True, forbid_unknown_fields=True):
     rounds_max: Positive = 64
 
 
-class AdlRules(Struct, frozen=True, forbid_unknown_fields=True):
+class AdlRules(Dated, frozen=True, forbid_unknown_fields=True):
     """Whom deleveraging takes and at which price.
 
     score   hyperliquid: (value / account value) * (profit / entry value)
@@ -186,13 +197,13 @@ class AdlRules(Struct, frozen=True, forbid_unknown_fields=True):
     price: Literal["previous_mark", "mark", "bankruptcy"] = "bankruptcy"
 
 
-class RecourseRules(Struct, frozen=True, forbid_unknown_fields=True):
+class RecourseRules(Dated, frozen=True, forbid_unknown_fields=True):
     """Share of its receivables that the venue expects to recover; it changes reports, not postings."""
 
     recovery_ppb: Ppb = 0
 
 
-class MarginRules(Struct, frozen=True, forbid_unknown_fields=True):
+class MarginRules(Dated, frozen=True, forbid_unknown_fields=True):
     """Withdrawing from under open positions needs max(initial requirement, this share of their value)."""
 
     transfer_min_ppb: Ppb = 0
@@ -232,18 +243,49 @@ def profile_names() -> list[str]:
     )
 
 
-def profile_table(name: str) -> dict[str, Any]:
-    """A shipped rulebook as read from its file, to be overridden and then given to `venue_rules`."""
+def profile_table(name: str, as_of: str | None = None) -> dict[str, Any]:
+    """A shipped rulebook as it held on a day (None: the newest), to be overridden.
+
+    Its `assets` and `instruments` stand beside the rules; `split_profile` parts them.
+    """
     if name not in profile_names():
         raise RulesError(f"venue.profile: {name!r} is not known, allowed are {', '.join(profile_names())}")
     text = (resources.files("zerodebt.exchange") / "profiles" / f"{name}.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
+    table = tomllib.loads(text)
+    return {key: _in_force(f"{name}.{key}", value, as_of) for key, value in table.items()}
+
+
+def _in_force(where: str, value: Any, as_of: str | None) -> Any:
+    """Of dated tables the one in force; of lists of named tables one for each name."""
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+        return value
+    versions: dict[str, list[dict[str, Any]]] = {}
+    for entry in value:
+        label = str(entry.get("symbol") or entry.get("asset") or entry.get("name") or "")
+        versions.setdefault(label, []).append(entry)
+    chosen = [_newest(f"{where}.{label}".rstrip("."), entries, as_of) for label, entries in versions.items()]
+    return chosen[0] if "" in versions else chosen
+
+
+def _newest(where: str, entries: list[dict[str, Any]], as_of: str | None) -> dict[str, Any]:
+    ordered = sorted(entries, key=lambda entry: str(entry.get("valid_from", "")))
+    held = [entry for entry in ordered if as_of is None or str(entry.get("valid_from", "")) <= as_of]
+    if not held:
+        first = ordered[0]["valid_from"]
+        raise RulesError(f"{where}: nothing is known for {as_of}, allowed are days from {first}")
+    return held[-1]
+
+
+def split_profile(table: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(rules, what else the profile brings: `assets` and `instruments`)."""
+    extra: dict[str, Any] = {key: table[key] for key in ("assets", "instruments") if key in table}
+    return {key: value for key, value in table.items() if key not in extra}, extra
 
 
 def venue_rules(table: dict[str, Any]) -> VenueRules:
-    """The rulebook of a table, checked field by field."""
+    """The rulebook of a table, checked field by field; what `split_profile` parts off is not looked at."""
     try:
-        rules = msgspec.convert(table, VenueRules)
+        rules = msgspec.convert(split_profile(table)[0], VenueRules)
     except msgspec.ValidationError as error:
         raise RulesError(f"venue: {error}") from None
     if not rules.waterfall or rules.waterfall[0] != "book":

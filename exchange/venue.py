@@ -43,6 +43,7 @@ from zerodebt.exchange.events import (
     EXTERNAL,
     HOUSE,
     INSURANCE,
+    ROUNDING,
     AccountsOpened,
     BackstopSet,
     Batch,
@@ -60,7 +61,7 @@ from zerodebt.exchange.events import (
     TriggerFired,
     WorkLeft,
 )
-from zerodebt.exchange.instruments import Instrument, order_step_ticks
+from zerodebt.exchange.instruments import Instrument, order_step_ticks, value_atoms
 from zerodebt.exchange.ledger import Leg
 from zerodebt.exchange.margin import initial_excess_atoms, risk_of, withdrawable_atoms
 from zerodebt.exchange.marks import Market, market_band_ticks, observe, through_mark_ticks
@@ -256,8 +257,8 @@ class Venue:
         legs: list[Leg] = []
         for account, lots, entry, leverage, isolated in zip(command.accounts, *columns, strict=True):
             accounts.lots.cells[n][account] = lots
-            accounts.cost.cells[n][account] = lots * command.price_ticks * market.tick_value
-            accounts.entry_cost.cells[n][account] = lots * entry * market.tick_value
+            accounts.cost.cells[n][account] = value_atoms(market.instrument, command.price_ticks, lots)
+            accounts.entry_cost.cells[n][account] = value_atoms(market.instrument, entry, lots)
             accounts.leverage.cells[n][account] = leverage
             accounts.isolated.cells[n][account] = int(isolated > 0)
             if isolated:
@@ -360,7 +361,7 @@ class Venue:
         if order.trigger is not None:
             gates.price(market, order.trigger.price_ticks, on_step=False)
         price = market.prices.mark_ticks if order.price_ticks is None else order.price_ticks
-        value = abs(price * order.size_lots * market.tick_value)
+        value = abs(value_atoms(market.instrument, price, order.size_lots))
         if value < state.rules.orders.value_min_atoms and not order.reduce_only:
             refuse(
                 RejectReason.VALUE_TOO_SMALL,
@@ -508,7 +509,7 @@ class Venue:
         if price != order.price_ticks:
             gates.band(self._state, market, order.side, price)
         open_lots = size - order.filled_lots
-        value = abs(price * open_lots * market.tick_value)
+        value = abs(value_atoms(market.instrument, price, open_lots))
         if value < state.rules.orders.value_min_atoms and not order.reduce_only:
             refuse(RejectReason.VALUE_TOO_SMALL, f"{value} atoms are left")
         if price == order.price_ticks and open_lots < order.open_lots:
@@ -585,7 +586,7 @@ class Venue:
             for price, _ in side_quotes:
                 gates.band(self._state, market, side, price)
         for price, lots in quotes:
-            if abs(price * lots * market.tick_value) < state.rules.orders.value_min_atoms:
+            if abs(value_atoms(market.instrument, price, lots)) < state.rules.orders.value_min_atoms:
                 refuse(RejectReason.VALUE_TOO_SMALL, f"{lots} lots at {price}")
         own = [i for i in state.own_orders.get((account, n), ()) if i in state.orders]
         count = state.accounts.orders.cells[0][account] - len(own) + len(command.bids) + len(command.asks)
@@ -767,6 +768,9 @@ class Venue:
         self._clearing.post("settlement", legs)
         for account, change in zip(rows, changes, strict=True):
             self._clearing.release(market, account, change)
+        remainder = state.accounts.balances.cells[state.pocket(n)][CLEARING]
+        legs = [(CLEARING, state.pocket(n), -remainder), (ROUNDING, state.settle, remainder)]
+        self._clearing.post("rounding", legs)
         state.status[n] = Status(False, False, True)
         self._work(state.markets, ("last",))
 
@@ -804,7 +808,9 @@ class Venue:
                     if order.reduce_only:
                         continue
                     name = "buy" if side == BUY else "sell"
-                    value = order.open_lots * order.price_ticks * state.markets[order.instrument].tick_value
+                    value = value_atoms(
+                        state.instruments[order.instrument], order.price_ticks, order.open_lots
+                    )
                     for kind, amount in (("lots", order.open_lots), ("value", value)):
                         key = (f"{name}_{kind}", order.instrument, order.account)
                         tallies[key] = tallies.get(key, 0) + amount

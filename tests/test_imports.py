@@ -14,9 +14,11 @@ ROOMS = ("exchange", "agents", "scenarios")
 # From the ground up: a file imports only from those before its own.
 ORDER = (
     "units",
+    "decimals",
     "assets",
     "instruments",
     "rules",
+    "specs",
     "reject",
     "commands",
     "events",

@@ -324,6 +324,20 @@ def test_caps_from_the_margin_rates_of_the_largest_leverage() -> None:
     assert [cap_ppt(own, symbol, *rates) for symbol in ("BTC", "ETH")] == [9, 5]
 
 
+def test_margin_rates_come_from_what_the_first_tier_states() -> None:
+    stated = perpetual(tiers=(Tier(0, 20, PPB * 24 // 1000), Tier(1000, 10, PPB * 5 // 100)))
+    assert top_rates_ppt(stated) == (PPT // 20, PPT * 24 // 1000)
+    share = perpetual(tiers=(Tier(0, 0, 0, PPB // 5),), maintenance_of_initial_ppb=PPB * 9 // 10)
+    assert top_rates_ppt(share) == (PPT // 5, PPT * 18 // 100)
+
+
+def test_inverse_position_pays_on_its_value_and_longs_pay_a_positive_rate() -> None:
+    inverse = perpetual(contract="inverse", tick_value_atoms=1000)
+    assert exposure_atoms(inverse, 7, 2) == 2 * 1000 // 7
+    assert exposure_atoms(inverse, 7, -2) == -(2 * 1000 // 7)
+    assert impact_ticks(book_of((SELL, 7, 2), (SELL, 9, 5)), SELL, 2 * 1000 // 7 + 111, inverse) == 23 // 3
+
+
 def test_gap_of_margins_bounds_the_period_and_other_caps_the_interval() -> None:
     gap = FundingRules(rate="plain", interest_ppt=0, divisor=8, cap="margin_gap")
     assert rate_ppt(gap, 1000, 80) == 80 // 8

@@ -152,7 +152,9 @@ def test_bitmex_payment(vector: Any) -> None:
     rules = FundingRules(interest_ppt=interest, clamp_ppt=interest, divisor=int(given["intervals_per_day"]))
     rate = rate_ppt(rules, 0, None)
     assert rate == ppt(expected["rate"])
-    value = exact(expected["position_xbt"], satoshi)
+    contract = perpetual(contract="inverse", tick_value_atoms=satoshi)
+    value = exposure_atoms(contract, int(given["price"]), int(given["contracts"]))
+    assert value == exact(expected["position_xbt"], satoshi)
     assert payment_atoms(value, rate) == exact(expected["funding_xbt"], satoshi)
 
 
