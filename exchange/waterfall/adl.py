@@ -201,7 +201,8 @@ def lots_to_take(wanted_lots: int, held_lots: int, equity_atoms: int, charge_per
 
 
 def most(candidate: Candidate, demand: Demand) -> int:
-    """Units that this candidate can give at most. WFALL-04."""
+    """Units that this candidate can give at most, however many are asked for. WFALL-04."""
+    c = candidate
     if demand.in_atoms:
-        return max(0, min(demand.units, candidate.endowment_atoms, candidate.equity_atoms))
-    return lots_to_take(demand.units, candidate.lots, candidate.equity_atoms, demand.charge_atoms)
+        return max(0, min(c.endowment_atoms, c.equity_atoms))
+    return lots_to_take(abs(c.lots), c.lots, c.equity_atoms, demand.charge_atoms)
