@@ -101,7 +101,7 @@ def project(units: int, most: Sequence[int], start_ppb: Sequence[int]) -> list[i
     low = -high
     while high - low > 1:
         middle = (low + high) // 2
-        if sum(share // _SCALE for share in exact(middle)) <= units:
+        if sum(exact(middle)) <= units * _SCALE:
             high = middle
         else:
             low = middle

@@ -1,7 +1,9 @@
 """Deleveraging policies one by one, with their arithmetic, and a venue that runs them."""
 
+import doctest
 from collections.abc import Sequence
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,6 +55,13 @@ def lots_by(rules: AdlRules, candidates: Sequence[Candidate], wanted: int, charg
     ranked = adl.listed(rules, candidates, seq=1)
     takes = policies.plan(rules, ranked, Demand(wanted, charge))
     return {r.candidate.account: share for r, share in takes}
+
+
+def test_page_for_researchers_says_what_the_code_does() -> None:
+    page = Path(__file__).parents[2] / "docs" / "adl.md"
+    failed, tried = doctest.testfile(str(page), module_relative=False)
+    assert tried > 10
+    assert not failed
 
 
 # The worked example of arXiv 2512.01112, exact
@@ -388,6 +397,23 @@ def test_policies_differ_where_there_is_a_choice(rules: dict[str, Any], expected
     assert [(e.winner, -e.lots) for e in taken] == list(zip(shorts, expected, strict=True))
     assert [e.rank for e in taken] == [1, 2, 3]
     assert {e.score_ppb for e in taken} == {0}
+
+
+@pytest.mark.spec("WFALL-03", "WFALL-04")
+def test_second_bankrupt_account_of_a_command_meets_what_the_first_has_left() -> None:
+    """Longs of 10 and 5 lots against shorts of 9 and 6: by contracts 6 and 4, then of 3 and 2 all."""
+    desk = Desk(rulebook("book", "adl", adl={"policy": "pro_rata", "weights": "contracts"}))
+    first, second, *shorts = desk.open(60, 30, 1000, 1000)
+    accounts = (first, second, *shorts)
+    desk.ok(LoadPositions(0, 100, accounts, (10, 5, -9, -6), (100,) * 4, (1,) * 4, (0,) * 4))
+    taken = of(desk.index(90), Deleveraged)
+    assert [(e.account, e.winner, -e.lots) for e in taken] == [
+        (first, shorts[0], 6),
+        (first, shorts[1], 4),
+        (second, shorts[0], 3),
+        (second, shorts[1], 2),
+    ]
+    assert desk.equity(first) == desk.equity(second) == 0
 
 
 @pytest.mark.spec("WFALL-03")

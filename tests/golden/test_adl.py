@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from zerodebt.exchange.instruments import MarginTable
+from zerodebt.exchange.rules import AdlRules
 from zerodebt.exchange.units import PPB
-from zerodebt.exchange.waterfall import adl, allocation
-from zerodebt.exchange.waterfall.adl import Candidate, Ranked
+from zerodebt.exchange.waterfall import adl, allocation, policies
+from zerodebt.exchange.waterfall.adl import Candidate, Demand, Ranked
 from zerodebt.exchange.waterfall.allocation import CrossAccount, Holding
 
 FOLDER = Path(__file__).parent
@@ -253,3 +254,27 @@ def test_dydx_quantity(vector: Any) -> None:
     fills = [(name, str(lots)) for name, lots in zip(order, taken, strict=True) if lots]
     assert fills == [(fill["account"], fill["base_quantums"]) for fill in expected["fills"]]
     assert delta - sum(taken) == int(expected["remaining_base_quantums"])
+
+
+@vectors("dydx_v4_adl_quantity")
+@pytest.mark.spec("WFALL-04")
+def test_dydx_quantity_by_the_venues_iteration(vector: Any) -> None:
+    """The policy that the venue runs takes the same, in lots of 10^6 base quantums, at one price for all."""
+    given, expected, lot = vector["inputs"], vector["expected"], PPM
+    closed = account(given["accounts"][given["liquidated"]])
+    delta = int(given["delta_base_quantums"])
+    paid = -allocation.bankruptcy_quote_atoms(closed, 0, delta)
+    (held,) = closed.holdings
+    charge = Fraction(abs(held.value_atoms) - paid, delta // lot)
+    assert charge.denominator == 1
+    found: list[Candidate] = []
+    names: dict[int, str] = {}
+    for k, name in enumerate(given["iteration_order"]):
+        (position,) = account(given["accounts"][name]).holdings
+        if position.lots * held.lots < 0:
+            equity = account(given["accounts"][name]).standing.equity_atoms
+            names[len(found)] = name
+            found.append(Candidate(k, 0, position.lots // lot, 0, 0, 0, equity, 0, 0))
+    shares = policies.iteration(AdlRules(policy="iteration"), found, Demand(delta // lot, charge.numerator))
+    fills = [(names[i], str(share * lot)) for i, share in enumerate(shares) if share]
+    assert fills == [(fill["account"], fill["base_quantums"]) for fill in expected["fills"]]
