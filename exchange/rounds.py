@@ -293,7 +293,7 @@ class RiskRounds:
         charge = sign * (price - mark) * market.tick_value
         brought = 0
         demand = adl.Demand(abs(cells[account]), charge)
-        for ranked, lots in policies.plan(state.rules.adl, self._asked(market, sign, account), demand):
+        for ranked, lots in policies.plan(state.rules.adl, self._asked(market, sign), demand):
             winner = ranked.candidate.account
             legs: list[Leg] = []
             clearing.move(market, account, -sign * lots, price, legs)
@@ -321,15 +321,16 @@ class RiskRounds:
             brought += charge * lots
         return brought
 
-    def _asked(self, market: Market, sign: int, account: int) -> Iterator[adl.Ranked]:
-        """Who is still there of the ranking against a position of this sign, with lots and equity of now."""
+    def _asked(self, market: Market, sign: int) -> Iterator[adl.Ranked]:
+        """Who is asked on the other side of this sign; of a frozen queue who is still there, as he is now."""
+        is_frozen = self.state.rules.adl.policy == "queue"
         cells = self.state.accounts.lots.cells[market.number]
         for ranked in self._ranking(market, -sign):
             c = ranked.candidate
-            if c.account == account or sign * cells[c.account] >= 0:
+            if sign * cells[c.account] >= 0:
                 continue
-            equity = risk_of(self.state, (c.account, c.pocket)).equity_atoms
-            if (c.lots, c.equity_atoms) != (cells[c.account], equity):
+            if is_frozen:
+                equity = risk_of(self.state, (c.account, c.pocket)).equity_atoms
                 c = structs.replace(c, lots=cells[c.account], equity_atoms=equity)
                 ranked = structs.replace(ranked, candidate=c)
             yield ranked
