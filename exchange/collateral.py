@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from zerodebt.exchange.accounts import Accounts
 from zerodebt.exchange.assets import Asset
-from zerodebt.exchange.marks import Market
+from zerodebt.exchange.marks import Market, fresh_prices
 from zerodebt.exchange.rules import CollateralRules, RulesError, VenueRules
 from zerodebt.exchange.units import (
     PPB,
@@ -81,10 +81,7 @@ def value_max_atoms(collateral: Collateral, atoms: int) -> int:
 
 def is_fresh(market: Market, rules: VenueRules, time_ns: int) -> bool:
     """Has any source of the index spoken lately?"""
-    return any(
-        source.kind != "perp" and seen is not None and time_ns - seen[1] <= rules.margin.index_age_max_ns
-        for seen, source in zip(market.prices.observed, rules.sources, strict=False)
-    )
+    return bool(fresh_prices(market, rules, ("spot", "own"), time_ns))
 
 
 def worth_atoms(collateral: Collateral, atoms: int) -> int:

@@ -47,6 +47,7 @@ ORDER = (
     "journal",
     "audit",
     "oracle",
+    "ask",
 )
 # The second opinion reads data types and shares no rule with the venue.
 AUDIT_MAY_IMPORT = frozenset({"events", "commands", "rules", "instruments", "assets", "reject"})
