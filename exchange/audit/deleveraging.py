@@ -2,6 +2,8 @@
 
 from zerodebt.exchange.audit.arithmetic import div_ceil
 from zerodebt.exchange.audit.deficits import Deficits
+from zerodebt.exchange.audit.forms import adl, payers
+from zerodebt.exchange.audit.forms.valuation import worth_at
 from zerodebt.exchange.audit.harm import Harm
 from zerodebt.exchange.audit.holdings import Holdings
 from zerodebt.exchange.audit.ledger import Ledger
@@ -22,7 +24,6 @@ class Walk:
     __slots__ = (
         "account",
         "at_bankruptcy",
-        "charge",
         "market",
         "place",
         "pocket",
@@ -37,7 +38,7 @@ class Walk:
         self.waiting = waiting
         self.at_bankruptcy = at_bankruptcy
         self.market = -1
-        self.sign = self.price = self.charge = self.place = 0
+        self.sign = self.price = self.place = 0
 
 
 class Deleveraging:
@@ -75,8 +76,10 @@ class Deleveraging:
             equity = self._holdings.equity(account, pocket)
             for market in positions:
                 lots = market.holders[account][0]
-                equity += lots * (self._rule_price(market, lots) - (market.mark or 0)) * market.tick_value
-            at_bankruptcy = -equity > 0 and -equity > self._payments.capacity()
+                price = self._rule_price(market, lots)
+                equity -= adl.transfer_atoms(market.spec, market.mark or 0, price, lots)
+            able = payers.capacity(rules.waterfall, self._holdings, account)
+            at_bankruptcy = -equity > max(0, able)
         waiting = [
             m.number
             for m in sorted(positions, key=lambda m: (-self._holdings.notional(account, m), m.number))
@@ -84,10 +87,7 @@ class Deleveraging:
         self._walk = Walk(account, pocket, waiting, at_bankruptcy=at_bankruptcy)
 
     def _rule_price(self, market: Market, lots: int) -> int:
-        mark, previous = market.mark or 0, market.previous_mark
-        if self._rules.adl.price != "previous_mark" or previous is None:
-            return mark
-        return max(mark, previous) if lots > 0 else min(mark, previous)
+        return adl.rule_ticks(self._rules.adl, market.mark or 0, market.previous_mark, lots)
 
     def _next_market(self, walk: Walk) -> None:
         """Freeze the ranking of the other side, unless this batch has one, and fix the price."""
@@ -103,8 +103,7 @@ class Deleveraging:
             own = self._holdings.notional(walk.account, market)
             whole = sum(self._holdings.notional(walk.account, self._markets[m]) for m in walk.waiting)
             part = div_ceil(missing * own, whole) if whole else missing
-            walk.price = (market.mark or 0) + walk.sign * div_ceil(part, abs(lots) * market.tick_value)
-        walk.charge = walk.sign * (walk.price - (market.mark or 0)) * market.tick_value
+            walk.price = adl.bankruptcy_ticks(market.spec, market.mark or 0, lots, part)
         walk.waiting = walk.waiting[1:]
         self._rankings.freeze(market, -walk.sign)
 
@@ -119,9 +118,9 @@ class Deleveraging:
             _, winner, pocket = ranking[walk.place]
             held = market.holders.get(winner)
             if winner != walk.account and held is not None and walk.sign * held[0] < 0:
-                lots = min(abs(position[0]), abs(held[0]))
-                if walk.charge > 0:
-                    lots = min(lots, max(0, self._holdings.equity(winner, pocket)) // walk.charge)
+                most = -walk.sign * min(abs(position[0]), abs(held[0]))
+                equity = self._holdings.equity(winner, pocket)
+                lots = adl.bearable_lots(market.spec, market.mark or 0, walk.price, most, equity)
                 if lots:
                     return walk.place, winner, lots
             walk.place += 1
@@ -181,7 +180,7 @@ class Deleveraging:
                 "WFALL-03",
                 f"account {winner} is deleveraged at a mark of {event.mark_ticks}, it is {market.mark}",
             )
-        transfer = -lots * (event.price_ticks - (market.mark or 0)) * market.tick_value
+        transfer = adl.transfer_atoms(market.spec, market.mark or 0, event.price_ticks, lots)
         if transfer != event.transfer_atoms:
             self._find(
                 "(d)", f"account {winner} is said to transfer {event.transfer_atoms} atoms, it is {transfer}"
@@ -224,20 +223,20 @@ class Deleveraging:
 
     def _exchange(self, event: Deleveraged, market: Market) -> None:
         account, winner, lots = event.account, event.winner, event.lots
-        lot_value = event.price_ticks * market.tick_value
+        worth = worth_at(market.spec, event.price_ticks)
         held = market.holders.get(winner)
         if held is None or abs(held[0]) < abs(lots) or held[0] * lots <= 0:
             self._find(
                 "WFALL-04", f"account {winner} gives up {lots} lots, it holds {held[0] if held else 0}"
             )
         else:
-            profit = lots * lot_value - held[2] * lots // held[0]
+            profit = worth(lots) - held[2] * lots // held[0]
             if profit != event.profit_atoms:
                 self._find(
                     "POS-01",
                     f"account {winner} realises {event.profit_atoms} atoms when deleveraged, it is {profit}",
                 )
-        index_value = (market.index or 0) * market.tick_value
-        self._harm.add((account, event.pocket), lots * (lot_value - index_value))
-        legs = self._holdings.change_hands(market, winner, account, lots, lot_value, origin=None)
+        at_index = worth_at(market.spec, market.index or 0)(lots)
+        self._harm.add((account, event.pocket), worth(lots) - at_index)
+        legs = self._holdings.change_hands(market, winner, account, lots, worth, origin=None)
         self._ledger.expect("deleverage", legs, f"deleveraging of account {winner}")

@@ -1,7 +1,8 @@
 """Trades: priority, limits, fees and the legs that must follow."""
 
-from zerodebt.exchange.audit.arithmetic import PPB
-from zerodebt.exchange.audit.books import Levels
+from zerodebt.exchange.audit.arithmetic import PPB, div_ceil
+from zerodebt.exchange.audit.books import BUY, Levels
+from zerodebt.exchange.audit.forms.valuation import Worth, worth_at
 from zerodebt.exchange.audit.harm import Harm
 from zerodebt.exchange.audit.holdings import Compartment, Holdings
 from zerodebt.exchange.audit.ledger import Ledger
@@ -16,6 +17,8 @@ from zerodebt.exchange.events import (
     Filled,
 )
 from zerodebt.exchange.rules import VenueRules
+
+Legs = dict[Compartment, int]
 
 
 class Fills:
@@ -43,75 +46,78 @@ class Fills:
         self._markets = holdings.markets
 
     def fill(self, event: Filled) -> None:
-        n = event.instrument
-        market = self._markets[n]
-        side, price, size = event.taker_side, event.price_ticks, event.size_lots
-        taker, maker_account = event.taker, event.maker
+        market = self._markets[event.instrument]
         self._notes.counts["fills"] += 1
-        forced = False
+        if event.size_lots < 1:
+            self._find("BOOK-07", f"trade {event.trade_id} is for {event.size_lots} lots")
+        if event.taker == event.maker:
+            self._find("BOOK-13", f"trade {event.trade_id} is between two orders of account {event.taker}")
+        forced = self._fill_taker(event, market)
+        self._fill_maker(event, market)
+        market.last = event.price_ticks
+        touched = self._holdings.touched
+        touched.add(event.taker)
+        touched.add(event.maker)
+        self._settle_fill(event, market, forced=forced)
+
+    def _fill_taker(self, event: Filled, market: Market) -> bool:
+        """The taker is the order that is entering, within its limit and its lots. Returns if it is forced."""
         entering = self._orders.entering
         if entering is None or entering[0] != event.taker_order:
             self._find(
                 "BOOK-08", f"trade {event.trade_id}: order {event.taker_order} takes but is not entering"
             )
-        else:
-            order = entering[1]
-            forced = order.forced
-            if order.account != taker or order.instrument != n or order.side != side:
-                self._find(
-                    "BOOK-08", f"trade {event.trade_id} names another taker than order {event.taker_order}"
-                )
-            if order.price is not None and side * (price - order.price) > 0:
-                self._find(
-                    "BOOK-04",
-                    f"trade {event.trade_id} at {price} is worse than the taker's limit {order.price}",
-                )
-            if order.post_only:
-                self._find("BOOK-12", f"trade {event.trade_id}: post-only order {event.taker_order} takes")
-            order.open -= size
-            order.filled += size
-            if order.open < 0:
-                self._find(
-                    "BOOK-15",
-                    f"trade {event.trade_id}: {size} lots are {-order.open} more than the taker has",
-                )
-            if order.reduce:
-                self._check_reduces(market, taker, side, size, event.taker_order, forced=forced)
-        if size < 1:
-            self._find("BOOK-07", f"trade {event.trade_id} is for {size} lots")
-        if taker == maker_account:
-            self._find("BOOK-13", f"trade {event.trade_id} is between two orders of account {taker}")
-        levels = market.asks if side == 1 else market.bids
-        maker = self._orders.live.get(event.maker_order)
+            return False
+        order, side, price, size = entering[1], event.taker_side, event.price_ticks, event.size_lots
+        if order.account != event.taker or order.instrument != event.instrument or order.side != side:
+            self._find(
+                "BOOK-08", f"trade {event.trade_id} names another taker than order {event.taker_order}"
+            )
+        if order.price is not None and side * (price - order.price) > 0:
+            self._find(
+                "BOOK-04",
+                f"trade {event.trade_id} at {price} is worse than the taker's limit {order.price}",
+            )
+        if order.post_only:
+            self._find("BOOK-12", f"trade {event.trade_id}: post-only order {event.taker_order} takes")
+        order.open -= size
+        order.filled += size
+        if order.open < 0:
+            self._find(
+                "BOOK-15",
+                f"trade {event.trade_id}: {size} lots are {-order.open} more than the taker has",
+            )
+        if order.reduce:
+            self._check_reduces(market, event.taker, side * size, event.taker_order, forced=order.forced)
+        return order.forced
+
+    def _fill_maker(self, event: Filled, market: Market) -> None:
+        """The maker is the first order of the best level of the other side, at its own price."""
+        maker_id, side, price, size = event.maker_order, event.taker_side, event.price_ticks, event.size_lots
+        maker = self._orders.live.get(maker_id)
         if maker is None:
-            self._find("BOOK-08", f"trade {event.trade_id}: maker order {event.maker_order} is not live")
-        else:
-            key = maker.key
-            if levels.best_key() != key or next(iter(levels.by_key[key])) != event.maker_order:
-                self._find_priority(event, levels)
-            if price != maker.price:
-                self._find(
-                    "BOOK-03", f"trade {event.trade_id} at {price}, the maker's price is {maker.price}"
-                )
-            if maker.account != maker_account or maker.instrument != n or maker.side == side:
-                self._find(
-                    "BOOK-08", f"trade {event.trade_id} names another maker than order {event.maker_order}"
-                )
-            if maker.reduce or maker_account in self._liquidations.accounts:
-                self._check_reduces(market, maker_account, -side, size, event.maker_order, forced=False)
-            maker.open -= size
-            maker.filled += size
-            if maker.open <= 0:
-                if maker.open < 0:
-                    self._find(
-                        "BOOK-15",
-                        f"trade {event.trade_id}: {size} lots are {-maker.open} more than the maker has",
-                    )
-                self._orders.remove(event.maker_order, maker)
-        market.last = price
-        self._holdings.touched.add(taker)
-        self._holdings.touched.add(maker_account)
-        self._settle_fill(event, market, forced=forced)
+            self._find("BOOK-08", f"trade {event.trade_id}: maker order {maker_id} is not live")
+            return
+        levels = market.asks if side == BUY else market.bids
+        key = maker.key
+        if levels.best_key() != key or next(iter(levels.by_key[key])) != maker_id:
+            self._find_priority(event, levels)
+        if price != maker.price:
+            self._find("BOOK-03", f"trade {event.trade_id} at {price}, the maker's price is {maker.price}")
+        if maker.account != event.maker or maker.instrument != event.instrument or maker.side == side:
+            self._find("BOOK-08", f"trade {event.trade_id} names another maker than order {maker_id}")
+        if maker.reduce or event.maker in self._liquidations.accounts:
+            self._check_reduces(market, event.maker, -side * size, maker_id, forced=False)
+        maker.open -= size
+        maker.filled += size
+        if maker.open > 0:
+            return
+        if maker.open < 0:
+            self._find(
+                "BOOK-15",
+                f"trade {event.trade_id}: {size} lots are {-maker.open} more than the maker has",
+            )
+        self._orders.remove(maker_id, maker)
 
     def _find_priority(self, event: Filled, levels: Levels) -> None:
         best = levels.best_key()
@@ -126,75 +132,25 @@ class Fills:
         )
 
     def _check_reduces(
-        self, market: Market, account: int, side: int, size: int, order_id: int, *, forced: bool
+        self, market: Market, account: int, signed_lots: int, order_id: int, *, forced: bool
     ) -> None:
-        position = market.holders.get(account)
-        lots = position[0] if position else 0
-        if lots * side >= 0 or size > abs(lots):
+        held = market.lots_of(account)
+        if held * signed_lots >= 0 or abs(signed_lots) > abs(held):
             rule = "LIQ-05" if forced else "RO-01"
             self._find(
-                rule, f"order {order_id} may only reduce, but trades {side * size} lots against {lots} held"
+                rule, f"order {order_id} may only reduce, but trades {signed_lots} lots against {held} held"
             )
 
     def _settle_fill(self, event: Filled, market: Market, *, forced: bool) -> None:
-        """Move both positions and say which legs must follow."""
-        side, price, size = event.taker_side, event.price_ticks, event.size_lots
-        taker, maker = event.taker, event.maker
-        asset = market.spec.settle_asset
-        lot_value = price * market.tick_value
-        value = abs(size * lot_value)
-        taker_fee = 0
-        fees = self._rules.fees
-        maker_fee = -(-value * fees.maker_ppb // PPB)
-        legs: dict[Compartment, int] = {}
-        if forced and maker_fee < 0:
-            maker_fee = 0
+        """Move what was traded, take the fees, and say which legs must follow."""
+        worth = worth_at(market.spec, event.price_ticks)
         if market.is_spot:
-            paid = side * size * lot_value
-            delivered = side * size * market.spec.lot_atoms
-            base = market.spec.base_asset
-            legs[taker, asset] = -paid
-            legs[maker, asset] = paid
-            if asset == self._settle:
-                self._holdings.brought_in[taker] = self._holdings.brought_in.get(taker, 0) - paid
-                self._holdings.brought_in[maker] = self._holdings.brought_in.get(maker, 0) + paid
-            legs[taker, base] = delivered
-            legs[maker, base] = -delivered
-            taker_pocket = asset
+            legs = self._exchange_assets(event, market, worth)
         else:
-            own = market.pocket
-            isolated = market.isolated
-            settle = self._settle
-            taker_pocket = own if taker in isolated else settle
-            if forced:
-                index_value = (market.index or 0) * market.tick_value
-                self._harm.add((taker, taker_pocket), side * size * (lot_value - index_value))
-            realised = self._holdings.move(market, taker, side * size, lot_value)
-            if realised:
-                legs[taker, taker_pocket] = realised
-            gained = self._holdings.move(market, maker, -side * size, lot_value)
-            if gained:
-                maker_pocket = own if maker in isolated else settle
-                key = (maker, maker_pocket)
-                legs[key] = legs.get(key, 0) + gained
-            if realised + gained:
-                legs[CLEARING, own] = -realised - gained
-        payer, payee, rate = (taker, asset), FEES, fees.taker_ppb
-        if forced:
-            payer, payee, rate = (taker, taker_pocket), INSURANCE, fees.liquidation_ppb
-        taker_fee = self._borne(market, payer, -(-value * rate // PPB), legs)
-        legs[payer] = legs.get(payer, 0) - taker_fee
-        legs[payee, asset] = legs.get((payee, asset), 0) + taker_fee
-        if forced:
-            self._harm.add(payer, taker_fee)
-        key = (maker, asset)
-        if maker_fee > 0:
-            maker_fee = self._borne(market, key, maker_fee, legs)
-        else:
-            maker_fee = max(maker_fee, 0 if forced else -taker_fee)
-        legs[key] = legs.get(key, 0) - maker_fee
-        key = (FEES, asset)
-        legs[key] = legs.get(key, 0) + maker_fee
+            legs = self._move_positions(event, market, worth, forced=forced)
+        value = abs(worth(event.size_lots))
+        taker_fee = self._take_taker_fee(event, market, value, legs, forced=forced)
+        maker_fee = self._take_maker_fee(event, market, value, legs, 0 if forced else taker_fee)
         if event.taker_fee_atoms != taker_fee:
             self._find(
                 "FEE-01",
@@ -207,7 +163,60 @@ class Fills:
             )
         self._ledger.expect("fill", legs, f"trade {event.trade_id}")
 
-    def _borne(self, market: Market, payer: Compartment, fee: int, legs: dict[Compartment, int]) -> int:
+    def _exchange_assets(self, event: Filled, market: Market, worth: Worth) -> Legs:
+        """Spot: the taker's side pays the quote asset and is delivered the base asset."""
+        taker, maker, bought = event.taker, event.maker, event.taker_side * event.size_lots
+        quote, base = market.spec.settle_asset, market.spec.base_asset
+        paid, delivered = worth(bought), bought * market.spec.lot_atoms
+        if quote == self._settle:
+            brought_in = self._holdings.brought_in
+            brought_in[taker] = brought_in.get(taker, 0) - paid
+            brought_in[maker] = brought_in.get(maker, 0) + paid
+        return {
+            (taker, quote): -paid,
+            (maker, quote): paid,
+            (taker, base): delivered,
+            (maker, base): -delivered,
+        }
+
+    def _move_positions(self, event: Filled, market: Market, worth: Worth, *, forced: bool) -> Legs:
+        """Both positions change; what each realises comes out of the market's clearing pocket."""
+        holdings, bought = self._holdings, event.taker_side * event.size_lots
+        taker = (event.taker, holdings.pocket_of(event.taker, market))
+        maker = (event.maker, holdings.pocket_of(event.maker, market))
+        if forced:
+            self._harm.add(taker, worth(bought) - worth_at(market.spec, market.index or 0)(bought))
+        lost = holdings.move(market, event.taker, bought, worth)
+        gained = holdings.move(market, event.maker, -bought, worth)
+        legs = {taker: lost}
+        legs[maker] = legs.get(maker, 0) + gained
+        legs[CLEARING, market.pocket] = -lost - gained
+        return legs
+
+    def _take_taker_fee(self, event: Filled, market: Market, value: int, legs: Legs, *, forced: bool) -> int:
+        """A forced order pays the liquidation fee to the fund, out of its own compartment; rounded up."""
+        asset, fees = market.spec.settle_asset, self._rules.fees
+        payer, payee, rate = (event.taker, asset), FEES, fees.taker_ppb
+        if forced:
+            pocket = asset if market.is_spot else self._holdings.pocket_of(event.taker, market)
+            payer, payee, rate = (event.taker, pocket), INSURANCE, fees.liquidation_ppb
+        fee = self._borne(market, payer, div_ceil(value * rate, PPB), legs)
+        legs[payer] = legs.get(payer, 0) - fee
+        legs[payee, asset] = legs.get((payee, asset), 0) + fee
+        if forced:
+            self._harm.add(payer, fee)
+        return fee
+
+    def _take_maker_fee(self, event: Filled, market: Market, value: int, legs: Legs, taker_fee: int) -> int:
+        """Rounded up; a rebate is paid out of the fee that the taker pays, and never beyond it."""
+        payer, payee = (event.maker, market.spec.settle_asset), (FEES, market.spec.settle_asset)
+        fee = div_ceil(value * self._rules.fees.maker_ppb, PPB)
+        fee = self._borne(market, payer, fee, legs) if fee > 0 else max(fee, -taker_fee)
+        legs[payer] = legs.get(payer, 0) - fee
+        legs[payee] = legs.get(payee, 0) + fee
+        return fee
+
+    def _borne(self, market: Market, payer: Compartment, fee: int, legs: Legs) -> int:
         """What of a fee leaves its payer at zero after the fill's other legs; spot is paid in full."""
         if not fee or market.is_spot:
             return fee

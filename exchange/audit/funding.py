@@ -1,6 +1,7 @@
 """Funding: when it is sampled and paid, and how much."""
 
-from zerodebt.exchange.audit.arithmetic import PPT
+from zerodebt.exchange.audit.forms.funding import owed_atoms, premium_ppt, rate_ppt
+from zerodebt.exchange.audit.forms.valuation import worth_at
 from zerodebt.exchange.audit.holdings import Compartment, Holdings
 from zerodebt.exchange.audit.ledger import Ledger
 from zerodebt.exchange.audit.markets import Market
@@ -50,7 +51,7 @@ class Funding:
                 "FUND-02",
                 f"instrument {event.instrument} is sampled at {self._notes.time_ns} ns, which is not due",
             )
-        premium = market.premium(self._rules.funding.impact_notional_atoms, market.index or 0)
+        premium = premium_ppt(self._rules.funding, market.spec, market.bids, market.asks, market.index or 0)
         if premium != event.premium_ppt:
             self._find(
                 "FUND-02",
@@ -59,23 +60,20 @@ class Funding:
         if market.sampled_seq == self._notes.seq:
             self._find("FUND-02", f"instrument {event.instrument} is sampled twice at a time")
         market.sampled_seq = self._notes.seq
-        market.premium_sum += premium
-        market.premium_samples += 1
+        market.premiums.add(premium)
 
     def pay(self, event: FundingSet) -> None:
         n = event.instrument
         market = self._markets[n]
         funding = self._rules.funding
-        if not self._intervals_due or not market.premium_samples:
+        if not self._intervals_due or not market.premiums.count:
             self._find(
                 "FUND-02", f"instrument {n} is paid funding at {self._notes.time_ns} ns, which is not due"
             )
             rate = event.rate_ppt
         else:
-            mean = market.premium_sum // market.premium_samples
-            pull = min(max(funding.interest_ppt - mean, -funding.clamp_ppt), funding.clamp_ppt)
-            rate = min(max((mean + pull) // funding.divisor, -funding.cap_ppt), funding.cap_ppt)
-        market.premium_sum = market.premium_samples = 0
+            rate = rate_ppt(funding, market.premiums.mean_ppt())
+        market.premiums.clear()
         if rate != event.rate_ppt:
             self._find("FUND-02", f"instrument {n}: funding rate {event.rate_ppt}, the samples give {rate}")
         price = market.index if funding.paid_on == "index" else market.mark
@@ -92,11 +90,11 @@ class Funding:
                 "FUND-03",
                 f"instrument {n}: funding of {event.intervals} intervals, {self._intervals_due} are due",
             )
-        per_lot = event.price_ticks * market.tick_value * rate * event.intervals
-        for account, position in market.holders.items():
-            owed = -(-position[0] * per_lot // PPT)
+        worth = worth_at(market.spec, event.price_ticks)
+        for account, (lots, _, _) in market.holders.items():
+            owed = owed_atoms(worth(lots), rate, event.intervals)
             total += owed
-            legs[account, market.pocket if account in market.isolated else self._settle] = -owed
+            legs[account, self._holdings.pocket_of(account, market)] = -owed
         key = (ROUNDING, self._settle)
         legs[key] = legs.get(key, 0) + total
         self._ledger.expect("funding", legs, f"funding of instrument {n}")
@@ -107,7 +105,7 @@ class Funding:
             return
         if self._sample_due and market.sampled_seq != self._notes.seq:
             self._find("FUND-02", f"instrument {market.number}: a sample is due and not taken")
-        if self._intervals_due and market.premium_samples:
+        if self._intervals_due and market.premiums.count:
             self._find("FUND-02", f"instrument {market.number}: funding is due and not paid")
 
     def end_instant(self) -> None:

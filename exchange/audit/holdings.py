@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from hashlib import blake2b
 
 from zerodebt.exchange.audit.arithmetic import split
+from zerodebt.exchange.audit.forms.valuation import Worth, worth_at
 from zerodebt.exchange.audit.lineage import Lineage
 from zerodebt.exchange.audit.markets import Market
 from zerodebt.exchange.audit.notes import Notes
@@ -37,7 +38,7 @@ class Holdings:
         self.pocket_assets = (*range(self.assets), *(m.spec.settle_asset for m in self.markets))
         self.balances: list[list[int]] = [[0] * FIRST_ACCOUNT for _ in self.pocket_assets]
         self.held: list[dict[int, list[int]]] = [{} for _ in range(FIRST_ACCOUNT)]
-        self.lot_values: list[int | None] = [None] * len(self.markets)
+        self.worths: list[Worth | None] = [None] * len(self.markets)
         self.alone: dict[int, set[int]] = {}
         self.backstops: dict[int, int] = {}
         self.serving: set[int] = set()
@@ -91,6 +92,7 @@ class Holdings:
                 "(b)",
                 f"loaded positions of instrument {event.instrument} sum to {sum(event.lots)} lots, not to 0",
             )
+        worth = worth_at(market.spec, event.price_ticks)
         for account, lots, entry, isolated in zip(
             event.accounts, event.lots, event.entry_ticks, event.isolated_atoms, strict=True
         ):
@@ -98,8 +100,8 @@ class Holdings:
                 self._isolate(market, account)
             elif account in market.isolated:
                 self._pool(market, account)
-            cost = lots * event.price_ticks * market.tick_value
-            position = [lots, cost, lots * entry * market.tick_value]
+            cost = worth(lots)
+            position = [lots, cost, worth_at(market.spec, entry)(lots)]
             if account in market.holders:
                 self._find(
                     "POS-03", f"account {account} is given a position in instrument {event.instrument} twice"
@@ -110,61 +112,65 @@ class Holdings:
             market.lots_sum += lots
 
     def move(
-        self, market: Market, account: int, signed_lots: int, lot_value: int, origin: int | None = None
+        self, market: Market, account: int, signed_lots: int, worth: Worth, origin: int | None = None
     ) -> int:
         """A fill's effect on a position; returns what its closed lots realise.
 
-        The cost released by a partial close is cost * closed / lots, rounded down.
+        The cost released by a partial close is cost * closed / lots, rounded down. A fill has one value: what
+        of it does not close, opens.
         """
         if not signed_lots:
             return 0
         market.lots_sum += signed_lots
-        holders = market.holders
-        position = holders.get(account)
+        position = market.holders.get(account)
+        closed = realised = 0
         if position is None:
-            value = signed_lots * lot_value
-            holders[account] = self.held[account][market.number] = [signed_lots, value, value]
+            value = worth(signed_lots)
+            market.holders[account] = self.held[account][market.number] = [signed_lots, value, value]
             market.cost_sum += value
-            if account in self._vaults or account == INSURANCE:
-                self._lineage.trace(account, market.number, 0, abs(signed_lots), origin)
-            return 0
-        lots, cost, entry = position
-        if (lots > 0) == (signed_lots > 0):
-            value = signed_lots * lot_value
-            position[0] = lots + signed_lots
-            position[1] = cost + value
-            position[2] = entry + value
+            opened = signed_lots
+        elif (position[0] > 0) == (signed_lots > 0):
+            value = worth(signed_lots)
+            position[0] += signed_lots
+            position[1] += value
+            position[2] += value
             market.cost_sum += value
-            closed = realised = 0
             opened = signed_lots
         else:
+            lots, cost, entry = position
             closed = -signed_lots if abs(signed_lots) < abs(lots) else lots
-            released = cost * closed // lots
             opened = signed_lots + closed
+            proceeds = worth(closed)
+            released = cost * closed // lots
+            value = worth(signed_lots) + proceeds
             position[0] = lots + signed_lots
-            position[1] = cost - released + opened * lot_value
-            position[2] = entry - entry * closed // lots + opened * lot_value
-            market.cost_sum += position[1] - cost
-            realised = closed * lot_value - released
+            position[1] = cost - released + value
+            position[2] = entry - entry * closed // lots + value
+            market.cost_sum += value - released
+            realised = proceeds - released
             if not position[0]:
-                del holders[account]
+                del market.holders[account]
                 del self.held[account][market.number]
         if account in self._vaults or account == INSURANCE:
             self._lineage.trace(account, market.number, abs(closed), abs(opened), origin)
         return realised
 
     def change_hands(
-        self, market: Market, loser: int, winner: int, lots: int, lot_value: int, *, origin: int | None
+        self, market: Market, loser: int, winner: int, lots: int, worth: Worth, *, origin: int | None
     ) -> dict[Compartment, int]:
         """Move `lots` (signed) from one account to another; returns the legs that realise profit."""
         legs: dict[Compartment, int] = {}
-        settle, own = self.settle, market.pocket
+        clearing = (CLEARING, market.pocket)
         for account, moved in ((loser, -lots), (winner, lots)):
-            realised = self.move(market, account, moved, lot_value, origin)
-            key = (account, own if account in market.isolated else settle)
+            realised = self.move(market, account, moved, worth, origin)
+            key = (account, self.pocket_of(account, market))
             legs[key] = legs.get(key, 0) + realised
-            legs[CLEARING, own] = legs.get((CLEARING, own), 0) - realised
+            legs[clearing] = legs.get(clearing, 0) - realised
         return legs
+
+    def pocket_of(self, account: int, market: Market) -> int:
+        """The pocket that answers for the account's position in a market."""
+        return market.pocket if account in market.isolated else self.settle
 
     def positions(self, account: int, pocket: int) -> list[Market]:
         """Markets whose positions answer with this pocket, by number."""
@@ -177,40 +183,48 @@ class Holdings:
     def equity(self, account: int, pocket: int) -> int:
         """Balance and profit at the marks; before its first mark a market counts at cost."""
         equity = self.balances[pocket][account]
-        held, lot_values = self.held[account], self.lot_values
+        held, worths = self.held[account], self.worths
         answering: Iterable[int] = held
         if pocket != self.settle or self.alone.get(account):
             answering = [market.number for market in self.positions(account, pocket)]
         for n in answering:
-            value = lot_values[n]
-            if value is not None:
+            worth = worths[n]
+            if worth is not None:
                 lots, cost, _ = held[n]
-                equity += lots * value - cost
+                equity += worth(lots) - cost
         return equity
 
     def risk(self, account: int, pocket: int) -> tuple[int, int]:
-        """(equity, maintenance requirement) at the marks."""
+        """(equity, maintenance requirement) at the marks; a market without one requires by its lots alone."""
         equity, required = self.balances[pocket][account], 0
         for market in self.positions(account, pocket):
             lots, cost, _ = market.holders[account]
-            value = self.lot_values[market.number]
-            if value is not None:
-                equity += lots * value - cost
-            required += market.maintenance(abs(lots * (value or 0)), abs(lots))
+            worth = self.worths[market.number]
+            if worth is None:
+                required += market.maintenance(0, abs(lots))
+            else:
+                value = worth(lots)
+                equity += value - cost
+                required += market.maintenance(abs(value), abs(lots))
         return equity, required
 
     def risk_at_index(self, account: int, pocket: int) -> tuple[int, int]:
-        equity = self.balances[pocket][account]
-        required = 0
+        """(equity, maintenance requirement) as they would be with the marks at the indices."""
+        equity, required = self.balances[pocket][account], 0
         for market in self.positions(account, pocket):
             lots, cost, _ = market.holders[account]
-            value = lots * (market.index or 0) * market.tick_value
+            value = worth_at(market.spec, market.index or 0)(lots)
             equity += value - cost
             required += market.maintenance(abs(value), abs(lots))
         return equity, required
 
+    def value(self, market: Market, lots: int) -> int:
+        """Lots at the mark, with their sign; 0 before the first mark."""
+        worth = self.worths[market.number]
+        return 0 if worth is None else worth(lots)
+
     def notional(self, account: int, market: Market) -> int:
-        return abs(market.holders[account][0] * (self.lot_values[market.number] or 0))
+        return abs(self.value(market, market.holders[account][0]))
 
     def is_protected(self, account: int) -> bool:
         return account >= FIRST_ACCOUNT and account not in self.serving
@@ -219,9 +233,8 @@ class Holdings:
         """The deficit by the accounts whose positions the inventory still holds, in proportion to value."""
         weights: dict[int, int] = {}
         for market in self.positions(account, pocket):
-            value = abs(self.lot_values[market.number] or 0)
             for origin, lots in self._lineage.of(account, market.number):
-                weights[origin] = weights.get(origin, 0) + lots * value
+                weights[origin] = weights.get(origin, 0) + abs(self.value(market, lots))
         if not any(weights.values()):
             return ((account, deficit),)
         names = sorted(weights)

@@ -2,8 +2,11 @@
 
 from zerodebt.exchange.audit.arithmetic import PPB
 from zerodebt.exchange.audit.books import Order
+from zerodebt.exchange.audit.forms.forced_order import chunk_lots, limit_ticks
+from zerodebt.exchange.audit.forms.valuation import worth_at
 from zerodebt.exchange.audit.harm import Harm
 from zerodebt.exchange.audit.holdings import Compartment, Holdings
+from zerodebt.exchange.audit.markets import Market
 from zerodebt.exchange.audit.notes import Notes
 from zerodebt.exchange.events import (
     LiquidationEnded,
@@ -23,7 +26,6 @@ class Liquidations:
         self._holdings = holdings
         self._harm = harm
         self._find = notes.find
-        self._settle = holdings.settle
         self._markets = holdings.markets
         self.open: dict[Compartment, list[int]] = {}
         self.accounts: dict[int, int] = {}
@@ -85,9 +87,8 @@ class Liquidations:
         """A forced order: of a compartment in liquidation, against its position, in the rulebook's size."""
         self._notes.counts["forced_orders"] += 1
         order.forced = order.reduce = True
-        n, account = order.instrument, order.account
-        market = self._markets[n]
-        pocket = market.pocket if account in market.isolated else self._settle
+        market = self._markets[order.instrument]
+        account, pocket = order.account, self._holdings.pocket_of(order.account, market)
         if (account, pocket) not in self.open:
             self._find("LIQ-01", f"forced order {order_id} of account {account}, which is not in liquidation")
         equity, required = self._holdings.risk(account, pocket)
@@ -96,39 +97,44 @@ class Liquidations:
                 "LIQ-01",
                 f"forced order {order_id} of account {account}: equity {equity} is not below {required}",
             )
-        rules = self._rules
+        self._check_is_for_the_book(order_id, account, pocket, equity, required)
+        lots = market.lots_of(account)
+        if lots * order.side >= 0:
+            self._find("LIQ-05", f"forced order {order_id} does not reduce the position of {lots} lots")
+            return
+        self._forced_from_lots = abs(lots)
+        self._check_size_and_limit(order_id, order, market, lots, equity)
+
+    def _check_is_for_the_book(
+        self, order_id: int, account: int, pocket: int, equity: int, required: int
+    ) -> None:
+        """Neither bankrupt, where a stage takes such positions, nor low enough for a backstop that serves."""
+        waterfall = self._rules.waterfall
         is_first = (account, pocket) not in self._forced_in_batch
         self._forced_in_batch.add((account, pocket))
-        if equity < 0 and is_first and not {"adl", "insurance"}.isdisjoint(rules.waterfall):
+        if equity < 0 and is_first and not {"adl", "insurance"}.isdisjoint(waterfall):
             self._find("WFALL-01", f"forced order {order_id} in the book although equity is {equity}")
-        is_low = 0 <= equity * PPB < required * rules.liquidation.backstop_below_ppb
-        has_vault = all(
-            m.number in self._holdings.backstops for m in self._holdings.positions(account, pocket)
-        )
-        if "backstop" in rules.waterfall and is_low and has_vault:
+        is_low = 0 <= equity * PPB < required * self._rules.liquidation.backstop_below_ppb
+        if "backstop" not in waterfall or not is_low:
+            return
+        if all(m.number in self._holdings.backstops for m in self._holdings.positions(account, pocket)):
             self._find(
                 "WFALL-01",
                 f"forced order {order_id} although equity {equity} is for the backstop, below {required}",
             )
-        position = market.holders.get(account)
-        lots = position[0] if position else 0
-        if lots * order.side >= 0:
-            self._find("LIQ-05", f"forced order {order_id} does not reduce the position of {lots} lots")
-            return
-        size = abs(lots)
-        self._forced_from_lots = size
-        value = self._holdings.lot_values[n] or 0
-        liquidation = rules.liquidation
-        limit = None
-        if liquidation.price_limit == "bankruptcy" and equity >= 0:
-            limit = (market.mark or 0) + order.side * (equity // (size * market.tick_value))
+
+    def _check_size_and_limit(
+        self, order_id: int, order: Order, market: Market, lots: int, equity: int
+    ) -> None:
+        rules = self._rules.liquidation
+        limit = limit_ticks(rules, market.spec, market.mark or 0, -lots, equity)
         if order.price != limit:
             self._find(
                 "LIQ-08", f"forced order {order_id} is limited to {order.price}, the rulebook says {limit}"
             )
-        cooling = self._cooling.get((account, n), -1) >= self._notes.time_ns
-        if size * abs(value) > liquidation.chunk_threshold_atoms and not cooling:
-            size = max(1, size * liquidation.chunk_ppb // PPB)
+        is_cooling = self._cooling.get((order.account, market.number), -1) >= self._notes.time_ns
+        notional = abs(self._holdings.value(market, lots))
+        size = chunk_lots(rules, notional, abs(lots), is_cooling=is_cooling)
         if order.open != size:
             self._find(
                 "LIQ-06", f"forced order {order_id} is for {order.open} lots, the rulebook says {size}"
@@ -145,16 +151,15 @@ class Liquidations:
         market = self._markets[order.instrument]
         if market.is_spot or order.account in market.isolated or order.price is None:
             return False
-        account, settle = order.account, self._settle
-        position = market.holders.get(account)
-        held = position[0] if position else 0
-        mark = self._holdings.lot_values[market.number] or 0
-        equity, required = self._holdings.risk(account, settle)
-        required -= market.maintenance(abs(held * mark), abs(held))
+        held = market.lots_of(order.account)
+        value, worth = self._holdings.value, worth_at(market.spec, order.price)
+        equity, required = self._holdings.risk(order.account, self._holdings.settle)
+        required -= market.maintenance(abs(value(market, held)), abs(held))
         for size in (1, lots):
-            after = held + order.side * size
-            gain = order.side * size * (mark - order.price * market.tick_value)
-            if equity + gain < required + market.maintenance(abs(after * mark), abs(after)):
+            bought = order.side * size
+            after = held + bought
+            gain = value(market, bought) - worth(bought)
+            if equity + gain < required + market.maintenance(abs(value(market, after)), abs(after)):
                 return False
         return True
 

@@ -1,6 +1,6 @@
 """Whom deleveraging asks first."""
 
-from zerodebt.exchange.audit.arithmetic import PPB
+from zerodebt.exchange.audit.forms.adl import Winner, score_ppb
 from zerodebt.exchange.audit.holdings import Holdings
 from zerodebt.exchange.audit.markets import Market
 from zerodebt.exchange.events import FIRST_ACCOUNT
@@ -33,27 +33,28 @@ class Rankings:
 
     def _ranked(self, market: Market, sign: int) -> list[tuple[int, int, int]]:
         """The profitable positions of one side; equal scores go by account number."""
-        holdings = self._holdings
-        value = holdings.lot_values[market.number] or 0
-        is_binance = self._rules.adl.score == "binance"
         ranked: list[tuple[int, int, int]] = []
         for account, (lots, _, entry) in market.holders.items():
-            profit = lots * value - entry
-            if profit <= 0 or lots * sign <= 0 or account < FIRST_ACCOUNT:
+            if lots * sign <= 0 or account < FIRST_ACCOUNT:
                 continue
-            pocket = market.pocket if account in market.isolated else holdings.settle
-            wallet = holdings.balances[pocket][account]
-            equity = holdings.equity(account, pocket)
-            if equity <= 0:
+            value = self._holdings.value(market, lots)
+            if value <= entry:
                 continue
-            if is_binance:
-                if wallet + profit <= 0:
-                    continue
-                required = holdings.risk(account, pocket)[1]
-                score = profit * required * PPB // (max(1, wallet) * (wallet + profit))
-            else:
-                score = abs(lots * value) * profit * PPB // (equity * max(1, abs(entry)))
+            pocket = self._holdings.pocket_of(account, market)
+            winner = self._winner(account, pocket, value, entry)
+            score = score_ppb(self._rules.adl, winner) if winner.equity_atoms > 0 else 0
             if score > 0:
                 ranked.append((-min(score, SCORE_MAX), account, pocket))
         ranked.sort()
         return ranked
+
+    def _winner(self, account: int, pocket: int, value: int, entry: int) -> Winner:
+        holdings = self._holdings
+        return Winner(
+            value_atoms=value,
+            entry_atoms=entry,
+            profit_atoms=value - entry,
+            wallet_atoms=holdings.balances[pocket][account],
+            equity_atoms=holdings.equity(account, pocket),
+            maintenance_atoms=lambda: holdings.risk(account, pocket)[1],
+        )

@@ -1,5 +1,6 @@
 """Settlement: all positions of an instrument close at one price."""
 
+from zerodebt.exchange.audit.forms.valuation import worth_at
 from zerodebt.exchange.audit.holdings import Compartment, Holdings
 from zerodebt.exchange.audit.ledger import Ledger
 from zerodebt.exchange.audit.notes import Notes
@@ -17,7 +18,6 @@ class Settlements:
         self._holdings = holdings
         self._ledger = ledger
         self._find = notes.find
-        self._settle = holdings.settle
         self._markets = holdings.markets
 
     def settle(self, event: Settled) -> None:
@@ -32,11 +32,11 @@ class Settlements:
                     f"instrument {event.instrument} settles with order {next(iter(level))} in its book",
                 )
         legs: dict[Compartment, int] = {}
-        lot_value = event.price_ticks * market.tick_value
+        worth = worth_at(market.spec, event.price_ticks)
         for account in list(market.holders):
             lots = market.holders[account][0]
-            key = (account, market.pocket if account in market.isolated else self._settle)
-            realised = self._holdings.move(market, account, -lots, lot_value)
+            key = (account, self._holdings.pocket_of(account, market))
+            realised = self._holdings.move(market, account, -lots, worth)
             legs[key] = legs.get(key, 0) + realised
             clearing = (CLEARING, market.pocket)
             legs[clearing] = legs.get(clearing, 0) - realised

@@ -4,13 +4,13 @@ from zerodebt.exchange.audit.arithmetic import PPB
 from zerodebt.exchange.audit.debts import Deficit
 from zerodebt.exchange.audit.deficits import Deficits
 from zerodebt.exchange.audit.deleveraging import Deleveraging
+from zerodebt.exchange.audit.forms import payers
 from zerodebt.exchange.audit.holdings import Holdings
 from zerodebt.exchange.audit.liquidations import Liquidations
 from zerodebt.exchange.audit.notes import Notes
 from zerodebt.exchange.audit.payments import Payments
 from zerodebt.exchange.audit.rankings import Rankings
 from zerodebt.exchange.events import (
-    HOUSE,
     INSURANCE,
     StageArmed,
     StagePaid,
@@ -135,18 +135,7 @@ class Stages:
                 return
 
     def _check_exhausted(self, before: str, account: int, stage: str) -> None:
-        settle = self._settle
-        left = 0
-        if before == "backstop" and self._holdings.is_protected(account):
-            left = sum(max(0, self._holdings.equity(vault, settle)) for vault in self._holdings.serving)
-        elif before == "insurance" and account != INSURANCE:
-            left = self._holdings.equity(INSURANCE, settle)
-        elif before == "house":
-            left = self._holdings.balances[settle][HOUSE]
-        elif before == "socialise":
-            left = sum(self._payments.session_gains(account).values())
-        elif before == "recourse" and self._holdings.is_protected(account):
-            left = 1
+        left = sum(payers.could_bring(before, self._holdings, account).values())
         if left > 0:
             self._find(
                 "WFALL-01",

@@ -1,6 +1,7 @@
 """Takeovers: positions move at the mark, and the margin goes with them."""
 
 from zerodebt.exchange.audit.arithmetic import split
+from zerodebt.exchange.audit.forms.valuation import worth_at
 from zerodebt.exchange.audit.harm import Harm
 from zerodebt.exchange.audit.holdings import Compartment, Holdings
 from zerodebt.exchange.audit.ledger import Ledger
@@ -64,8 +65,7 @@ class Takeovers:
             self._find(
                 "(b)", f"instrument {n} is taken over at {event.price_ticks} ticks, the mark is {market.mark}"
             )
-        position = market.holders.get(account)
-        lots = position[0] if position else 0
+        lots = market.lots_of(account)
         if n not in taking.left or lots != event.lots:
             self._find(
                 "LIQ-04",
@@ -74,11 +74,11 @@ class Takeovers:
         taking.left.discard(n)
         self._holdings.touched.add(account)
         self._holdings.touched.add(taker)
-        lot_value = event.price_ticks * market.tick_value
-        index_value = (market.index or 0) * market.tick_value
-        self._harm.add((account, pocket), event.lots * (index_value - lot_value))
-        taking.values[taker] = taking.values.get(taker, 0) + abs(event.lots * lot_value)
-        legs = self._holdings.change_hands(market, account, taker, event.lots, lot_value, origin=account)
+        worth = worth_at(market.spec, event.price_ticks)
+        taken = worth(event.lots)
+        self._harm.add((account, pocket), worth_at(market.spec, market.index or 0)(event.lots) - taken)
+        taking.values[taker] = taking.values.get(taker, 0) + abs(taken)
+        legs = self._holdings.change_hands(market, account, taker, event.lots, worth, origin=account)
         self._ledger.expect("takeover", legs, f"takeover of account {account} in instrument {n}")
 
     def move_margin(self, event: Posted) -> None:
