@@ -48,7 +48,7 @@ def _verdict(reading: Reading, clauses: tuple[Clause, ...], residuals: Residuals
     """HELD needs all of (a) to (g); with receivables a debt may have stood until it was booked."""
     holds = {clause.letter: clause.holds for clause in clauses}
     receivables = reading.payments.receivables
-    missing = bool(residuals) or not all(holds[letter] for letter in "cdeg")
+    missing = bool(residuals) or not all(holds[letter] for letter in "bcdefg")
     answered_late = receivables and not reading.debts.hidden_atoms and "(a)" not in reading.notes.broken
     if missing or not (holds["a"] or answered_late):
         return "RESIDUAL"

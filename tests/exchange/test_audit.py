@@ -673,6 +673,25 @@ def test_a_hand_made_run_without_a_loss_is_held() -> None:
     assert report.verdict == "HELD"
 
 
+def test_a_winner_out_of_rank_is_not_held() -> None:
+    """Every debt is zero, but clause (b) fails: the stated rank is not the ranking's."""
+    desk = Desk(rulebook("book", "adl"), index=(100,))
+    loser, winner = desk.open(60, 10_000)
+    desk.trade(loser, winner, 10, 100)
+    desk.index(90)
+    assert audit(desk.batches).verdict == "HELD"
+    report = audit(edited(says.Deleveraged, rank=lambda event: event.rank + 1)(desk.batches))
+    assert [clause.letter for clause in report.clauses if not clause.holds] == ["b"]
+    assert report.verdict == "RESIDUAL"
+
+
+def test_a_backstop_that_the_rulebook_does_not_name_is_not_held() -> None:
+    """Every debt is zero, but clause (f) fails: a customer, not a vault, is to pay."""
+    report = told(loaded(LONG, 10), START, (says.BackstopSet(SHORT, (0,)),))
+    assert [clause.letter for clause in report.clauses if not clause.holds] == ["f"]
+    assert report.verdict == "RESIDUAL"
+
+
 def test_a_ledger_that_floors_itself_at_zero_is_not_held() -> None:
     """10 lots fall by 150 on 1000 of margin; the wallet is made 0 and 500 stand in the deficit account."""
     crashed = (
