@@ -106,7 +106,7 @@ class Fills:
             self._find("BOOK-03", f"trade {event.trade_id} at {price}, the maker's price is {maker.price}")
         if maker.account != event.maker or maker.instrument != event.instrument or maker.side == side:
             self._find("BOOK-08", f"trade {event.trade_id} names another maker than order {maker_id}")
-        if maker.reduce or event.maker in self._liquidations.accounts:
+        if maker.reduce or self._liquidations.is_open(event.maker, market):
             self._check_reduces(market, event.maker, -side * size, maker_id, forced=False)
         maker.open -= size
         maker.filled += size

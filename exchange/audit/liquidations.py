@@ -69,6 +69,10 @@ class Liquidations:
             del self.accounts[account]
         self._harm.end(key)
 
+    def is_open(self, account: int, market: Market) -> bool:
+        """Does the compartment that answers for this market stand in liquidation? Spot needs no margin."""
+        return not market.is_spot and (account, self._holdings.pocket_of(account, market)) in self.open
+
     def compare_risk(
         self, event: LiquidationStarted | LiquidationEnded | StageArmed, rule: str
     ) -> tuple[int, int]:

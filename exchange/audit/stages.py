@@ -84,10 +84,11 @@ class Stages:
             self._find("WFALL-01", f"stage {event.stage} pays {event.atoms} atoms without being armed")
 
     def check_nobody_could(self, deficit: Deficit) -> None:
-        """A residual is left only when every stage that brings cash had nothing more to bring."""
+        """A residual is left only when positions were deleveraged and no stage has more cash to bring."""
         for stage in self._rules.waterfall:
-            if stage not in ("book", "adl"):
-                self._check_exhausted(stage, deficit.account, "nobody")
+            self._check_exhausted(stage, deficit.account, "nobody")
+        if "adl" in self._rules.waterfall:
+            self._check_adl_was_tried(deficit.account, deficit.pocket, "nobody")
 
     def _may_act(self, stage: str, account: int, pocket: int, equity: int, required: int) -> bool:
         if stage == "book":
@@ -123,9 +124,6 @@ class Stages:
             self._check_exhausted(before, account, stage)
 
     def _check_adl_was_tried(self, account: int, pocket: int, stage: str) -> None:
-        deficit = self._deficits.current
-        if deficit is None or not self._holdings.positions(account, pocket):
-            return
         for market in self._holdings.positions(account, pocket):
             sign = -1 if market.holders[account][0] > 0 else 1
             if not self._rankings.is_frozen(market.number, sign):

@@ -236,6 +236,11 @@ def test_the_audit_agrees_with_an_honest_run_and_rebuilds_its_holdings(name: str
     assert report.counts["liquidations"] > 0
 
 
+@pytest.mark.parametrize(("name", "seed"), [("book alone", 5), ("binance", 4)])
+def test_a_maker_may_sell_spot_while_an_isolated_position_of_it_is_liquidated(name: str, seed: int) -> None:
+    assert audit(crash(name, seed).batches).findings == ()
+
+
 def test_the_crashes_contain_what_the_sabotages_need() -> None:
     kinds = {type(event) for batch in crash("hyperliquid", 1).batches for event in batch.events}
     wanted = {
@@ -730,6 +735,15 @@ def test_a_vault_under_water_behind_a_positive_balance_is_not_held() -> None:
     assert report.verdict == "RESIDUAL"
     assert not clause(report, "c")
     assert report.residual_open_atoms == {0: 10 * (100 - 70) * USD - 100 * USD}
+
+
+def test_a_residual_with_positions_that_nobody_deleveraged_is_named() -> None:
+    """11 lots fall by 99 on 1000, adl is in the list, and the 89 that are missing are given up at once."""
+    missing = (11 * (100 - 1) - 1000) * USD
+    opened = says.DeficitOpened(1, LONG, 0, 0, missing, ((LONG, missing),))
+    report = told(loaded(LONG, 11), START, (marked(1, 100), opened, says.DeficitClosed(1, missing, 0)))
+    text = f"nobody acts on account {LONG} before its positions were deleveraged"
+    assert ("WFALL-01", text) in [(f.rule, f.text) for f in report.findings]
 
 
 def test_a_debt_that_a_recovery_erases_was_a_debt() -> None:
