@@ -57,13 +57,11 @@ class Levels:
         if len(self.heap) > 256 + 4 * len(self.by_key):
             self.heap = sorted(self.by_key)
 
-    def remove(self, order_id: int, order: Order) -> bool:
-        level = self.by_key.get(order.key)
-        if level is None or level.pop(order_id, None) is None:
-            return False
+    def remove(self, order_id: int, order: Order) -> None:
+        level = self.by_key[order.key]
+        del level[order_id]
         if not level:
             del self.by_key[order.key]
-        return True
 
     def best_key(self) -> int | None:
         heap, by_key = self.heap, self.by_key

@@ -1,6 +1,5 @@
 """Auto-deleveraging: the ranking of the other side, the price, whose lots go."""
 
-from zerodebt.exchange.audit.arithmetic import div_ceil
 from zerodebt.exchange.audit.deficits import Deficits
 from zerodebt.exchange.audit.forms import adl, payers
 from zerodebt.exchange.audit.forms.valuation import worth_at
@@ -68,6 +67,7 @@ class Deleveraging:
         self._walk: Walk | None = None
 
     def begin(self, account: int, pocket: int) -> None:
+        """The largest position first; at bankruptcy if the rule's price leaves what no payer can bear."""
         rules = self._rules
         positions = self._holdings.positions(account, pocket)
         absorber = account == INSURANCE or account in self._holdings.serving
@@ -79,11 +79,9 @@ class Deleveraging:
                 price = self._rule_price(market, lots)
                 equity -= adl.transfer_atoms(market.spec, market.mark or 0, price, lots)
             able = payers.capacity(rules.waterfall, self._holdings, account)
-            at_bankruptcy = -equity > max(0, able)
-        waiting = [
-            m.number
-            for m in sorted(positions, key=lambda m: (-self._holdings.notional(account, m), m.number))
-        ]
+            at_bankruptcy = -equity > able
+        by_value = sorted(positions, key=lambda m: (-self._holdings.notional(account, m), m.number))
+        waiting = [market.number for market in by_value]
         self._walk = Walk(account, pocket, waiting, at_bankruptcy=at_bankruptcy)
 
     def _rule_price(self, market: Market, lots: int) -> int:
@@ -100,9 +98,8 @@ class Deleveraging:
         walk.price = self._rule_price(market, lots)
         if walk.at_bankruptcy:
             missing = max(0, -self._holdings.equity(walk.account, walk.pocket))
-            own = self._holdings.notional(walk.account, market)
-            whole = sum(self._holdings.notional(walk.account, self._markets[m]) for m in walk.waiting)
-            part = div_ceil(missing * own, whole) if whole else missing
+            values = [self._holdings.notional(walk.account, self._markets[m]) for m in walk.waiting]
+            part = adl.allocated_atoms(missing, values)
             walk.price = adl.bankruptcy_ticks(market.spec, market.mark or 0, lots, part)
         walk.waiting = walk.waiting[1:]
         self._rankings.freeze(market, -walk.sign)
@@ -137,10 +134,6 @@ class Deleveraging:
                 f"account {due[1]} with rank {due[0] + 1}, who could take {due[2]} lots",
             )
         walk.market = -1
-
-    @property
-    def is_walking(self) -> bool:
-        return self._walk is not None
 
     def end(self) -> None:
         """The walk is over: nobody whom the ranking asks may have been left out."""

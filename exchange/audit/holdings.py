@@ -78,6 +78,9 @@ class Holdings:
                 self._pool(market, event.account)
 
     def _isolate(self, market: Market, account: int) -> None:
+        if account >= len(self.held):
+            self._find("EVENT-02", f"account {account} isolates a position but was never opened")
+            return
         market.isolated.add(account)
         self.alone.setdefault(account, set()).add(market.pocket)
 
@@ -106,8 +109,7 @@ class Holdings:
                 self._find(
                     "POS-03", f"account {account} is given a position in instrument {event.instrument} twice"
                 )
-            market.holders[account] = position
-            self.held[account][market.number] = position
+            self.held[account][market.number] = market.holders[account] = position
             market.cost_sum += cost
             market.lots_sum += lots
 
@@ -121,12 +123,12 @@ class Holdings:
         """
         if not signed_lots:
             return 0
-        market.lots_sum += signed_lots
         position = market.holders.get(account)
         closed = realised = 0
         if position is None:
             value = worth(signed_lots)
-            market.holders[account] = self.held[account][market.number] = [signed_lots, value, value]
+            # An account that does not exist is met here, before anything has moved.
+            self.held[account][market.number] = market.holders[account] = [signed_lots, value, value]
             market.cost_sum += value
             opened = signed_lots
         elif (position[0] > 0) == (signed_lots > 0):
@@ -151,6 +153,7 @@ class Holdings:
             if not position[0]:
                 del market.holders[account]
                 del self.held[account][market.number]
+        market.lots_sum += signed_lots
         if account in self._vaults or account == INSURANCE:
             self._lineage.trace(account, market.number, abs(closed), abs(opened), origin)
         return realised

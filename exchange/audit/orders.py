@@ -196,16 +196,12 @@ class Orders:
                     "ACC-01",
                     f"the quote of account {account} removes order {order_id} of account {order.account}",
                 )
-            by_key = (bids if order.side == 1 else asks).by_key
-            level = by_key[order.key]
-            del level[order_id]
-            if not level:
-                del by_key[order.key]
+            (bids if order.side == BUY else asks).remove(order_id, order)
         for order_id, side, price, size in event.placed:
             if order_id in orders:
                 self._find("BOOK-09", f"order {order_id} is placed while it is live")
             order = orders[order_id] = Order(account, n, side, price, size, reduce=False)
-            (bids if side == 1 else asks).add(order_id, order)
+            (bids if side == BUY else asks).add(order_id, order)
         self._crossable.add(n)
 
     def rest(self) -> None:

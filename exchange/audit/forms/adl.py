@@ -69,6 +69,12 @@ PRICES: dict[str, Callable[[int, int | None, int], int]] = {
 }
 
 
+def allocated_atoms(missing_atoms: int, values_atoms: list[int]) -> int:
+    """The first position's part of a deficit, by value and rounded up; the others take the rest."""
+    whole = sum(values_atoms)
+    return div_ceil(missing_atoms * values_atoms[0], whole) if whole else missing_atoms
+
+
 def bankruptcy_ticks(spec: Instrument, mark_ticks: int, lots: int, missing_atoms: int) -> int:
     """Where closing `lots` (signed) brings `missing_atoms` more than the mark; against the winners."""
     away = div_ceil(missing_atoms, abs(lots) * spec.tick_value_atoms)

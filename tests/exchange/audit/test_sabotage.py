@@ -420,3 +420,11 @@ def test_a_withdrawal_below_the_requirement_is_named() -> None:
     legs = ((FIRST_ACCOUNT, 0, -40 * USD), (says.EXTERNAL, 0, 40 * USD))  # 60 - 40 is below 1000 / 40
     drained = Batch(last.seq + 1, last.time_ns, (says.Posted("withdrawal", legs),))
     assert "MARG-05" in rules_broken(audit([*batches, drained]))
+
+
+def test_a_position_of_an_account_that_does_not_exist_is_named() -> None:
+    def strangers(event: says.PositionsLoaded) -> tuple[int, ...]:
+        return (10**6, *event.accounts[1:])
+
+    report = audit(edited(says.PositionsLoaded, accounts=strangers)(crash("hyperliquid", 1).batches))
+    assert "EVENT-02" in rules_broken(report)
