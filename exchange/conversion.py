@@ -146,9 +146,7 @@ class Conversions:
         plan = plan_fills(state.books[n], account, SELL, lots, limit, "cancel_oldest", Pools(state, market))
         if not plan.steps:
             return False
-        clearing.out.append(
-            ExchangeArmed(account, collateral.asset, self._owed(account), lots, limit, because)
-        )
+        clearing.out.append(ExchangeArmed(account, n, self._owed(account), lots, limit, because))
         taker = clearing.accept(PlaceOrder(account, n, SELL, lots, limit, "ioc"), is_forced=True)
         clearing.execute(taker, plan)
         if plan.open_lots:
@@ -163,10 +161,10 @@ class Conversions:
             return False
         ratio = state.rules.exchange.price_ratio_ppb
         paid = mul_ppb_floor(worth_atoms(collateral, atoms), ratio)
-        index = collateral.market.prices.index_ticks
+        n, index = collateral.market.number, collateral.market.prices.index_ticks
         assert index is not None
-        self.clearing.out.append(Converted(account, collateral.asset, INSURANCE, atoms, index, paid))
         asset, settle = collateral.asset, state.settle
+        self.clearing.out.append(Converted(account, n, asset, INSURANCE, atoms, index, paid))
         self.clearing.post(
             "conversion",
             [

@@ -375,12 +375,12 @@ class WorkLeft(Struct, frozen=True, array_like=True, tag="work_left"):
 class ExchangeArmed(Struct, frozen=True, array_like=True, tag="exchange_armed"):
     """Collateral is sent to its spot market as a forced order, which follows, for what its owner owes.
 
-    owed_atoms  the negative settlement balance; may be negative itself where a bankrupt account owes nothing
+    owed_atoms  the negative settlement balance; below zero itself where a bankrupt account owes nothing yet
                 but the loss of its positions
     """
 
     account: int
-    asset: int
+    instrument: int
     owed_atoms: int
     lots: int
     limit_ticks: int
@@ -388,9 +388,13 @@ class ExchangeArmed(Struct, frozen=True, array_like=True, tag="exchange_armed"):
 
 
 class Converted(Struct, frozen=True, array_like=True, tag="converted"):
-    """The house took collateral off a book's hands for `paid_atoms`; a `Posted` with its legs follows."""
+    """The insurance fund took collateral for `paid_atoms` of the settlement asset; a `Posted` follows.
+
+    `instrument` is the spot market whose index, here `index_ticks`, is the price before the rulebook's ratio.
+    """
 
     account: int
+    instrument: int
     asset: int
     taker: int
     atoms: int

@@ -126,7 +126,7 @@ def test_assets_are_sold_in_the_order_of_the_tables() -> None:
     desk.order(b, BUY, 50, 10, instrument=1)
     desk.order(b, BUY, 50, 10, instrument=2)
     events = desk.index(100, 10, 10)
-    assert [(e.asset, e.lots) for e in of(events, ExchangeArmed)] == [(2, 5), (1, 5)]
+    assert [(e.instrument, e.lots) for e in of(events, ExchangeArmed)] == [(2, 5), (1, 5)]
     assert (desk.cash(a), desk.cash(a, 1), desk.cash(a, 2)) == (0, 95 * COIN, 0)
 
 
