@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from zerodebt.exchange.events import (
     CLEARING,
+    DEFAULT_FUND,
     DEFICIT,
     EXTERNAL,
     FEES,
@@ -28,17 +29,23 @@ from zerodebt.exchange.events import (
     INSURANCE,
     ROUNDING,
     AccountsOpened,
+    AuctionHeld,
     BackstopSet,
     Batch,
+    Contributed,
+    DefaultDeclared,
     DeficitClosed,
     DeficitOpened,
     Deleveraged,
     Filled,
     FundingSampled,
     FundingSet,
+    LayerDrawn,
     LeverageSet,
     LiquidationEnded,
     LiquidationStarted,
+    MarginCalled,
+    MarginCallEnded,
     Marked,
     Opened,
     OrderAccepted,
@@ -57,6 +64,7 @@ from zerodebt.exchange.events import (
     TakenOver,
     TriggerArmed,
     TriggerFired,
+    VariationSettled,
     WorkLeft,
 )
 from zerodebt.exchange.instruments import Instrument
@@ -72,6 +80,8 @@ _SCORE_MAX = 2**63 - 1
 _BUY, _SELL = 1, -1
 _FULL_PASS_EVERY = 16
 _WATCHED_MAX = 4000
+_LAYERS = ("defaulter_contribution", "house_capital", "contributions", "assessments", "variation_haircut")
+_DAY_NS = 86_400 * _PPB
 _PAYER_OF_STAGE = {"insurance": INSURANCE, "house": HOUSE, "recourse": FINANCIER}
 
 
@@ -309,6 +319,9 @@ class _Market:
         self.index: int | None = None
         self.mark: int | None = None
         self.stands_still = False
+        self.has_expired = False
+        self.settled: int | None = None
+        self.terms = next((c for c in rules.settlement.contracts if c.symbol == spec.symbol), None)
         self.previous_mark: int | None = None
         self.last: int | None = None
         self.basis = _Average(rules.mark.basis_ema_ns)
@@ -520,6 +533,14 @@ class Audit:
         self._paid: dict[tuple[str, int], int] = {}
         self._overcharge_by_payer: dict[int, int] = {}
         self._overcharge_by_recipient: dict[int, int] = {}
+        self._calls: dict[_Key, int] = {}
+        self._settled_now: set[int] = set()
+        self._leverage: dict[_Key, int] = {}
+        self._contributions: dict[int, int] = {}
+        self._frozen: dict[_Key, dict[int, int]] = {}
+        self._defaulted = False
+        self._layer = 0
+        self._fund_due: dict[int, int] = {}
         self._deposited: dict[int, int] = {}
         self._withdrawn: dict[int, int] = {}
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -553,6 +574,13 @@ class Audit:
             StatusSet: self._on_status_set,
             Settled: self._on_settled,
             WorkLeft: self._on_work_left,
+            VariationSettled: self._on_variation_settled,
+            MarginCalled: self._on_margin_called,
+            MarginCallEnded: self._on_margin_call_ended,
+            DefaultDeclared: self._on_default_declared,
+            AuctionHeld: self._on_auction_held,
+            LayerDrawn: self._on_layer_drawn,
+            Contributed: self._on_contributed,
         }
 
     # The stream
@@ -631,6 +659,7 @@ class Audit:
 
     def _on_leverage_set(self, event: LeverageSet) -> None:
         market = self._markets[event.instrument]
+        self._leverage[event.account, event.instrument] = event.leverage
         isolate = event.mode == "isolated"
         if isolate != (event.account in market.isolated):
             if event.account in market.holders:
@@ -657,6 +686,8 @@ class Audit:
                 "(b)",
                 f"loaded positions of instrument {event.instrument} sum to {sum(event.lots)} lots, not to 0",
             )
+        market.settled = event.price_ticks
+        self._leverage |= {(a, market.number): x for a, x in zip(event.accounts, event.leverage, strict=True)}
         for account, lots, entry, isolated in zip(
             event.accounts, event.lots, event.entry_ticks, event.isolated_atoms, strict=True
         ):
@@ -742,6 +773,9 @@ class Audit:
         limit = None
         if liquidation.price_limit == "bankruptcy" and equity >= 0:
             limit = (market.mark or 0) + order.side * (equity // (size * market.tick_value))
+        limit = self._within_band(market, order.side, limit)
+        if rules.default_fund.close_out == "auction":
+            self._find("WFALL-01", f"forced order {order_id} in the book although the rulebook has auctions")
         if order.price != limit:
             self._find(
                 "LIQ-08", f"forced order {order_id} is limited to {order.price}, the rulebook says {limit}"
@@ -874,6 +908,12 @@ class Audit:
                 self._find(
                     "LIQ-12", f"order {event.order_id} is closed though account {order.account} could bear it"
                 )
+        elif reason == "price_limit":
+            band = self._band(self._markets[order.instrument])
+            if band is None or order.price is None or band[0] <= order.price <= band[1]:
+                self._find(
+                    "BOOK-15", f"order {event.order_id} is closed at {order.price}, the band is {band}"
+                )
         elif reason == "liquidation":
             if order.account not in self._liquidating:
                 self._find("LIQ-12", f"order {event.order_id} is closed by a liquidation that did not start")
@@ -999,6 +1039,7 @@ class Audit:
                 )
             if order.reduce:
                 self._check_reduces(market, taker, side, size, event.taker_order, forced=forced)
+        self._check_hours(event, market)
         if size < 1:
             self._find("BOOK-07", f"trade {event.trade_id} is for {size} lots")
         if taker == maker_account:
@@ -1246,7 +1287,7 @@ class Audit:
             self._check_dust(event)
         elif reason == "deficit":
             self._check_floor(seen)
-        elif reason in ("backstop", "insurance", "socialise", "house", "recourse"):
+        elif reason in ("backstop", "insurance", "socialise", "house", "recourse", "default_fund"):
             self._check_payment(reason, seen)
         elif reason not in ("isolate", "takeover"):
             self._find("LEDG-03", f"a {reason} posting without an event that causes it")
@@ -1385,6 +1426,8 @@ class Audit:
             return account in self._serving
         if stage == "socialise":
             return self._is_protected(account)
+        if stage == "default_fund":
+            return account in (DEFAULT_FUND, HOUSE) or self._is_protected(account)
         return account == _PAYER_OF_STAGE.get(stage)
 
     # Where compartments stand
@@ -1484,7 +1527,7 @@ class Audit:
                 main.append(event.book_ema_ticks)
             mark = _middle(main) if main else index
         mark = max(market.spec.price_min_ticks, min(market.spec.price_max_ticks, mark))
-        if market.stands_still and market.mark is not None:
+        if (market.stands_still or self._is_closed(market)) and market.mark is not None:
             mark = market.mark
         if mark != event.mark_ticks:
             self._find("MARK-05", f"instrument {n}: mark {event.mark_ticks}, its inputs give {mark}")
@@ -1578,6 +1621,8 @@ class Audit:
             )
         if not self._is_protected(account):
             self._find("LIQ-01", f"account {account} is liquidated but is no customer")
+        if self._is_left_alone(key):
+            self._find("LIQ-11", f"account {account} is liquidated before its margin call is due")
         if key in self._in_liquidation:
             self._find("LIQ-03", f"account {account} pocket {pocket} is liquidated twice at a time")
         else:
@@ -1598,6 +1643,7 @@ class Audit:
         if self._in_liquidation.pop(key, None) is None:
             self._find("LIQ-03", f"account {account} pocket {pocket} was not in liquidation")
             return
+        self._frozen.pop(key, None)
         self._liquidating[account] -= 1
         if not self._liquidating[account]:
             del self._liquidating[account]
@@ -1653,7 +1699,7 @@ class Audit:
         if stage == "backstop" and equity >= 0:
             share = self._rules.liquidation.backstop_below_ppb
             return equity * _PPB < required * share and (account, pocket) in self._in_liquidation
-        if stage in ("backstop", "recourse") and not self._is_protected(account):
+        if stage in ("backstop", "recourse", "default_fund") and not self._is_protected(account):
             return False
         if stage == "insurance" and account == INSURANCE:
             return False
@@ -1701,6 +1747,9 @@ class Audit:
             left = self._equity(INSURANCE, settle)
         elif before == "house":
             left = self._balances[settle][HOUSE]
+        elif before == "default_fund" and self._is_protected(account):
+            key = (account, settle) if self._deficit is None else (account, self._deficit.pocket)
+            left = sum(sum(self._layer_payers(key, layer).values()) for layer in _LAYERS[self._layer :])
         elif before == "socialise":
             left = sum(self._session_gains(account).values())
         elif before == "recourse" and self._is_protected(account):
@@ -1867,6 +1916,7 @@ class Audit:
             )
         self._deficit = _Deficit(event)
         self._armed_stage = None
+        self._layer = 0
 
     def _origins(self, account: int, pocket: int, deficit: int) -> tuple[_Key, ...]:
         """The deficit by the accounts whose positions the inventory still holds, in proportion to value."""
@@ -1901,6 +1951,8 @@ class Audit:
                 "(d)",
                 f"stage {stage}: account {payer} is said to pay {atoms} atoms, the ledger moved {posted}",
             )
+        if stage == "default_fund":
+            self._check_drawn(payer, atoms)
         if stage == "socialise":
             due = self._socialised.get(payer, 0)
             if due != atoms:
@@ -2207,6 +2259,7 @@ class Audit:
     def _on_settled(self, event: Settled) -> None:
         market = self._markets[event.instrument]
         market.stands_still = False
+        self._check_expiry(event, market)
         if market.spec.kind != "future":
             self._intervene(f"{market.spec.symbol}: {market.spec.kind} settled at {event.price_ticks}")
         for levels in market.sides.values():
@@ -2232,6 +2285,245 @@ class Audit:
         bound = self._rules.liquidation.rounds_max
         if event.rounds != bound:
             self._find("LIQ-02", f"work is left after {event.rounds} rounds, the rulebook's bound is {bound}")
+
+    # Dated futures: sessions, limits, expiry, daily settlement and margin calls
+
+    def _is_closed(self, market: _Market) -> bool:
+        """A dated future outside of all sessions; the one that opened yesterday may still last."""
+        sessions = self._rules.settlement.sessions
+        if not sessions or market.spec.kind != "future":
+            return False
+        today = self._time_ns // _DAY_NS
+        for session in sessions:
+            for day in (today - 1, today):
+                since = self._time_ns - day * _DAY_NS
+                # 5 January 1970, day 4, was a Monday
+                if (day - 4) % 7 in session.weekdays and session.opens_ns <= since < session.closes_ns:
+                    return False
+        return True
+
+    def _band(self, market: _Market) -> tuple[int, int] | None:
+        if market.terms is None or not market.terms.limit_ticks or market.settled is None:
+            return None
+        return market.settled - market.terms.limit_ticks, market.settled + market.terms.limit_ticks
+
+    def _within_band(self, market: _Market, side: int, limit: int | None) -> int | None:
+        band = self._band(market)
+        if band is None:
+            return limit
+        edge = band[side > 0]
+        return edge if limit is None else side * min(side * limit, side * edge)
+
+    def _check_hours(self, event: Filled, market: _Market) -> None:
+        band = self._band(market)
+        if band is not None and not band[0] <= event.price_ticks <= band[1]:
+            self._find("BOOK-04", f"trade {event.trade_id} at {event.price_ticks}, the day's band is {band}")
+        if self._is_closed(market):
+            self._find("HALT-01", f"trade {event.trade_id} while there is no session")
+
+    def _is_overdue(self, market: _Market) -> bool:
+        terms = market.terms
+        if terms is None or not terms.expires_at_ns or market.has_expired:
+            return False
+        return self._time_ns >= terms.expires_at_ns
+
+    def _check_expiry(self, event: Settled, market: _Market) -> None:
+        """At its time a future ends at the stated price, or at the index of that instant."""
+        if self._is_overdue(market) and self._is_marked and market.terms is not None:
+            price = market.terms.final_price_ticks
+            wanted = market.index if price is None else price
+            if event.price_ticks != wanted:
+                self._find(
+                    "WFALL-05",
+                    f"instrument {market.number} expires at {event.price_ticks}, the rulebook says {wanted}",
+                )
+        market.has_expired = True
+
+    def _on_variation_settled(self, event: VariationSettled) -> None:
+        """Each holder gets its value at the settlement price less what the position has cost until now."""
+        market = self._markets[event.instrument]
+        legs: dict[_Key, int] = {}
+        total = 0
+        for account, position in market.holders.items():
+            value = position[0] * event.price_ticks * market.tick_value
+            key = (account, market.pocket if account in market.isolated else self._settle)
+            legs[key] = value - position[1]
+            total += value - position[1]
+            market.cost_sum += value - position[1]
+            position[1] = value
+            self._touched.add(account)
+        legs[CLEARING, market.pocket] = -total
+        market.settled = event.price_ticks
+        self._settled_now.add(event.instrument)
+        self._needs_full_pass = True
+        self._expect("variation", legs, f"settlement of instrument {event.instrument} for the day")
+
+    def _is_left_alone(self, key: _Key) -> bool:
+        """Under margin calls who is below maintenance is called at the settlement and has until it is due."""
+        if self._rules.settlement.call_to == "none":
+            return False
+        due = self._calls.get(key)
+        if due is not None:
+            return self._time_ns < due
+        return not any(market.number in self._settled_now for market in self._positions(*key))
+
+    def _called_to(self, account: int, pocket: int) -> int:
+        """What a call asks for: maintenance, or the larger of value over leverage and twice maintenance."""
+        required = 0
+        for market in self._positions(account, pocket):
+            size = abs(market.holders[account][0])
+            notional = size * abs(self._lot_values[market.number] or 0)
+            maintenance = market.maintenance(notional, size)
+            leverage = self._leverage.get((account, market.number), market.spec.tiers[0].leverage_max)
+            is_initial = self._rules.settlement.call_to == "initial"
+            required += max(_ceil(notional, leverage), 2 * maintenance) if is_initial else maintenance
+        return required
+
+    def _on_margin_called(self, event: MarginCalled) -> None:
+        account, pocket = key = (event.account, event.pocket)
+        equity, required = self._risk(account, pocket)
+        stated = (event.equity_atoms, event.maintenance_atoms, event.called_atoms, event.due_ns)
+        due_ns = self._time_ns + self._rules.settlement.call_due_ns
+        wanted = (equity, required, self._called_to(account, pocket) - equity, due_ns)
+        if stated != wanted or equity >= required or key in self._calls:
+            self._find("MARG-08", f"account {account} is called for {stated}, it is {wanted}")
+        if not any(market.number in self._settled_now for market in self._positions(account, pocket)):
+            self._find("MARG-08", f"account {account} is called without a settlement of what it holds")
+        self._calls[key] = event.due_ns
+
+    def _on_margin_call_ended(self, event: MarginCallEnded) -> None:
+        account, pocket = key = (event.account, event.pocket)
+        equity, required = self._equity(account, pocket), self._called_to(account, pocket)
+        if (event.equity_atoms, event.required_atoms) != (equity, required) or equity < required:
+            self._find("MARG-08", f"the call of account {account} ends at {equity}, asked were {required}")
+        if self._calls.pop(key, None) is None:
+            self._find("MARG-08", f"a call of account {account} ends that was not made")
+
+    # The default of a member
+
+    def _on_contributed(self, event: Contributed) -> None:
+        account, atoms = event.account, event.atoms
+        held = self._contributions.get(account, 0) + atoms
+        self._contributions[account] = held
+        if held < 0 or (atoms < 0 and self._frozen):
+            self._find("(f)", f"account {account} takes {-atoms} out of the fund, {held} are left")
+        self._brought_in[account] = self._brought_in.get(account, 0) - atoms
+        legs = {(account, self._settle): -atoms, (DEFAULT_FUND, self._settle): atoms}
+        self._touched.add(account)
+        self._expect("contribution", legs, f"contribution of account {account}")
+
+    def _on_default_declared(self, event: DefaultDeclared) -> None:
+        key = (event.account, event.pocket)
+        members = tuple((m, atoms) for m, atoms in sorted(self._contributions.items()) if atoms)
+        if event.contributions != members:
+            self._find(
+                "(f)", f"the default of account {event.account} freezes other contributions: {members}"
+            )
+        if key not in self._in_liquidation or "default_fund" not in self._rules.waterfall:
+            self._find("WFALL-01", f"account {event.account} is declared in default without a reason")
+        self._frozen[key] = dict(event.contributions)
+        self._defaulted = True
+        self._intervene(f"account {event.account} is declared in default")
+
+    def _on_auction_held(self, event: AuctionHeld) -> None:
+        """The best bid that was not refused takes all that the defaulter holds."""
+        account, winner, settle = event.account, event.winner, self._settle
+        if (account, settle) not in self._in_liquidation:
+            self._find("LIQ-04", f"the portfolio of account {account} is sold, which is not in default")
+        held = self._positions(account, settle)
+        lots = tuple(market.holders[account][0] for market in held)
+        marks = tuple(market.mark for market in held)
+        stated = (event.instruments, event.lots, event.mark_ticks)
+        if stated != (tuple(market.number for market in held), lots, marks):
+            self._find("(b)", f"account {account} sells {stated}, it holds {lots} at {marks}")
+            return
+        values = [market.tick_value * size for market, size in zip(held, lots, strict=True)]
+
+        def worth(prices: tuple[int, ...]) -> int:
+            return sum(value * price for value, price in zip(values, prices, strict=True))
+
+        best = worth(event.price_ticks)
+        for bid in event.bids:
+            is_taken = bid.account == winner and bid.price_ticks == event.price_ticks
+            if not is_taken and bid.account not in event.refused and worth(bid.price_ticks) > best:
+                self._find("(b)", f"account {winner} wins the auction, account {bid.account} bids more")
+        legs: dict[_Key, int] = {}
+        for market, size, price in zip(held, lots, event.price_ticks, strict=True):
+            if (account, settle) in self._harm_by:
+                away = (market.index or 0) - price
+                self._harm_by[account, settle] += size * away * market.tick_value
+            moved = self._change_hands(
+                market, account, winner, size, price * market.tick_value, origin=account
+            )
+            for key, atoms in moved.items():
+                legs[key] = legs.get(key, 0) + atoms
+        self._touched |= {account, winner}
+        self._expect("auction", legs, f"auction of account {account}")
+
+    def _layer_payers(self, key: _Key, layer: str) -> dict[int, int]:
+        """What each can bring to a layer: (account, atoms), by the members that the default froze."""
+        rules, settle, members = self._rules.default_fund, self._settle, self._frozen.get(key, {})
+        account = key[0]
+        if layer == "house_capital":
+            return {HOUSE: max(0, min(rules.house_capital_atoms, self._balances[settle][HOUSE]))}
+        if layer == "variation_haircut":
+            return self._haircuts(account) if rules.variation_haircut_ppb else {}
+        if layer == "assessments":
+            caps = {m: a * rules.assessment_ppb // _PPB for m, a in members.items() if m != account}
+            return {
+                m: max(0, min(cap, self._balances[settle][m], self._equity(m, settle)))
+                for m, cap in caps.items()
+            }
+        own = layer == "defaulter_contribution"
+        held = self._contributions
+        return {m: min(a, held.get(m, 0)) for m, a in members.items() if (m == account) == own}
+
+    def _haircuts(self, loser: int) -> dict[int, int]:
+        share = self._rules.default_fund.variation_haircut_ppb
+        found = {}
+        for account in range(FIRST_ACCOUNT, len(self._held)):
+            won = 0
+            for n, position in self._held[account].items():
+                won += position[0] * (self._lot_values[n] or 0) - position[1]
+            if won > 0 and account != loser and account not in self._serving:
+                most = min(won * share // _PPB, self._equity(account, self._settle))
+                found[account] = max(0, most)
+        return found
+
+    def _on_layer_drawn(self, event: LayerDrawn) -> None:
+        """Layers pay in their order as far as each reaches, its payers pro rata to what they can bring."""
+        deficit = self._deficit
+        if deficit is None or deficit.number != event.deficit_id:
+            self._find("(d)", f"the fund's {event.layer} pay deficit {event.deficit_id}, which is not open")
+            return
+        key = (deficit.account, deficit.pocket)
+        if self._armed_stage != ("default_fund", *key):
+            self._find("WFALL-01", f"the fund's {event.layer} are drawn on without being armed")
+        place = _LAYERS.index(event.layer)
+        skipped = _LAYERS[self._layer : place]
+        if place < self._layer or any(sum(self._layer_payers(key, e).values()) for e in skipped):
+            self._find("WFALL-01", f"the fund's {event.layer} are drawn on out of their order")
+        self._layer = place + 1
+        if self._fund_due:
+            self._find("(d)", f"layers of the fund were drawn on that did not pay: {self._fund_due}")
+            self._fund_due = {}
+        payers = self._layer_payers(key, event.layer)
+        left = min(max(0, -self._equity(*key)), sum(payers.values()))
+        due = _split(left, list(payers.values())) if left else []
+        shares = tuple((a, atoms) for a, atoms in zip(payers, due, strict=False) if atoms)
+        if event.shares != shares:
+            self._find("(d)", f"the fund's {event.layer} bring {event.shares}, {shares} are due")
+        if event.layer in ("defaulter_contribution", "contributions"):
+            for account, atoms in event.shares:
+                self._contributions[account] = self._contributions.get(account, 0) - atoms
+            self._fund_due[DEFAULT_FUND] = sum(atoms for _, atoms in event.shares)
+        else:
+            self._fund_due = dict(event.shares)
+
+    def _check_drawn(self, payer: int, atoms: int) -> None:
+        due = self._fund_due.pop(payer, 0)
+        if due != atoms:
+            self._find("(d)", f"account {payer} pays {atoms} atoms for a default, its layer drew {due}")
 
     # Rest points
 
@@ -2273,12 +2565,20 @@ class Audit:
         self._is_marked = self._needs_full_pass = self._work_left = False
         self._sample_due = False
         self._funding_due = 0
+        self._settled_now.clear()
+        if self._fund_due:
+            self._find("(d)", f"layers of the fund were drawn on that did not pay: {self._fund_due}")
+            self._fund_due = {}
 
     def _check_instant(self) -> None:
         """An instant marks every instrument, and samples every perpetual when that is due."""
         for market in self._markets:
             if market.marked_seq != self._seq:
                 self._find("MARK-03", f"instrument {market.number} is not marked with the others")
+            if self._is_overdue(market):
+                self._find(
+                    "WFALL-05", f"instrument {market.number} has reached its expiry and is not settled"
+                )
             is_due = self._sample_due and market.spec.kind == "perpetual"
             if is_due and market.sampled_seq != self._seq:
                 self._find("FUND-02", f"instrument {market.number}: a sample is due and not taken")
@@ -2326,7 +2626,8 @@ class Audit:
             if equity < 0 or equity * _PPB >= required * rules.liquidation.backstop_below_ppb:
                 continue
             positions = self._positions(account, pocket)
-            if all(m.number in self._backstops and not m.stands_still for m in positions):
+            halted = any(m.stands_still or self._is_closed(m) for m in positions)
+            if not halted and all(m.number in self._backstops for m in positions):
                 self._find(
                     "WFALL-01",
                     f"account {account} is left with equity {equity} over {required}: it is for the backstop",
@@ -2509,7 +2810,7 @@ class Audit:
     def _check_noticed(self, account: int, pocket: int) -> None:
         if not self._is_marked or self._work_left or (account, pocket) in self._in_liquidation:
             return
-        if account in self._serving:
+        if account in self._serving or self._is_left_alone((account, pocket)):
             return
         equity, required = self._risk(account, pocket)
         if equity < required:
@@ -2698,7 +2999,9 @@ class Audit:
     def _verdict(self, clauses: tuple[Clause, ...], residuals: tuple[Residual, ...]) -> Verdict:
         holds = {clause.letter: clause.holds for clause in clauses}
         missing = bool(residuals) or not (holds["c"] and holds["d"] and holds["e"] and holds["g"])
-        answered_late = self._receivables and not self._hidden and "(a)" not in self._broken
+        answered_late = (
+            (self._receivables or self._defaulted) and not self._hidden and "(a)" not in self._broken
+        )
         if missing or not (holds["a"] or answered_late):
             return "RESIDUAL"
         if self._receivables:

@@ -7,6 +7,7 @@ from zerodebt.exchange.events import FIRST_ACCOUNT, ROUNDING, FundingSampled, Fu
 from zerodebt.exchange.funding import payment_atoms, premium_ppt, rate_ppt
 from zerodebt.exchange.ledger import Leg
 from zerodebt.exchange.marks import mark_inputs, mark_ticks, move_ppb, source_median
+from zerodebt.exchange.sessions import stands_still
 from zerodebt.exchange.state import State
 from zerodebt.exchange.units import div_floor
 
@@ -14,7 +15,7 @@ _METER_MAX_PPB = 2**60
 
 
 def set_marks(state: State, clearing: Clearing) -> None:
-    """Index and mark of every instrument; while forced orders are halted a mark stands still."""
+    """Index and mark of every instrument; a mark stands still while nobody may be forced to trade."""
     rules = state.rules
     largest = 0
     for market in state.markets:
@@ -26,7 +27,7 @@ def set_marks(state: State, clearing: Clearing) -> None:
         inputs = mark_inputs(market, rules, state.books[market.number], prices.index_ticks, state.time_ns)
         mark = prices.index_ticks if rules.mark.formula == "index" else mark_ticks(inputs)
         mark = max(market.instrument.price_min_ticks, min(market.instrument.price_max_ticks, mark))
-        if not state.status[market.number].liquidate and prices.mark_ticks is not None:
+        if stands_still(state, market.number) and prices.mark_ticks is not None:
             mark = prices.mark_ticks
         if market.instrument.kind != "spot":
             largest = max(largest, move_ppb(market, mark))
