@@ -56,7 +56,7 @@ def allowed_notional(instrument: Instrument, margin: Floats, leverage: Floats, u
     Where the tier cuts the wanted leverage, only the share `used` of what it allows is taken.
     """
     allowed = np.zeros_like(margin)
-    lowers = [tier.lower_notional_atoms for tier in instrument.tiers]
+    lowers = [tier.lower for tier in instrument.tiers]
     uppers = [*lowers[1:], np.inf]
     for tier, lower, upper in zip(instrument.tiers, lowers, uppers, strict=True):
         reach = np.minimum(margin * np.minimum(leverage, tier.leverage_max * used), upper)
@@ -130,7 +130,7 @@ def opening_margin(
     notional = size_lots * (max(1, price_ticks) * instrument.tick_value_atoms)
     leverage_max = np.ones_like(size_lots)
     for tier in instrument.tiers:
-        leverage_max = np.where(notional >= tier.lower_notional_atoms, tier.leverage_max, leverage_max)
+        leverage_max = np.where(notional >= tier.lower, tier.leverage_max, leverage_max)
     chosen = np.clip(np.ceil(leverage).astype(np.int64), 1, leverage_max)
     maintenance = maintenance_atoms_array(margin_table(instrument), notional, size_lots)
     required = np.maximum(-(-notional // chosen), 2 * maintenance) + _MARGIN_SLACK_ATOMS

@@ -10,6 +10,7 @@ import heapq
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable
+from fractions import Fraction
 from functools import lru_cache
 from hashlib import blake2b
 from math import lcm
@@ -343,9 +344,9 @@ class _Market:
         for n, tier in enumerate(spec.tiers):
             if n:
                 before = self.tiers[-1]
-                below += (tier.lower_notional_atoms - before[0]) * before[1]
+                below += (tier.lower - before[0]) * before[1]
             slope = self.denominator // (2 * tier.leverage_max)
-            self.tiers.append((tier.lower_notional_atoms, slope, below))
+            self.tiers.append((tier.lower, slope, below))
 
     def best(self, side: int) -> int | None:
         key = self.sides[side].best_key()
@@ -359,6 +360,20 @@ class _Market:
                 required = _ceil(below + (notional - lower) * slope, self.denominator)
                 break
         return max(required, size_lots * self.spec.margin_floor_atoms_per_lot)
+
+    def initial(self, notional: int, size_lots: int, leverage: int) -> int:
+        """Each slice of the notional at its tier's rate; at least the amount per lot and value over leverage.
+
+        Tiers by value in marginal form only: what has other forms is not called to its initial requirement.
+        """
+        slices = Fraction(0)
+        uppers = [tier.lower for tier in self.spec.tiers[1:]] + [notional]
+        for tier, upper in zip(self.spec.tiers, uppers, strict=True):
+            rate = Fraction(tier.initial_ppb, _PPB) if tier.initial_ppb else Fraction(1, tier.leverage_max)
+            slices += rate * max(0, min(notional, upper) - tier.lower)
+        required = _ceil(slices.numerator, slices.denominator)
+        lot = self.spec.initial_atoms_per_lot or 2 * self.spec.margin_floor_atoms_per_lot
+        return max(required, size_lots * lot, _ceil(notional, leverage) if leverage else 0)
 
     def impact(self, side: int, notional: int) -> int | None:
         """Average price at which `notional` would trade against a side, rounded towards the middle."""
@@ -2368,15 +2383,16 @@ class Audit:
         return not any(market.number in self._settled_now for market in self._positions(*key))
 
     def _called_to(self, account: int, pocket: int) -> int:
-        """What a call asks for: maintenance, or the larger of value over leverage and twice maintenance."""
+        """What a call asks for: the maintenance requirement or the initial one."""
         required = 0
         for market in self._positions(account, pocket):
             size = abs(market.holders[account][0])
             notional = size * abs(self._lot_values[market.number] or 0)
-            maintenance = market.maintenance(notional, size)
+            if self._rules.settlement.call_to == "maintenance":
+                required += market.maintenance(notional, size)
+                continue
             leverage = self._leverage.get((account, market.number), market.spec.tiers[0].leverage_max)
-            is_initial = self._rules.settlement.call_to == "initial"
-            required += max(_ceil(notional, leverage), 2 * maintenance) if is_initial else maintenance
+            required += market.initial(notional, size, leverage)
         return required
 
     def _on_margin_called(self, event: MarginCalled) -> None:

@@ -24,7 +24,7 @@ from zerodebt.exchange.events import (
 )
 from zerodebt.exchange.instruments import value_atoms
 from zerodebt.exchange.ledger import Leg
-from zerodebt.exchange.margin import initial_atoms, risk_of
+from zerodebt.exchange.margin import initial_at_mark, risk_of
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.matching import Plan
 from zerodebt.exchange.position import Change, apply_fill
@@ -89,7 +89,7 @@ class Clearing:
         state.books[order.instrument].add(order)
         state.orders[order.order_id] = order
         self._own(order.account, order.instrument, order.order_id)
-        self._tally(order, order.open_lots)
+        self._tally(order, 0, order.open_lots)
 
     def close(self, order: Order, reason: CloseReason) -> None:
         """Take a resting order out of the book and say why."""
@@ -102,7 +102,7 @@ class Clearing:
         state.books[order.instrument].remove(order)
         del state.orders[order.order_id]
         self._disown(order.account, order.instrument, order.order_id)
-        self._tally(order, -order.open_lots)
+        self._tally(order, order.open_lots, 0)
 
     def shrink(self, order: Order, lots: int) -> None:
         """Take lots off a resting order, which keeps its place; one that is used up leaves the book."""
@@ -110,7 +110,7 @@ class Clearing:
             self.unrest(order)
             order.open_lots = 0
             return
-        self._tally(order, -lots)
+        self._tally(order, order.open_lots, order.open_lots - lots)
         order.open_lots -= lots
 
     def arm(self, order: PlaceOrder) -> None:
@@ -176,12 +176,15 @@ class Clearing:
         del self.state.own_orders[account, instrument][order_id]
         self.state.accounts.orders.cells[0][account] -= 1
 
-    def _tally(self, order: Order, lots: int) -> None:
+    def _tally(self, order: Order, before_lots: int, after_lots: int) -> None:
         if order.reduce_only:
             return
         accounts = self.state.accounts
         n, account = order.instrument, order.account
-        value = order.price_ticks * lots * self.state.markets[n].tick_value
+        instrument = self.state.instruments[n]
+        lots = after_lots - before_lots
+        value = value_atoms(instrument, order.price_ticks, after_lots)
+        value -= value_atoms(instrument, order.price_ticks, before_lots)
         if order.side == BUY:
             accounts.buy_lots.cells[n][account] += lots
             accounts.buy_value.cells[n][account] += value
@@ -323,7 +326,11 @@ class Clearing:
         )
         before = lots_cells[account]
         change = apply_fill(
-            before, cost_cells[account], entry_cells[account], signed_lots, price_ticks * market.tick_value
+            before,
+            cost_cells[account],
+            entry_cells[account],
+            signed_lots,
+            value_atoms(market.instrument, price_ticks, signed_lots),
         )
         state.open_interest[n] += max(change.lots, 0) - max(before, 0)
         lots_cells[account] = change.lots
@@ -387,7 +394,7 @@ class Clearing:
             share = margin * change.closed_lots // (change.lots + change.closed_lots)
             equity = risk_of(state, (account, pocket)).equity_atoms
             leverage = state.accounts.leverage.cells[n][account]
-            atoms = min(share, equity - initial_atoms(market, abs(change.lots), leverage))
+            atoms = min(share, equity - initial_at_mark(state, market, abs(change.lots), leverage))
         if atoms > 0:
             self.post("isolate", [(account, pocket, -atoms), (account, state.settle, atoms)])
 
@@ -413,7 +420,7 @@ class Clearing:
             self.move(market, taker, lots, mark, legs, origin=account)
             self.out.append(TakenOver(account, pocket, taker, n, lots, mark))
             self.post("takeover", legs)
-            values[taker] = values.get(taker, 0) + abs(lots * market.lot_value_atoms)
+            values[taker] = values.get(taker, 0) + abs(market.value_atoms(lots))
         margin = state.accounts.balances.cells[pocket][account]
         if margin > 0 and values:
             receivers = sorted(values)
@@ -436,9 +443,7 @@ class Clearing:
         marks = []
         for (n, held), price in zip(lots, best.price_ticks, strict=True):
             market = self.state.markets[n]
-            mark = market.prices.mark_ticks
-            assert mark is not None
-            marks.append(mark)
+            marks.append(market.mark_ticks)
             self.move(market, account, -held, price, legs)
             self.move(market, best.account, held, price, legs, origin=account)
         instruments, sizes = zip(*lots, strict=True)
@@ -469,5 +474,5 @@ def isolation_atoms(
 ) -> int:
     """Margin that opened lots bring along: the initial requirement at the mark, and what they lose there."""
     leverage = state.accounts.leverage.cells[market.number][account]
-    loss = side * opened_lots * (price_ticks * market.tick_value - market.lot_value_atoms)
-    return initial_atoms(market, opened_lots, leverage) + max(0, loss)
+    loss = -market.gain_atoms(side * opened_lots, price_ticks)
+    return initial_at_mark(state, market, opened_lots, leverage) + max(0, loss)

@@ -4,13 +4,20 @@ from zerodebt.exchange.book import Order
 from zerodebt.exchange.clearing import isolation_atoms
 from zerodebt.exchange.collateral import free_atoms
 from zerodebt.exchange.commands import BUY, SELL
-from zerodebt.exchange.instruments import maintenance_atoms
-from zerodebt.exchange.margin import Change, Risk, initial_excess_atoms, risk_of
+from zerodebt.exchange.instruments import closing_ticks, value_atoms
+from zerodebt.exchange.margin import (
+    Change,
+    Risk,
+    initial_at_mark,
+    initial_excess_atoms,
+    maintenance_at_mark,
+    risk_of,
+)
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.matching import Plan, reducible_lots
 from zerodebt.exchange.reject import RejectReason, refuse
 from zerodebt.exchange.state import State
-from zerodebt.exchange.units import div_ceil, div_floor, mul_ppb_ceil
+from zerodebt.exchange.units import mul_ppb_ceil
 
 
 def judge_order(
@@ -30,10 +37,12 @@ def judge_order(
     """
     n = market.number
     filled = sum(step.fill_lots for step in plan.steps)
-    value = sum(step.fill_lots * step.maker.price_ticks for step in plan.steps) * market.tick_value
+    instrument = market.instrument
+    value = sum(value_atoms(instrument, s.maker.price_ticks, side * s.fill_lots) for s in plan.steps)
     fee = mul_ppb_ceil(abs(value), state.rules.fees.taker_ppb)
-    resting_value = resting_lots * (price or 0) * market.tick_value
+    resting_value = value_atoms(instrument, price, resting_lots) if price is not None and resting_lots else 0
     if market.instrument.kind == "spot":
+        value *= side
         _judge_spot(state, market, account, side, filled, value, fee, resting_lots, resting_value, released)
         return
     held = state.accounts.lots.cells[n][account]
@@ -41,11 +50,11 @@ def judge_order(
     ceiling = market.instrument.open_interest_max_lots
     if state.open_interest[n] + _growth(state, market, account, side, plan) > ceiling:
         refuse(RejectReason.OPEN_INTEREST_CAP, f"at most {ceiling} lots")
-    gap = side * (filled * market.lot_value_atoms - value)
+    gap = market.value_atoms(side * filled) - value
     adds_lots = 0 if reduce_only else resting_lots
     adds_value = 0 if reduce_only else resting_value
     freed = released.open_lots if released is not None and not released.reduce_only else 0
-    freed_value = freed * released.price_ticks * market.tick_value if released is not None else 0
+    freed_value = value_atoms(instrument, released.price_ticks, freed) if released is not None else 0
     isolated = bool(state.accounts.isolated.cells[n][account])
     wallet = gap - fee
     if isolated:
@@ -85,7 +94,7 @@ def _isolated_need(
 ) -> int:
     """Margin that fills of an isolated position take from the wallet; what closes must not leave a debt.
 
-    value  of the fills in atoms; gap  what they gain against the mark
+    value  of the fills in atoms, signed; gap  what they gain against the mark
     """
     held = state.accounts.lots.cells[market.number][account]
     after = held + side * filled
@@ -102,8 +111,7 @@ def _isolated_need(
     pocket = state.compartment_of(account, market.number)
     if held * side > 0 and risk_of(state, pocket).is_liquidatable:
         refuse(RejectReason.MARGIN_TOO_SMALL, "the isolated position is below its requirement")
-    ticks = div_ceil if side == BUY else div_floor
-    average = ticks(value, filled * market.tick_value)
+    average = closing_ticks(market.instrument, side * filled, value)
     margin = isolation_atoms(state, market, account, opened, side, average)
     cash = state.accounts.balances.cells[state.settle][account]
     if cash < margin:
@@ -116,10 +124,8 @@ def _is_safer(state: State, market: Market, account: int, lots_after: int, gaine
     n = market.number
     before = risk_of(state, state.compartment_of(account, n))
     held = state.accounts.lots.cells[n][account]
-    mark = market.lot_value_atoms
-    required = before.maintenance_atoms
-    required -= maintenance_atoms(market.margin, abs(held * mark), abs(held))
-    required += maintenance_atoms(market.margin, abs(lots_after * mark), abs(lots_after))
+    required = before.maintenance_atoms - maintenance_at_mark(market, held)
+    required += maintenance_at_mark(market, lots_after)
     equity = before.equity_atoms + gained_atoms
     return equity >= min(0, before.equity_atoms) and (
         equity * before.maintenance_atoms >= before.equity_atoms * required
@@ -148,7 +154,7 @@ def _judge_spot(
         free = free_atoms(state.accounts, state.markets, account, instrument.settle_asset)
         if instrument.settle_asset == state.settle:
             free = min(free, initial_excess_atoms(state, account))
-        free += released.open_lots * released.price_ticks * market.tick_value if released else 0
+        free += value_atoms(instrument, released.price_ticks, released.open_lots) if released else 0
         needed = value + fee + resting_value
         needed += mul_ppb_ceil(resting_value, max(0, state.rules.fees.maker_ppb))
     if needed > free:
@@ -160,7 +166,7 @@ def judge_quotes(state: State, market: Market, account: int, placed: list[tuple[
     totals: dict[int, list[int]] = {BUY: [0, 0], SELL: [0, 0]}
     for side, price, lots in placed:
         totals[side][0] += lots
-        totals[side][1] += lots * price * market.tick_value
+        totals[side][1] += value_atoms(market.instrument, price, lots)
     accounts = state.accounts
     if market.instrument.kind == "spot":
         _judge_spot_quotes(state, market, account, totals[BUY][1], totals[SELL][0])
@@ -204,9 +210,10 @@ def isolated_spare_atoms(state: State, market: Market, account: int) -> int:
     n = market.number
     pocket = state.pocket(n)
     risk = risk_of(state, (account, pocket))
-    notional = abs(state.accounts.lots.cells[n][account] * market.lot_value_atoms)
-    share = mul_ppb_ceil(notional, state.rules.margin.transfer_min_ppb)
-    needed = max(-(-notional // state.accounts.leverage.cells[n][account]), 2 * risk.maintenance_atoms, share)
+    lots = state.accounts.lots.cells[n][account]
+    share = mul_ppb_ceil(abs(market.value_atoms(lots)), state.rules.margin.transfer_min_ppb)
+    leverage = state.accounts.leverage.cells[n][account]
+    needed = max(initial_at_mark(state, market, abs(lots), leverage), share)
     return max(0, min(state.accounts.balances.cells[pocket][account], risk.equity_atoms - needed))
 
 
@@ -249,10 +256,8 @@ class Pools:
             return lots if maker.side == SELL or left >= 0 else 0
         held = self._held(account)
         after = self.position_lots(account) + maker.side * lots
-        mark = market.lot_value_atoms
-        required = risk.maintenance_atoms
-        required -= maintenance_atoms(market.margin, abs(held * mark), abs(held))
-        required += maintenance_atoms(market.margin, abs(after * mark), abs(after))
+        required = risk.maintenance_atoms - maintenance_at_mark(market, held)
+        required += maintenance_at_mark(market, after)
         if equity + self._gain(maker, lots) >= required and self._can_isolate(maker, after):
             return lots
         closing = min(lots, reducible_lots(self.position_lots(account), maker.side))
@@ -261,10 +266,10 @@ class Pools:
 
     def _gain(self, maker: Order, lots: int) -> int:
         """What a fill gains its maker against the mark; on spot what it brings into the wallet."""
-        value = maker.price_ticks * self._market.tick_value
-        if self._market.instrument.kind == "spot":
-            return -maker.side * lots * value
-        return maker.side * lots * (self._market.lot_value_atoms - value)
+        market = self._market
+        if market.instrument.kind == "spot":
+            return -value_atoms(market.instrument, maker.price_ticks, maker.side * lots)
+        return market.gain_atoms(maker.side * lots, maker.price_ticks)
 
     def _can_isolate(self, maker: Order, after: int) -> bool:
         """Can the cross pool spare the margin of the lots that an isolated position would open?"""

@@ -1,7 +1,7 @@
 """What to send to the book for an account below maintenance: a plan, nothing more."""
 
 from zerodebt.exchange.rules import LiquidationRules
-from zerodebt.exchange.units import div_floor, mul_ppb_floor
+from zerodebt.exchange.units import mul_ppb_floor
 
 
 def forced_lots(rules: LiquidationRules, size_lots: int, notional_atoms: int, is_cooling: bool) -> int:
@@ -13,14 +13,3 @@ def forced_lots(rules: LiquidationRules, size_lots: int, notional_atoms: int, is
     if notional_atoms <= rules.chunk_threshold_atoms or is_cooling:
         return size_lots
     return max(1, mul_ppb_floor(size_lots, rules.chunk_ppb))
-
-
-def bankruptcy_ticks(lots: int, mark_ticks: int, equity_atoms: int, tick_value_atoms: int) -> int:
-    """Price at which closing the whole position leaves its compartment with nothing.
-
-    lots          signed, not zero
-    equity_atoms  of the compartment at the mark; may be negative
-    Rounded towards the mark, so that closing at it never leaves a debt. Property LIQ-08.
-    """
-    room_ticks = div_floor(equity_atoms, abs(lots) * tick_value_atoms)
-    return mark_ticks - room_ticks if lots > 0 else mark_ticks + room_ticks

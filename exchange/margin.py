@@ -5,7 +5,7 @@ from msgspec import Struct
 
 from zerodebt.exchange.accounts import BACKSTOP
 from zerodebt.exchange.collateral import promised_atoms
-from zerodebt.exchange.instruments import maintenance_atoms, maintenance_atoms_array
+from zerodebt.exchange.instruments import initial_atoms, maintenance_atoms, maintenance_atoms_array
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.state import Compartment, State
 from zerodebt.exchange.units import INT64_MAX, PPB, Int64Array, mul_ppb_ceil
@@ -48,7 +48,7 @@ def risk_of(state: State, compartment: Compartment) -> Risk:
     for market in state.contracts_of(compartment):
         lots = accounts.lots.cells[market.number][account]
         if lots:
-            value = lots * market.lot_value_atoms
+            value = market.value_atoms(lots)
             equity += value - accounts.cost.cells[market.number][account]
             required += maintenance_atoms(market.margin, abs(value), abs(lots))
     return Risk(equity, required)
@@ -75,6 +75,7 @@ def find_liquidatable(state: State) -> list[Found]:
     required = np.zeros_like(equity)
     weight = np.zeros_like(equity)
     safe = np.full_like(equity, _NEVER)
+    unmetered = np.zeros(equity.shape, np.bool_)
     for market in state.contracts:
         n = market.number
         held = accounts.lots.array[n, rows]
@@ -83,11 +84,11 @@ def find_liquidatable(state: State) -> list[Found]:
         if not at.size:
             continue
         lots = held[at]
-        value = lots * market.lot_value_atoms
+        value = market.values_atoms(lots)
         profit = value - accounts.cost.array[n, rows[at]]
         maintenance = maintenance_atoms_array(market.margin, np.abs(value), np.abs(lots))
         per_move = np.abs(lots) * (market.tick_value * market.prices.meter_ticks)
-        per_move += per_move * market.margin.numerators[-1] // market.margin.denominator + 1
+        per_move += (per_move // market.margin.denominator + 1) * market.margin.numerators[-1]
         isolated = accounts.isolated.array[n, rows[at]] != 0
         alone, pooled = at[isolated], at[~isolated]
         equity[pooled] += profit[~isolated]
@@ -96,6 +97,8 @@ def find_liquidatable(state: State) -> list[Found]:
         own = margin[alone] + profit[isolated]
         own_required = maintenance[isolated]
         safe[alone] = np.minimum(safe[alone], _safe_move_ppb(own - own_required, per_move[isolated]))
+        if not market.margin.is_metered:
+            unmetered[at] = True
         for k in np.flatnonzero(own < own_required).tolist():
             risk = Risk(int(own[k]), int(own_required[k]))
             found.append(Found((int(rows[alone[k]]), state.pocket(n)), risk))
@@ -104,6 +107,7 @@ def find_liquidatable(state: State) -> list[Found]:
         Found((int(rows[k]), state.settle), Risk(int(equity[k]), int(required[k])))
         for k in np.flatnonzero(equity < required).tolist()
     ]
+    safe[unmetered] = -1
     accounts.recheck_at.array[0, rows] = state.counters.meter_ppb + safe
     found.sort(key=lambda f: (f.risk.health_ppb, f.compartment))
     return found
@@ -144,7 +148,7 @@ def initial_excess_atoms(state: State, account: int, change: Change = NO_CHANGE)
     """Equity of the cross pool less its initial requirement, all resting orders at their worst.
 
     Worst is the larger of position + buys and position - sells, at the chosen leverage but never less than
-    twice the maintenance requirement, plus what the orders would lose against the mark and their maker fees.
+    the tier asks for, plus what the orders would lose against the mark and their maker fees.
     Resting orders of an isolated instrument need their margin from the wallet. Property MARG-02.
     """
     accounts = state.accounts
@@ -167,30 +171,38 @@ def initial_excess_atoms(state: State, account: int, change: Change = NO_CHANGE)
             sells += change.sell_lots
         if not (lots or held or buys or sells):
             continue
-        mark = market.lot_value_atoms
         worst = max(abs(held + buys), abs(held - sells))
         if accounts.isolated.cells[n][account]:
             worst -= abs(held)
         else:
-            excess += lots * mark - accounts.cost.cells[n][account]
-        excess -= initial_atoms(market, worst, accounts.leverage.cells[n][account])
+            excess += market.value_atoms(lots) - accounts.cost.cells[n][account]
+        excess -= initial_at_mark(state, market, worst, accounts.leverage.cells[n][account])
         if buys or sells:
             buy_value = accounts.buy_value.cells[n][account]
             sell_value = accounts.sell_value.cells[n][account]
             if n == change.instrument:
                 buy_value += change.buy_value
                 sell_value += change.sell_value
-            excess -= max(0, buy_value - buys * mark) + max(0, sells * mark - sell_value)
+            excess -= max(0, buy_value - market.value_atoms(buys))
+            excess -= max(0, market.value_atoms(sells) - sell_value)
             excess -= mul_ppb_ceil(abs(buy_value) + abs(sell_value), maker_ppb)
     return excess
 
 
-def initial_atoms(market: Market, size_lots: int, leverage: int) -> int:
-    """Initial requirement of a position at the mark, rounded up."""
+def maintenance_at_mark(market: Market, lots: int) -> int:
+    """Maintenance requirement of signed lots at the mark, rounded up."""
+    return maintenance_atoms(market.margin, abs(market.value_atoms(lots)), abs(lots))
+
+
+def initial_at_mark(state: State, market: Market, size_lots: int, leverage: int) -> int:
+    """Initial requirement of a position at the mark, rounded up; nothing for a size that is not above 0."""
     if size_lots <= 0:
         return 0
-    notional = abs(size_lots * market.lot_value_atoms)
-    return max(-(-notional // leverage), 2 * maintenance_atoms(market.margin, notional, size_lots))
+    table = market.margin
+    open_interest = 0
+    if table.open_interest_high_atoms:
+        open_interest = abs(market.value_atoms(state.open_interest[market.number]))
+    return initial_atoms(table, abs(market.value_atoms(size_lots)), size_lots, leverage, open_interest)
 
 
 def withdrawable_atoms(state: State, account: int) -> int:
@@ -210,7 +222,7 @@ def withdrawable_atoms(state: State, account: int) -> int:
         equity = risk_of(state, (account, state.settle)).equity_atoms
         gross = 0
         for market in state.positions_of((account, state.settle)):
-            gross += abs(accounts.lots.cells[market.number][account] * market.lot_value_atoms)
+            gross += abs(market.value_atoms(accounts.lots.cells[market.number][account]))
         excess = min(excess, equity - mul_ppb_ceil(gross, share))
     return max(0, min(cash, excess))
 
@@ -226,7 +238,7 @@ def pooled_equity(state: State, rows: Int64Array) -> tuple[Int64Array, Int64Arra
         at = np.flatnonzero((held != 0) & (accounts.isolated.array[n, rows] == 0))
         if not at.size:
             continue
-        value = held[at] * market.lot_value_atoms
+        value = market.values_atoms(held[at])
         equity[at] += value - accounts.cost.array[n, rows[at]]
         required[at] += maintenance_atoms_array(market.margin, np.abs(value), np.abs(held[at]))
     return equity, required
@@ -241,5 +253,5 @@ def customer_equities(state: State) -> Int64Array:
         n = market.number
         equity += accounts.balances.array[state.pocket(n), :count]
         if market.prices.mark_ticks is not None:
-            equity += accounts.lots.array[n, :count] * market.lot_value_atoms - accounts.cost.array[n, :count]
+            equity += market.values_atoms(accounts.lots.array[n, :count]) - accounts.cost.array[n, :count]
     return equity

@@ -7,9 +7,17 @@ from msgspec import Struct
 
 from zerodebt.exchange.book import Book
 from zerodebt.exchange.commands import BUY, SELL, Observation
-from zerodebt.exchange.instruments import Instrument, MarginTable, margin_table
+from zerodebt.exchange.instruments import Instrument, MarginTable, margin_table, value_atoms, values_atoms
 from zerodebt.exchange.rules import VenueRules
-from zerodebt.exchange.units import FIXED_POINT, PPB, div_ceil, exp_decay_fp, median, weighted_median
+from zerodebt.exchange.units import (
+    FIXED_POINT,
+    PPB,
+    Int64Array,
+    div_ceil,
+    exp_decay_fp,
+    median,
+    weighted_median,
+)
 
 
 class Average(Struct):
@@ -63,19 +71,31 @@ class MarkInputs(Struct, frozen=True):
 class Market:
     """An instrument, its margin table and its prices."""
 
-    def __init__(self, number: int, instrument: Instrument) -> None:
+    def __init__(self, number: int, instrument: Instrument, fee_ppb: int = 0) -> None:
         self.number = number
         self.instrument = instrument
-        self.margin: MarginTable = margin_table(instrument)
+        self.margin: MarginTable = margin_table(instrument, fee_ppb)
         self.tick_value = instrument.tick_value_atoms
         self.prices = Prices()
 
     @property
-    def lot_value_atoms(self) -> int:
-        """Value of one lot at the mark; only asked for once there is one."""
+    def mark_ticks(self) -> int:
+        """The mark; only asked for once there is one."""
         mark = self.prices.mark_ticks
         assert mark is not None
-        return mark * self.tick_value
+        return mark
+
+    def value_atoms(self, lots: int) -> int:
+        """Value of signed lots at the mark."""
+        return value_atoms(self.instrument, self.mark_ticks, lots)
+
+    def values_atoms(self, lots: Int64Array) -> Int64Array:
+        """Value at the mark of each position in an array."""
+        return values_atoms(self.instrument, self.mark_ticks, lots)
+
+    def gain_atoms(self, lots: int, price_ticks: int) -> int:
+        """What signed lots gain on their way from `price_ticks` to the mark."""
+        return self.value_atoms(lots) - value_atoms(self.instrument, price_ticks, lots)
 
 
 def observe(market: Market, rules: VenueRules, observations: Iterable[Observation]) -> None:

@@ -19,23 +19,21 @@ class Change(NamedTuple):
     closed_lots: int
 
 
-def apply_fill(lots: int, cost: int, entry_cost: int, fill_lots: int, lot_value_atoms: int) -> Change:
+def apply_fill(lots: int, cost: int, entry_cost: int, fill_lots: int, value_atoms: int) -> Change:
     """Open, add, reduce, close or flip; a flip is a close and then an opening.
 
-    lots, fill_lots   signed; `lot_value_atoms` is the value of one lot at the fill's price
-    cost, entry_cost  atoms paid for the open lots, with the sign of the lots
+    lots, fill_lots   signed; `value_atoms` is the value of the fill as `instruments.value_atoms` gives it
+    cost, entry_cost  atoms paid for the open lots: their value when they were opened
     A partial close releases floor(cost * closed / lots); what remains stays in the cost, so that equity never
     changes and at most one atom moves between realised and unrealised. Properties POS-01, POS-02.
     """
     if lots == 0 or (lots > 0) == (fill_lots > 0):
-        value = fill_lots * lot_value_atoms
-        return Change(lots + fill_lots, cost + value, entry_cost + value, 0, 0, 0)
+        return Change(lots + fill_lots, cost + value_atoms, entry_cost + value_atoms, 0, 0, 0)
     closed = -fill_lots if abs(fill_lots) < abs(lots) else lots
     released = cost * closed // lots
     entry_released = entry_cost * closed // lots
-    proceeds = closed * lot_value_atoms
-    opened = fill_lots + closed
-    value = opened * lot_value_atoms
+    proceeds = -(value_atoms * -closed // fill_lots)
+    value = value_atoms + proceeds
     return Change(
         lots + fill_lots,
         cost - released + value,

@@ -34,14 +34,15 @@ from zerodebt.exchange.events import (
     StageArmed,
     StagePaid,
 )
-from zerodebt.exchange.instruments import maintenance_atoms
+from zerodebt.exchange.instruments import closing_ticks, maintenance_atoms
 from zerodebt.exchange.judge import Pools
 from zerodebt.exchange.ledger import Leg
-from zerodebt.exchange.liquidation import bankruptcy_ticks, forced_lots
+from zerodebt.exchange.liquidation import forced_lots
 from zerodebt.exchange.margin import (
     Risk,
     customer_equities,
     find_liquidatable,
+    maintenance_at_mark,
     pooled_equity,
     risk_of,
 )
@@ -157,7 +158,7 @@ class RiskRounds:
                 continue
             account = compartment[0]
             lots = state.accounts.lots.cells[market.number][account]
-            notional = abs(lots * market.lot_value_atoms)
+            notional = abs(market.value_atoms(lots))
             cooling = state.cooling_until.get((account, market.number), -1) >= state.time_ns
             size = forced_lots(rules.liquidation, abs(lots), notional, cooling)
             side: Side = SELL if lots > 0 else BUY
@@ -172,11 +173,9 @@ class RiskRounds:
 
     def _forced_limit(self, market: Market, lots: int, risk: Risk) -> int | None:
         """The rulebook's price limit; a bankrupt position that no stage would take goes at any price."""
-        mark = market.prices.mark_ticks
-        assert mark is not None
         limit = None
         if self.state.rules.liquidation.price_limit != "none" and not risk.is_bankrupt:
-            limit = bankruptcy_ticks(lots, mark, risk.equity_atoms, market.tick_value)
+            limit = closing_ticks(market.instrument, lots, market.value_atoms(lots) - risk.equity_atoms)
         return within_limits(self.state, market.number, -lots, limit)
 
     def _send(self, compartment: Compartment, risk: Risk, order: PlaceOrder) -> bool:
@@ -268,14 +267,12 @@ class RiskRounds:
         )
         for k, market in enumerate(markets):
             lots = state.accounts.lots.cells[market.number][account]
-            mark = market.prices.mark_ticks
-            assert mark is not None
             price = self._rule_price(market, lots)
             if at_bankruptcy:
                 missing = max(0, -risk_of(state, compartment).equity_atoms)
                 whole = sum(self._notional(account, m) for m in markets[k:])
                 part = div_ceil(missing * self._notional(account, market), whole) if whole else missing
-                price = adl.bankruptcy_ticks(mark, lots, market.tick_value, part)
+                price = closing_ticks(market.instrument, lots, market.value_atoms(lots) + part)
             brought += self._take_from_winners(compartment, deficit_id, market, price)
         return brought
 
@@ -290,7 +287,7 @@ class RiskRounds:
         sign = 1 if cells[account] > 0 else -1
         mark = market.prices.mark_ticks
         assert mark is not None
-        charge = sign * (price - mark) * market.tick_value
+        charge = -market.gain_atoms(sign, price)
         brought = 0
         for ranked in self._ranking(market, -sign):
             wanted = abs(cells[account])
@@ -343,7 +340,6 @@ class RiskRounds:
         rows = np.flatnonzero(sign * accounts.lots.array[n, : accounts.count] > 0)
         rows = rows[rows >= FIRST_ACCOUNT]
         pooled, required = pooled_equity(state, rows)
-        value = market.lot_value_atoms
         own = state.pocket(n)
         columns = zip(
             rows.tolist(),
@@ -358,7 +354,7 @@ class RiskRounds:
             strict=True,
         )
         for account, equity, maintenance, lots, cost, entry, isolated, wallet, margin in columns:
-            worth = lots * value
+            worth = market.value_atoms(lots)
             if worth <= entry:
                 continue
             pocket = state.settle
@@ -490,12 +486,12 @@ class RiskRounds:
 
         def requirement(market: Market) -> int:
             lots = self.state.accounts.lots.cells[market.number][account]
-            return maintenance_atoms(market.margin, abs(lots * market.lot_value_atoms), abs(lots))
+            return maintenance_at_mark(market, lots)
 
         return sorted(self.state.positions_of(compartment), key=lambda m: (-requirement(m), m.number))
 
     def _notional(self, account: int, market: Market) -> int:
-        return abs(self.state.accounts.lots.cells[market.number][account] * market.lot_value_atoms)
+        return abs(market.value_atoms(self.state.accounts.lots.cells[market.number][account]))
 
     def _rule_price(self, market: Market, lots: int) -> int:
         """The rulebook's deleveraging price: the previous mark where it is the kinder one, or the mark."""
@@ -511,7 +507,7 @@ class RiskRounds:
         for market in state.positions_of(compartment):
             lots = state.accounts.lots.cells[market.number][compartment[0]]
             price = self._rule_price(market, lots)
-            equity += lots * (price * market.tick_value - market.lot_value_atoms)
+            equity -= market.gain_atoms(lots, price)
         return max(0, -equity)
 
     def _capacity(self) -> int:
@@ -546,7 +542,7 @@ class RiskRounds:
         state = self.state
         account = compartment[0]
         held = [
-            (state.lineage[account, market.number], abs(market.lot_value_atoms))
+            (state.lineage[account, market.number], abs(market.value_atoms(1)))
             for market in state.positions_of(compartment)
             if (account, market.number) in state.lineage
         ]

@@ -38,12 +38,12 @@ def contract_of(state: State, instrument: int) -> ContractRules | None:
     return next((c for c in state.rules.settlement.contracts if c.symbol == symbol), None)
 
 
-def is_expiring(state: State, instrument: int) -> bool:
-    """Has its time come, and was it not settled yet?"""
+def expiring(state: State, instrument: int) -> ContractRules | None:
+    """The terms of a future whose time has come, and which was not settled yet."""
     contract = contract_of(state, instrument)
     if contract is None or not contract.expires_at_ns or instrument in state.expired:
-        return False
-    return state.time_ns >= contract.expires_at_ns
+        return None
+    return contract if state.time_ns >= contract.expires_at_ns else None
 
 
 def limit_band(state: State, instrument: int) -> tuple[int, int] | None:

@@ -7,7 +7,7 @@ from zerodebt.exchange.clearing import Clearing
 from zerodebt.exchange.events import CLEARING, MarginCalled, MarginCallEnded, VariationSettled
 from zerodebt.exchange.instruments import value_atoms
 from zerodebt.exchange.ledger import Leg
-from zerodebt.exchange.margin import initial_atoms, risk_of
+from zerodebt.exchange.margin import initial_at_mark, risk_of
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.state import Call, Compartment, State
 
@@ -22,9 +22,10 @@ class Variation(Struct, frozen=True, gc=False):
 
 
 def variations(state: State, market: Market, price_ticks: int) -> list[Variation]:
-    """What each holder gets or pays, exact: the value at the settlement price less the cost so far.
+    """What each holder gets or pays: the value of his position at the settlement price less its cost so far.
 
-    Costs sum to minus the clearing account's balance and values to zero, so the payments sum to that balance.
+    Costs sum to minus the clearing account's balance and values of linear contracts to zero, so that nothing
+    is left there.
     """
     n = market.number
     found = []
@@ -58,7 +59,8 @@ def called_to_atoms(state: State, compartment: Compartment) -> int:
     required = 0
     for market in state.positions_of(compartment):
         lots = state.accounts.lots.cells[market.number][account]
-        required += initial_atoms(market, abs(lots), state.accounts.leverage.cells[market.number][account])
+        leverage = state.accounts.leverage.cells[market.number][account]
+        required += initial_at_mark(state, market, abs(lots), leverage)
     return required
 
 

@@ -46,6 +46,7 @@ from zerodebt.exchange.events import (
     EXTERNAL,
     HOUSE,
     INSURANCE,
+    ROUNDING,
     AccountsOpened,
     BackstopSet,
     Batch,
@@ -64,7 +65,7 @@ from zerodebt.exchange.events import (
     TriggerFired,
     WorkLeft,
 )
-from zerodebt.exchange.instruments import Instrument
+from zerodebt.exchange.instruments import Instrument, value_atoms
 from zerodebt.exchange.ledger import Leg
 from zerodebt.exchange.margin import initial_excess_atoms, risk_of, withdrawable_atoms
 from zerodebt.exchange.marks import Market, observe
@@ -72,7 +73,7 @@ from zerodebt.exchange.matching import Plan, plan_fills, reducible_lots
 from zerodebt.exchange.reject import RefusedError, RejectReason, refuse
 from zerodebt.exchange.rounds import RiskRounds
 from zerodebt.exchange.rules import VenueRules
-from zerodebt.exchange.sessions import contract_of, is_expiring, limit_band, within_limits
+from zerodebt.exchange.sessions import expiring, limit_band, within_limits
 from zerodebt.exchange.state import State, Status
 from zerodebt.exchange.triggers import is_met
 from zerodebt.exchange.units import div_floor, mul_ppb_floor
@@ -267,8 +268,8 @@ class Venue:
         legs: list[Leg] = []
         for account, lots, entry, leverage, isolated in zip(command.accounts, *columns, strict=True):
             accounts.lots.cells[n][account] = lots
-            accounts.cost.cells[n][account] = lots * command.price_ticks * market.tick_value
-            accounts.entry_cost.cells[n][account] = lots * entry * market.tick_value
+            accounts.cost.cells[n][account] = value_atoms(market.instrument, command.price_ticks, lots)
+            accounts.entry_cost.cells[n][account] = value_atoms(market.instrument, entry, lots)
             accounts.leverage.cells[n][account] = leverage
             accounts.isolated.cells[n][account] = int(isolated > 0)
             if isolated:
@@ -372,7 +373,7 @@ class Venue:
         if order.trigger is not None:
             gates.price(market, order.trigger.price_ticks, on_step=False)
         price = market.prices.mark_ticks if order.price_ticks is None else order.price_ticks
-        value = abs(price * order.size_lots * market.tick_value)
+        value = abs(value_atoms(market.instrument, price, order.size_lots))
         if value < state.rules.orders.value_min_atoms and not order.reduce_only:
             refuse(
                 RejectReason.VALUE_TOO_SMALL,
@@ -504,7 +505,7 @@ class Venue:
         gates.price(market, price, on_step=True)
         gates.limit(state, market, price)
         open_lots = size - order.filled_lots
-        value = abs(price * open_lots * market.tick_value)
+        value = abs(value_atoms(market.instrument, price, open_lots))
         if value < state.rules.orders.value_min_atoms and not order.reduce_only:
             refuse(RejectReason.VALUE_TOO_SMALL, f"{value} atoms are left")
         if price == order.price_ticks and open_lots < order.open_lots:
@@ -580,7 +581,7 @@ class Venue:
             gates.price(market, price, on_step=True)
             gates.limit(state, market, price)
         for price, lots in quotes:
-            if abs(price * lots * market.tick_value) < state.rules.orders.value_min_atoms:
+            if abs(value_atoms(market.instrument, price, lots)) < state.rules.orders.value_min_atoms:
                 refuse(RejectReason.VALUE_TOO_SMALL, f"{lots} lots at {price}")
         own = [i for i in state.own_orders.get((account, n), ()) if i in state.orders]
         count = state.accounts.orders.cells[0][account] - len(own) + len(command.bids) + len(command.asks)
@@ -771,6 +772,9 @@ class Venue:
         self._clearing.post("settlement", legs)
         for account, change in zip(rows, changes, strict=True):
             self._clearing.release(market, account, change)
+        remainder = state.accounts.balances.cells[state.pocket(n)][CLEARING]
+        legs = [(CLEARING, state.pocket(n), -remainder), (ROUNDING, state.settle, remainder)]
+        self._clearing.post("rounding", legs)
         state.status[n] = Status(False, False, True)
         state.expired[n] = None
 
@@ -779,13 +783,14 @@ class Venue:
     def _expire(self) -> None:
         """Settle the futures whose time has come, at the stated price or at the index of this instant."""
         for market in self._state.contracts:
-            if is_expiring(self._state, market.number):
-                contract = contract_of(self._state, market.number)
-                price = contract.final_price_ticks if contract else None
-                if price is None:
-                    price = market.prices.index_ticks
-                assert price is not None
-                self._end(market, price)
+            contract = expiring(self._state, market.number)
+            if contract is None:
+                continue
+            price = contract.final_price_ticks
+            if price is None:
+                price = market.prices.index_ticks
+            assert price is not None
+            self._end(market, price)
 
     def _settle_variation(self, command: SettleVariation) -> None:
         state = self._state
@@ -903,7 +908,9 @@ class Venue:
                     if order.reduce_only:
                         continue
                     name = "buy" if side == BUY else "sell"
-                    value = order.open_lots * order.price_ticks * state.markets[order.instrument].tick_value
+                    value = value_atoms(
+                        state.instruments[order.instrument], order.price_ticks, order.open_lots
+                    )
                     for kind, amount in (("lots", order.open_lots), ("value", value)):
                         key = (f"{name}_{kind}", order.instrument, order.account)
                         tallies[key] = tallies.get(key, 0) + amount

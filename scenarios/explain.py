@@ -7,6 +7,7 @@ from msgspec import Struct
 from zerodebt.exchange import events as ev
 from zerodebt.exchange.commands import BUY
 from zerodebt.exchange.events import Batch, Event, Opened
+from zerodebt.exchange.instruments import value_atoms
 from zerodebt.exchange.position import apply_fill
 from zerodebt.scenarios.orders import EventLines
 from zerodebt.scenarios.quantities import CallError, DataError, utc
@@ -180,7 +181,7 @@ class _Reader:
         texts, n = self._texts, event.instrument
         at = event.accounts.index(self._account)
         self._apply(n, event.lots[at], event.price_ticks)
-        self._entry[n] = event.lots[at] * event.entry_ticks[at] * self._instruments[n].tick_value_atoms
+        self._entry[n] = value_atoms(self._instruments[n], event.entry_ticks[at], event.lots[at])
         self._isolated[n] = event.isolated_atoms[at] > 0
         margin = f"isolated with {self._money(event.isolated_atoms[at])}" if self._isolated[n] else "cross"
         text = (
@@ -247,7 +248,7 @@ class _Reader:
             mark = self._mark[n]
             if not lots or mark is None or self._pocket_of(n) != pocket:
                 continue
-            value = lots * mark * self._instruments[n].tick_value_atoms
+            value = value_atoms(self._instruments[n], mark, lots)
             text = (
                 f"{self._texts.size(n, lots)} {self._symbol(n)}, mark {self._mark_text(n)}, "
                 f"value {self._money(value)}, unrealised {self._money(value - self._cost[n])}"
@@ -257,8 +258,8 @@ class _Reader:
 
     def _apply(self, n: int, lots: int, price_ticks: int) -> int:
         """Move the position; what it realised in atoms."""
-        lot_value = price_ticks * self._instruments[n].tick_value_atoms
-        change = apply_fill(self._lots[n], self._cost[n], self._entry[n], lots, lot_value)
+        value = value_atoms(self._instruments[n], price_ticks, lots)
+        change = apply_fill(self._lots[n], self._cost[n], self._entry[n], lots, value)
         self._lots[n], self._cost[n], self._entry[n] = change.lots, change.cost, change.entry_cost
         return change.realised_atoms
 

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from zerodebt.exchange import events as ev
 from zerodebt.exchange.events import CLEARING, EXTERNAL, FIRST_ACCOUNT, HOUSE_ACCOUNT_NAMES, INSURANCE
+from zerodebt.exchange.instruments import value_atoms
 from zerodebt.exchange.position import apply_fill
 from zerodebt.exchange.units import SECOND_NS
 from zerodebt.scenarios.columns import (
@@ -130,7 +131,6 @@ class _Recorder:
         self.instruments = opened.instruments
         self.assets = opened.assets
         self.settle = self.assets.index(settle_asset(opened))
-        self.tick_values = [i.tick_value_atoms for i in self.instruments]
         pockets = [*range(len(self.assets)), *(i.settle_asset for i in self.instruments)]
         self.pocket_symbols = [self.assets[asset].symbol for asset in pockets]
         self.settles = [asset == self.settle for asset in pockets]
@@ -362,23 +362,24 @@ class _Recorder:
 
     def _positions_loaded(self, e: ev.PositionsLoaded) -> None:
         n = e.instrument
-        lot_value = e.price_ticks * self.tick_values[n]
+        instrument = self.instruments[n]
         rows = zip(e.accounts, e.lots, e.entry_ticks, e.isolated_atoms, strict=True)
         for account, lots, entry_ticks, isolated in rows:
-            self._move(account, n, lots, lot_value)
-            entry_value = entry_ticks * self.tick_values[n]
-            self.sums["entry_value"][account] += abs(lots * entry_value)
-            self.sums["entry_profit"][account] += lots * (lot_value - entry_value)
+            self._move(account, n, lots, e.price_ticks)
+            entry_value = value_atoms(instrument, entry_ticks, lots)
+            self.sums["entry_value"][account] += abs(entry_value)
+            self.sums["entry_profit"][account] += value_atoms(instrument, e.price_ticks, lots) - entry_value
             if isolated:
                 self.isolated[n].add(account)
         if self.prices[n] is None:
             self.prices[n] = e.price_ticks
 
-    def _move(self, account: int, n: int, lots: int, lot_value: int) -> int:
+    def _move(self, account: int, n: int, lots: int, price_ticks: int) -> int:
         """Change a position and return the atoms that closing realised."""
         held, cost = self.lots[n], self.cost[n]
         before = held[account]
-        change = apply_fill(before, cost[account], 0, lots, lot_value)
+        value = value_atoms(self.instruments[n], price_ticks, lots)
+        change = apply_fill(before, cost[account], 0, lots, value)
         held[account] = after = change.lots
         cost[account] = change.cost
         self.interest[n] += (after if after > 0 else 0) - (before if before > 0 else 0)
@@ -394,9 +395,9 @@ class _Recorder:
 
     def _filled(self, e: ev.Filled) -> None:
         n, price, lots = e.instrument, e.price_ticks, e.size_lots
-        lot_value = price * self.tick_values[n]
         signed = lots * e.taker_side
-        notional = abs(lots * lot_value)
+        value = value_atoms(self.instruments[n], price, signed)
+        notional = abs(value)
         forced = e.taker_order in self.forced_orders
         self.fill_instrument = n
         self.volume_lots[n] += lots
@@ -405,19 +406,19 @@ class _Recorder:
             if order is not None:
                 self._rest_again(order_id, order[3] - lots)
         mark = self.prices[n]
-        slippage = None if mark is None else signed * (price - mark) * self.tick_values[n]
+        slippage = None if mark is None else value - value_atoms(self.instruments[n], mark, signed)
         who = (e.taker_side, price, lots, e.taker, e.maker, e.taker_fee_atoms, e.maker_fee_atoms)
         self._put("trades", e.trade_id, n, *who, forced, mark, notional, slippage)
         sums = self.sums
         if self.instruments[n].kind == "spot":
             if self.instruments[n].settle_asset == self.settle:
-                sums["spot_paid"][e.taker] -= signed * lot_value
-                sums["spot_paid"][e.maker] += signed * lot_value
+                sums["spot_paid"][e.taker] -= value
+                sums["spot_paid"][e.maker] += value
             return
         before = self.interest[n]
         realised = sums["fill_realised"]
-        realised[e.taker] += self._move(e.taker, n, signed, lot_value)
-        realised[e.maker] += self._move(e.maker, n, -signed, lot_value)
+        realised[e.taker] += self._move(e.taker, n, signed, price)
+        realised[e.maker] += self._move(e.maker, n, -signed, price)
         if forced:
             cause = "liquidation"
             sums["book_notional"][e.taker] += notional
@@ -434,12 +435,11 @@ class _Recorder:
 
     def _taken_over(self, e: ev.TakenOver) -> None:
         n = e.instrument
-        lot_value = e.price_ticks * self.tick_values[n]
-        notional = abs(e.lots * lot_value)
+        notional = abs(value_atoms(self.instruments[n], e.price_ticks, e.lots))
         before = self.interest[n]
         realised = self.sums["takeover_realised"]
-        realised[e.account] += self._move(e.account, n, -e.lots, lot_value)
-        realised[e.taker] += self._move(e.taker, n, e.lots, lot_value)
+        realised[e.account] += self._move(e.account, n, -e.lots, e.price_ticks)
+        realised[e.taker] += self._move(e.taker, n, e.lots, e.price_ticks)
         self.interest_changes[n]["takeover"] += self.interest[n] - before
         self.sums["takeover_notional"][e.account] += notional
         entry = self.liquidations.get((e.account, e.pocket))
@@ -450,12 +450,11 @@ class _Recorder:
 
     def _deleveraged(self, e: ev.Deleveraged) -> None:
         n = e.instrument
-        lot_value = e.price_ticks * self.tick_values[n]
-        notional = abs(e.lots * lot_value)
+        notional = abs(value_atoms(self.instruments[n], e.price_ticks, e.lots))
         before = self.interest[n]
         sums = self.sums
-        sums["adl_realised"][e.winner] += self._move(e.winner, n, -e.lots, lot_value)
-        sums["adl_realised"][e.account] += self._move(e.account, n, e.lots, lot_value)
+        sums["adl_realised"][e.winner] += self._move(e.winner, n, -e.lots, e.price_ticks)
+        sums["adl_realised"][e.account] += self._move(e.account, n, e.lots, e.price_ticks)
         self.interest_changes[n]["adl"] += self.interest[n] - before
         sums["adl_given"][e.winner] += e.transfer_atoms
         sums["adl_received"][e.account] += e.transfer_atoms
@@ -474,13 +473,12 @@ class _Recorder:
 
     def _settled(self, e: ev.Settled) -> None:
         n = e.instrument
-        lot_value = e.price_ticks * self.tick_values[n]
         self.prices[n] = e.price_ticks
         before = self.interest[n]
         realised = self.sums["settlement_realised"]
         for account, lots in enumerate(self.lots[n]):
             if lots:
-                realised[account] += self._move(account, n, -lots, lot_value)
+                realised[account] += self._move(account, n, -lots, e.price_ticks)
         self.interest_changes[n]["settlement"] += self.interest[n] - before
 
     # Prices
@@ -503,15 +501,18 @@ class _Recorder:
         doubled = bid + ask if bid is not None and ask is not None else 2 * e.mark_ticks
         low, high = 100 * doubled - abs(doubled), 100 * doubled + abs(doubled)
         bids, asks = self.levels[n][1], self.levels[n][-1]
-        value = self.tick_values[n]
-        depth_bid = value * sum([abs(price) * lots for price, lots in bids.items() if 200 * price >= low])
-        depth_ask = value * sum([abs(price) * lots for price, lots in asks.items() if 200 * price <= high])
+        depth_bid = self._depth(n, {price: lots for price, lots in bids.items() if 200 * price >= low})
+        depth_ask = self._depth(n, {price: lots for price, lots in asks.items() if 200 * price <= high})
         near = 1000 * e.index_ticks - abs(e.index_ticks)
-        depth_near = value * sum([abs(price) * lots for price, lots in bids.items() if 1000 * price >= near])
+        depth_near = self._depth(n, {price: lots for price, lots in bids.items() if 1000 * price >= near})
         depths = (depth_bid, depth_ask, depth_near)
         interest = self.interest[n]
         prices = (e.index_ticks, e.mark_ticks, bid, ask)
-        self._put("marks", n, *prices, *depths, interest, interest * abs(e.mark_ticks) * value)
+        open_interest = abs(value_atoms(self.instruments[n], e.mark_ticks, interest))
+        self._put("marks", n, *prices, *depths, interest, open_interest)
+
+    def _depth(self, n: int, levels: dict[int, int]) -> int:
+        return sum(abs(value_atoms(self.instruments[n], price, lots)) for price, lots in levels.items())
 
     def _funding_set(self, e: ev.FundingSet) -> None:
         self._put("funding", e.instrument, e.rate_ppt, e.price_ticks)
@@ -522,7 +523,7 @@ class _Recorder:
         for n, held in enumerate(self.lots):
             lots = held[account]
             if lots:
-                value = lots * self._price(n) * self.tick_values[n]
+                value = value_atoms(self.instruments[n], self._price(n), lots)
                 profit += value - self.cost[n][account]
                 gross += abs(value)
         return profit, gross
@@ -550,7 +551,7 @@ class _Recorder:
         for n, held in enumerate(self.lots):
             lots = held[e.account]
             if lots and (own == n if own >= 0 else e.account not in self.isolated[n]):
-                value = lots * self._price(n) * self.tick_values[n]
+                value = value_atoms(self.instruments[n], self._price(n), lots)
                 gross += abs(value)
                 net += value
         entry = _Liquidation(self.seq, self.time_ns, e.equity_atoms, e.maintenance_atoms, gross, net)
@@ -634,7 +635,7 @@ class _Recorder:
             "instrument": (range(len(instruments)), INT),
             "symbol": ([i.symbol for i in instruments], TEXT),
             "kind": ([i.kind for i in instruments], TEXT),
-            "tick_value_atoms": (self.tick_values, INT),
+            "tick_value_atoms": ([i.tick_value_atoms for i in self.instruments], INT),
             "first_mark_ticks": (self.first_prices, INT),
             "last_mark_ticks": (self.prices, INT),
             "first_open_interest_lots": (self.first_interest, INT),

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from zerodebt.exchange.units import INT64_MAX, PPB, div_ceil
+from zerodebt.exchange.units import INT64_MAX, PPB
 
 
 class Candidate(Struct, frozen=True, gc=False):
@@ -59,16 +59,6 @@ def rank(name: str, candidates: Iterable[Candidate]) -> list[Ranked]:
     scored = [(-score_ppb(name, c), c.account, c.pocket, c) for c in candidates]
     ordered = sorted((entry for entry in scored if entry[0] < 0), key=lambda entry: entry[:3])
     return [Ranked(c, k + 1, -score) for k, (score, _, _, c) in enumerate(ordered)]
-
-
-def bankruptcy_ticks(mark_ticks: int, lots: int, tick_value_atoms: int, needed_atoms: int) -> int:
-    """Price at which closing `lots` brings `needed_atoms` more than closing them at the mark.
-
-    Rounded against the winners, so that the deficit is covered whole; what is taken too much is shown as
-    overcharge. LIQ-08.
-    """
-    per_lot = div_ceil(needed_atoms, abs(lots) * tick_value_atoms)
-    return mark_ticks + per_lot if lots > 0 else mark_ticks - per_lot
 
 
 def lots_to_take(wanted_lots: int, held_lots: int, equity_atoms: int, charge_per_lot_atoms: int) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from zerodebt.exchange.commands import AuctionBid
+from zerodebt.exchange.instruments import value_atoms
 from zerodebt.exchange.margin import Change, initial_excess_atoms
 from zerodebt.exchange.state import State
 
@@ -24,7 +25,7 @@ def best_bid(
 
 def _value(state: State, lots: Sequence[tuple[int, int]], bid: AuctionBid) -> int:
     prices = zip(lots, bid.price_ticks, strict=True)
-    return sum(held * price * state.markets[n].tick_value for (n, held), price in prices)
+    return sum(value_atoms(state.instruments[n], price, held) for (n, held), price in prices)
 
 
 def excess_after(state: State, lots: Sequence[tuple[int, int]], bid: AuctionBid) -> int:
@@ -33,6 +34,6 @@ def excess_after(state: State, lots: Sequence[tuple[int, int]], bid: AuctionBid)
     excess = now
     for (n, held), price in zip(lots, bid.price_ticks, strict=True):
         market = state.markets[n]
-        gain = held * (market.lot_value_atoms - price * market.tick_value)
+        gain = market.gain_atoms(held, price)
         excess += initial_excess_atoms(state, bid.account, Change(n, held, gain)) - now
     return excess

@@ -11,7 +11,7 @@ import numpy as np
 
 from zerodebt.exchange.accounts import BACKSTOP
 from zerodebt.exchange.events import DEFAULT_FUND, FIRST_ACCOUNT, HOUSE, FundLayer
-from zerodebt.exchange.margin import initial_atoms, pooled_equity, risk_of
+from zerodebt.exchange.margin import initial_at_mark, pooled_equity, risk_of
 from zerodebt.exchange.state import Compartment, State
 from zerodebt.exchange.units import mul_ppb_floor, split_exact
 
@@ -66,7 +66,7 @@ def _winners(state: State, loser: int) -> list[Share]:
         return []
     gain = np.zeros(accounts.count, np.int64)
     for market in state.contracts:
-        gain += accounts.lots.array[market.number, : accounts.count] * market.lot_value_atoms
+        gain += market.values_atoms(accounts.lots.array[market.number, : accounts.count])
         gain -= accounts.cost.array[market.number, : accounts.count]
     rows = np.flatnonzero(gain > 0)
     rows = rows[(rows >= FIRST_ACCOUNT) & (rows != loser) & (accounts.vault.array[0, rows] != BACKSTOP)]
@@ -85,9 +85,9 @@ def stressed_losses(state: State, moves_ticks: Sequence[int]) -> dict[int, int]:
         for market, move in zip(state.markets, moves_ticks, strict=True):
             lots = state.accounts.lots.cells[market.number][member]
             if market.instrument.kind != "spot" and lots:
-                loss -= lots * move * market.tick_value
+                loss += market.gain_atoms(lots, market.mark_ticks + move)
                 leverage = state.accounts.leverage.cells[market.number][member]
-                margin += initial_atoms(market, abs(lots), leverage)
+                margin += initial_at_mark(state, market, abs(lots), leverage)
         losses[member] = max(0, loss - margin)
     return losses
 

@@ -60,7 +60,7 @@ def test_every_position_starts_with_its_initial_requirement(accounts: int | None
             load.accounts, load.lots, load.leverage, load.isolated_atoms, strict=True
         ):
             notional = abs(lots) * load.price_ticks
-            allowed = [t.leverage_max for t in instrument.tiers if notional >= t.lower_notional_atoms][-1]
+            allowed = [t.leverage_max for t in instrument.tiers if notional >= t.lower][-1]
             assert 1 <= leverage <= allowed
             required = max(-(-notional // leverage), 2 * maintenance_atoms(table, notional, abs(lots)))
             if isolated:

@@ -13,11 +13,15 @@ from zerodebt.exchange.instruments import (
     Instrument,
     Tier,
     budget_error,
+    closing_ticks,
+    initial_atoms,
     maintenance_atoms,
     maintenance_atoms_array,
     margin_table,
+    open_interest_rate_ppm,
     order_step_ticks,
     value_atoms,
+    values_atoms,
 )
 
 BTC_TIERS = (Tier(0, 40), Tier(150_000_000 * USD, 20))
@@ -27,10 +31,10 @@ ODD_TIERS = (Tier(0, 25), Tier(20_000, 10), Tier(50_000, 7), Tier(200_000, 3))
 def marginal(tiers: tuple[Tier, ...], notional: int) -> Fraction:
     """The requirement as the sum over the slices of the tiers, exact."""
     total = Fraction(0)
-    bounds = [tier.lower_notional_atoms for tier in tiers[1:]] + [None]
+    bounds = [tier.lower for tier in tiers[1:]] + [None]
     for tier, upper in zip(tiers, bounds, strict=True):
         top = notional if upper is None else min(notional, upper)
-        total += Fraction(max(0, top - tier.lower_notional_atoms), 2 * tier.leverage_max)
+        total += Fraction(max(0, top - tier.lower), 2 * tier.leverage_max)
     return total
 
 
@@ -81,6 +85,94 @@ def test_spot_requires_nothing() -> None:
 @pytest.mark.parametrize(("lots", "expected"), [(3, 3 * 105 * USD), (-3, -3 * 105 * USD)])
 def test_value_of_a_fill_has_the_sign_of_its_lots(lots: int, expected: int) -> None:
     assert value_atoms(perpetual(), 105, lots) == expected
+
+
+INVERSE = perpetual(contract="inverse", tick_value_atoms=100 * 10**8, price_max_ticks=10**6)
+"""100 USD a lot, paid in a coin of 8 decimals, a tick of 1 USD."""
+
+
+@pytest.mark.parametrize(
+    ("price", "expected"), [(50_000, -2_000_000), (40_000, -2_500_000), (30_000, -3_333_333)]
+)
+def test_inverse_position_is_worth_less_the_higher_the_price(price: int, expected: int) -> None:
+    """10 lots of 100 USD at 50,000 are 0.02 coins; what is left of an atom is dropped on both sides."""
+    assert value_atoms(INVERSE, price, 10) == expected
+    assert value_atoms(INVERSE, price, -10) == -expected
+
+
+@given(
+    st.lists(st.integers(-1000, 1000), max_size=9),
+    st.integers(1, 10**6),
+    st.sampled_from([perpetual(), INVERSE]),
+)
+def test_array_of_values_equals_the_single_ones(lots: list[int], price: int, instrument: Instrument) -> None:
+    array = values_atoms(instrument, price, np.array(lots, np.int64))
+    assert array.tolist() == [value_atoms(instrument, price, held) for held in lots]
+
+
+@pytest.mark.spec("LIQ-08")
+@given(
+    st.sampled_from([perpetual(tick_value_atoms=7), INVERSE]),
+    st.integers(1, 10**5),
+    st.integers(-50, 50).filter(bool),
+    st.integers(0, 10**5),
+)
+def test_closing_price_brings_what_is_needed_and_one_tick_less_would_not(
+    instrument: Instrument, mark: int, lots: int, needed: int
+) -> None:
+    wanted = value_atoms(instrument, mark, lots) + needed
+    price = closing_ticks(instrument, lots, wanted)
+    kinder = price - 1 if lots > 0 else price + 1
+    if price > 0:
+        exact = Fraction(price * lots * 7)
+        if instrument.contract == "inverse":
+            exact = Fraction(-lots * instrument.tick_value_atoms, price)
+        assert exact >= wanted
+    if kinder > 0 and instrument.contract == "linear":
+        assert kinder * lots * 7 < wanted
+    if kinder > 0 and instrument.contract == "inverse" and price <= instrument.price_max_ticks:
+        assert Fraction(-lots * instrument.tick_value_atoms, kinder) < wanted
+
+
+def test_whole_tier_charges_its_rate_on_all_of_the_position() -> None:
+    tiers = (Tier(0, 100, 5_000_000), Tier(1_000, 50, 10_000_000))
+    table = margin_table(perpetual(tiers=tiers, tier_form="whole", tier_unit="lots"))
+    assert maintenance_atoms(table, 40_000, 999) == 200
+    assert maintenance_atoms(table, 40_000, 1_000) == 400
+    assert initial_atoms(table, 40_000, 1_000, 100) == 800
+
+
+def test_rate_grows_with_the_size_of_the_position() -> None:
+    """1 % and 0.005 % for each lot: 25 lots ask 1.125 %; an inverse one by its value in the coin."""
+    linear = perpetual(tiers=(Tier(0, 50, 10_000_000),), slope_ppb=50_000)
+    assert maintenance_atoms(margin_table(linear), 2_500_000 * USD, 25) == 28_125 * USD
+    assert initial_atoms(margin_table(linear), 2_500_000 * USD, 25, 50) == 53_125 * USD
+    coin = 10**8
+    inverse = perpetual(
+        contract="inverse", tiers=(Tier(0, 50, 10_000_000),), slope_ppb=50_000, slope_size=coin
+    )
+    assert maintenance_atoms(margin_table(inverse), 25 * coin, 25_000) == 28_125_000
+
+
+@pytest.mark.spec("NUM-03")
+def test_share_of_the_initial_requirement_is_rounded_up_after_it() -> None:
+    """ceil(ceil(101 * 0.2) * 0.5): the first ceiling is seen in the second."""
+    table = margin_table(
+        perpetual(tiers=(Tier(0, 0, 0, 200_000_000),), maintenance_of_initial_ppb=500_000_000)
+    )
+    assert initial_atoms(table, 101, 1, 0) == 21
+    assert maintenance_atoms(table, 101, 1) == 11
+
+
+def test_open_interest_raises_the_initial_rate_and_leaves_maintenance() -> None:
+    tiers = (Tier(0, 0, 0, 200_000_000),)
+    table = margin_table(
+        perpetual(tiers=tiers, open_interest_low_atoms=1_000_000, open_interest_high_atoms=2_000_000)
+    )
+    rates = [open_interest_rate_ppm(table, 0, oi) for oi in (0, 1_000_000, 1_234_567, 2_000_000, 3_000_000)]
+    assert rates == [200_000, 200_000, 387_653, 10**6, 10**6]
+    assert initial_atoms(table, 10**6, 1, 0, 1_234_567) == 387_653
+    assert maintenance_atoms(table, 10**6, 1) == 100_000
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ def run(fills: list[tuple[int, int]]) -> tuple[Change, int]:
     lots = cost = entry = realised = 0
     change = Change(0, 0, 0, 0, 0, 0)
     for fill, price in fills:
-        change = apply_fill(lots, cost, entry, fill, price)
+        change = apply_fill(lots, cost, entry, fill, fill * price)
         lots, cost, entry = change.lots, change.cost, change.entry_cost
         realised += change.realised_atoms
     return change, realised
@@ -42,16 +42,16 @@ def run(fills: list[tuple[int, int]]) -> tuple[Change, int]:
 def test_open_add_reduce_close_and_flip(
     lots: int, cost: int, fill: int, price: int, expected: Change
 ) -> None:
-    assert apply_fill(lots, cost, cost, fill, price) == expected
+    assert apply_fill(lots, cost, cost, fill, fill * price) == expected
 
 
 @pytest.mark.spec("POS-01")
 @given(LOTS, st.integers(-300, 300), LOTS, PRICE)
 def test_flip_is_a_close_and_then_an_opening(lots: int, cost: int, more: int, price: int) -> None:
     beyond = abs(more) * (-1 if lots > 0 else 1)
-    flip = apply_fill(lots, cost, cost, -lots + beyond, price)
-    close = apply_fill(lots, cost, cost, -lots, price)
-    opening = apply_fill(close.lots, close.cost, close.entry_cost, beyond, price)
+    flip = apply_fill(lots, cost, cost, -lots + beyond, (-lots + beyond) * price)
+    close = apply_fill(lots, cost, cost, -lots, -lots * price)
+    opening = apply_fill(close.lots, close.cost, close.entry_cost, beyond, beyond * price)
     assert (flip.lots, flip.cost, flip.entry_cost) == (opening.lots, opening.cost, opening.entry_cost)
     assert (flip.realised_atoms, flip.profit_atoms, flip.closed_lots) == (
         close.realised_atoms,
@@ -84,11 +84,11 @@ def test_splitting_a_close_moves_at_most_one_atom_a_step(
         part = data.draw(st.integers(1, left))
         parts.append(part)
         left -= part
-    once = apply_fill(lots, cost, cost, -closed, price)
+    once = apply_fill(lots, cost, cost, -closed, -closed * price)
     now = (lots, cost, cost)
     realised = 0
     for part in parts:
-        change = apply_fill(*now, -part, price)
+        change = apply_fill(*now, -part, -part * price)
         now = (change.lots, change.cost, change.entry_cost)
         realised += change.realised_atoms
     assert now[0] == once.lots
@@ -98,7 +98,7 @@ def test_splitting_a_close_moves_at_most_one_atom_a_step(
 
 @given(LOTS, st.integers(-300, 300), LOTS, PRICE)
 def test_average_entry_moves_only_when_lots_are_added(lots: int, cost: int, fill: int, price: int) -> None:
-    change = apply_fill(lots, cost, cost, fill, price)
+    change = apply_fill(lots, cost, cost, fill, fill * price)
     if (lots > 0) != (fill > 0) and abs(fill) < abs(lots):
         assert abs(Fraction(change.cost, change.lots) - Fraction(cost, lots)) <= Fraction(1, abs(change.lots))
         assert change.realised_atoms in (change.closed_lots * price - cost * change.closed_lots // lots,)

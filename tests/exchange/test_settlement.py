@@ -246,7 +246,7 @@ def test_terms_of_what_is_no_dated_future_are_refused() -> None:
     with pytest.raises(RulesError, match="'BTC' is no dated future"):
         Desk(rules, (perpetual(),))
     far = {"contracts": [{"symbol": "WTI", "final_price_ticks": 10**6}]}
-    with pytest.raises(RulesError, match="final_price_ticks: found 1000000, allowed is -100000..100000"):
+    with pytest.raises(RulesError, match="final_price_ticks: found 1000000, allowed"):
         Desk(rulebook("book", "house", settlement=far), (future(),))
 
 

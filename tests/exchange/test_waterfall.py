@@ -80,18 +80,6 @@ def test_ranks_descend_by_score_and_equals_go_by_account() -> None:
     assert ranked[0].score_ppb == ranked[1].score_ppb > ranked[2].score_ppb
 
 
-@pytest.mark.spec("LIQ-08")
-@given(st.integers(-1000, 1000), st.integers(-50, 50).filter(bool), st.integers(1, 7), st.integers(0, 10**5))
-def test_closing_at_the_bankruptcy_price_draws_on_nobody(
-    mark: int, lots: int, tick: int, needed: int
-) -> None:
-    """It brings at least what is missing, and one tick less would not."""
-    price = adl.bankruptcy_ticks(mark, lots, tick, needed)
-    assert (price - mark) * lots * tick >= needed
-    kinder = price - 1 if lots > 0 else price + 1
-    assert (kinder - mark) * lots * tick < needed
-
-
 @pytest.mark.spec("WFALL-04")
 @given(st.integers(0, 50), st.integers(-50, 50).filter(bool), st.integers(-10, 1000), st.integers(-5, 50))
 def test_winner_gives_no_more_lots_than_he_has_and_stays_above_zero(

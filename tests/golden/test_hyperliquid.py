@@ -18,12 +18,12 @@ from zerodebt.exchange.events import DeficitOpened, Deleveraged, StagePaid
 from zerodebt.exchange.instruments import (
     Instrument,
     Tier,
+    initial_atoms,
     maintenance_atoms,
     margin_table,
     order_step_ticks,
 )
-from zerodebt.exchange.margin import Risk, initial_atoms
-from zerodebt.exchange.marks import Market
+from zerodebt.exchange.margin import Risk
 from zerodebt.exchange.waterfall.adl import Candidate, score_ppb
 
 FOLDER = Path(__file__).parent
@@ -67,9 +67,8 @@ def test_margin_requirement(vector: Any) -> None:
     required = maintenance_atoms(margin_table(instrument), notional, 1)
     assert required == atoms(expected["maintenance_margin_usd"])
     if "initial_margin_usd" in expected:
-        market = Market(0, instrument)
-        market.prices.mark_ticks = int(given["notional_usd"])
-        initial = initial_atoms(market, 1, int(given["chosen_leverage"]))
+        table = margin_table(instrument)
+        initial = initial_atoms(table, notional, 1, int(given["chosen_leverage"]))
         assert initial == atoms(expected["initial_margin_usd"])
 
 
