@@ -701,7 +701,8 @@ class Audit:
                 "(b)",
                 f"loaded positions of instrument {event.instrument} sum to {sum(event.lots)} lots, not to 0",
             )
-        market.settled = event.price_ticks
+        if market.spec.kind == "future":
+            market.settled = event.price_ticks
         self._leverage |= {(a, market.number): x for a, x in zip(event.accounts, event.leverage, strict=True)}
         for account, lots, entry, isolated in zip(
             event.accounts, event.lots, event.entry_ticks, event.isolated_atoms, strict=True
@@ -2500,7 +2501,9 @@ class Audit:
         for account in range(FIRST_ACCOUNT, len(self._held)):
             won = 0
             for n, position in self._held[account].items():
-                won += position[0] * (self._lot_values[n] or 0) - position[1]
+                market = self._markets[n]
+                if market.settled is not None and market.mark is not None:
+                    won += position[0] * (market.mark - market.settled) * market.tick_value
             if won > 0 and account != loser and account not in self._serving:
                 most = min(won * share // _PPB, self._equity(account, self._settle))
                 found[account] = max(0, most)

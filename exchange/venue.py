@@ -276,7 +276,8 @@ class Venue:
                 legs += [(account, state.settle, -isolated), (account, state.pocket(n), isolated)]
             self._clearing.touch(account)
         state.open_interest[n] = longs
-        state.settled_ticks[n] = command.price_ticks
+        if market.instrument.kind == "future":
+            state.settled_ticks[n] = command.price_ticks
         self._clearing.post("isolate", legs)
 
     def _set_backstop(self, command: SetBackstop) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from zerodebt.exchange.accounts import BACKSTOP
 from zerodebt.exchange.events import DEFAULT_FUND, FIRST_ACCOUNT, HOUSE, FundLayer
+from zerodebt.exchange.instruments import values_atoms
 from zerodebt.exchange.margin import initial_at_mark, pooled_equity, risk_of
 from zerodebt.exchange.state import Compartment, State
 from zerodebt.exchange.units import mul_ppb_floor, split_exact
@@ -59,15 +60,19 @@ def _payable(state: State, account: int) -> int:
 
 
 def _winners(state: State, loser: int) -> list[Share]:
-    """The rulebook's share, rounded down, of what each customer gained since the last settlement."""
+    """The rulebook's share, rounded down, of what each customer's positions gained from the last settlement.
+
+    A price of the auction is no gain of the day: positions count from the settlement price to the mark.
+    """
     share = state.rules.default_fund.variation_haircut_ppb
     accounts = state.accounts
     if not share:
         return []
     gain = np.zeros(accounts.count, np.int64)
-    for market in state.contracts:
-        gain += market.values_atoms(accounts.lots.array[market.number, : accounts.count])
-        gain -= accounts.cost.array[market.number, : accounts.count]
+    for n, settled in state.settled_ticks.items():
+        market = state.markets[n]
+        lots = accounts.lots.array[n, : accounts.count]
+        gain += market.values_atoms(lots) - values_atoms(market.instrument, settled, lots)
     rows = np.flatnonzero(gain > 0)
     rows = rows[(rows >= FIRST_ACCOUNT) & (rows != loser) & (accounts.vault.array[0, rows] != BACKSTOP)]
     equity = pooled_equity(state, rows)[0]
