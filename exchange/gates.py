@@ -93,3 +93,9 @@ def limit(state: State, market: Market, price_ticks: int) -> None:
 def in_session(state: State, market: Market) -> None:
     if is_closed(state, market.number):
         refuse(RejectReason.SESSION_CLOSED, market.instrument.symbol)
+
+
+def may_isolate(state: State) -> None:
+    """An auction sells the whole account: no position of it may answer with its own margin only."""
+    if state.rules.default_fund.close_out == "auction":
+        refuse(RejectReason.NOT_IN_RULEBOOK, "the rulebook has no isolated margin beside auctions")

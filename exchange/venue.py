@@ -253,6 +253,8 @@ class Venue:
             gates.customer(self._state, account)
             if accounts.lots.cells[n][account]:
                 refuse(RejectReason.CONTRADICTION, f"account {account} has a position already")
+            if isolated:
+                gates.may_isolate(state)
             if isolated and accounts.vault.cells[0][account]:
                 refuse(
                     RejectReason.CONTRADICTION, f"account {account} is a vault: its positions answer together"
@@ -306,6 +308,8 @@ class Venue:
         if not 1 <= command.leverage <= leverage_max:
             refuse(RejectReason.LEVERAGE_OUT_OF_RANGE, f"{command.leverage}, allowed is 1..{leverage_max}")
         isolated = int(command.mode == "isolated")
+        if isolated:
+            gates.may_isolate(state)
         if isolated and state.accounts.vault.cells[0][account]:
             refuse(RejectReason.MODE_HAS_POSITION, "a vault's positions answer together")
         changes_mode = isolated != state.accounts.isolated.cells[n][account]
@@ -860,8 +864,6 @@ class Venue:
         if tuple(market.number for market in held) != command.instruments:
             refuse(RejectReason.CONTRADICTION, f"the portfolio is {[market.number for market in held]}")
         for bid in command.bids:
-            if any(state.accounts.isolated.cells[market.number][bid.account] for market in held):
-                refuse(RejectReason.WRONG_KIND, f"account {bid.account} would isolate what it takes")
             if bid.account == account or len(bid.price_ticks) != len(held):
                 refuse(RejectReason.CONTRADICTION, f"account {bid.account} bids for itself or for other lots")
             for market, price in zip(held, bid.price_ticks, strict=True):

@@ -13,6 +13,7 @@ from zerodebt.exchange.commands import (
     Contribute,
     Deposit,
     HoldAuction,
+    LoadPositions,
     SetLeverage,
     SettleVariation,
     Tick,
@@ -174,12 +175,19 @@ def test_an_auction_without_a_default_or_of_something_else_is_refused() -> None:
     ]
     for instruments, bids, reason in cases:
         assert d.refused(HoldAuction(member, instruments, bids)) is reason
-    d.ok(SetLeverage(house.others[2], 0, 10, "isolated"))
-    bid = AuctionBid(house.others[2], (106,))
-    assert d.refused(HoldAuction(member, (0,), (bid,))) is RejectReason.WRONG_KIND
     other_house = Desk(rulebook("book", "house"), (future(),), index=(100,))
     (account,) = other_house.open(10)
     assert other_house.refused(HoldAuction(account, (), ())) is RejectReason.NOT_IN_RULEBOOK
+
+
+def test_beside_auctions_the_whole_account_answers() -> None:
+    house = House()
+    isolate = SetLeverage(house.others[2], 0, 10, "isolated")
+    assert house.desk.refused(isolate) is RejectReason.NOT_IN_RULEBOOK
+    fresh = Desk(house.desk.rules, house.desk.instruments)
+    a, b = fresh.open(100, 100)
+    load = LoadPositions(0, 100, (a, b), (1, -1), (100, 100), (1, 1), (50 * USD, 0))
+    assert fresh.refused(load) is RejectReason.NOT_IN_RULEBOOK
 
 
 def test_a_portfolio_of_two_legs_is_sold_as_one() -> None:
