@@ -1,9 +1,10 @@
 """The pure checks at the venue's door: each returns what it looked up, or refuses with its reason."""
 
 from zerodebt.exchange.book import Order
+from zerodebt.exchange.commands import BUY
 from zerodebt.exchange.events import INSURANCE
 from zerodebt.exchange.instruments import order_step_ticks
-from zerodebt.exchange.marks import Market
+from zerodebt.exchange.marks import Market, market_band_ticks
 from zerodebt.exchange.reject import RejectReason, refuse
 from zerodebt.exchange.sessions import is_closed, limit_band
 from zerodebt.exchange.state import State
@@ -99,3 +100,13 @@ def may_isolate(state: State) -> None:
     """An auction sells the whole account: no position of it may answer with its own margin only."""
     if state.rules.default_fund.close_out == "auction":
         refuse(RejectReason.NOT_IN_RULEBOOK, "the rulebook has no isolated margin beside auctions")
+
+
+def band(state: State, market: Market, side: int, price_ticks: int) -> None:
+    furthest = market_band_ticks(market, state.rules, side)
+    if furthest is not None and side * (price_ticks - furthest) > 0:
+        least_or_most = "most" if side == BUY else "least"
+        refuse(
+            RejectReason.PRICE_BEYOND_BAND,
+            f"{price_ticks} ticks, allowed are at {least_or_most} {furthest}",
+        )

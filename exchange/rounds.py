@@ -289,7 +289,7 @@ class RiskRounds:
         assert mark is not None
         charge = -market.gain_atoms(sign, price)
         brought = 0
-        for ranked in self._ranking(market, -sign):
+        for ranked in self.ranking(market, -sign):
             wanted = abs(cells[account])
             if not wanted:
                 break
@@ -326,7 +326,7 @@ class RiskRounds:
             brought += charge * lots
         return brought
 
-    def _ranking(self, market: Market, sign: int) -> list[adl.Ranked]:
+    def ranking(self, market: Market, sign: int) -> list[adl.Ranked]:
         """The ranking of one side of an instrument, frozen at its first use in this command."""
         key = (market.number, sign)
         if key not in self._rankings:

@@ -14,9 +14,11 @@ ROOMS = ("exchange", "agents", "scenarios")
 # From the ground up: a file imports only from those before its own.
 ORDER = (
     "units",
+    "decimals",
     "assets",
     "instruments",
     "rules",
+    "specs",
     "reject",
     "commands",
     "events",
@@ -45,6 +47,7 @@ ORDER = (
     "journal",
     "audit",
     "oracle",
+    "ask",
 )
 # The second opinion reads data types and shares no rule with the venue.
 AUDIT_MAY_IMPORT = frozenset({"events", "commands", "rules", "instruments", "assets", "reject"})

@@ -11,6 +11,7 @@ from zerodebt.scenarios.runner import Result, prepare
 
 NAME = "nasdaq-2018-09-10"
 SPREAD = "instruments.POWER-SPREAD.margin_floor"
+INITIAL = "instruments.POWER-SPREAD.initial_per_lot"
 DEPOSIT = "populations.members.members.defaulter.deposit_atoms"
 
 
@@ -59,7 +60,7 @@ def test_a_better_bid_leaves_a_smaller_loss() -> None:
 
 
 def test_with_margin_for_the_move_nobody_else_pays() -> None:
-    safe = run_with({SPREAD: "6", DEPOSIT: 36_000_000_000})
+    safe = run_with({SPREAD: "6", INITIAL: "6", DEPOSIT: 36_000_000_000})
     assert safe.summary["metrics"]["deficits_opened_eur"] == 0
     assert safe.summary["metrics"]["default_fund_end_eur"] == 166_000_000
     assert safe.summary["paid"] == []
