@@ -2827,7 +2827,8 @@ class Audit:
             self._check_compartment(account, pocket, self._equity(account, pocket))
 
     def _check_noticed(self, account: int, pocket: int) -> None:
-        if not self._is_marked or self._work_left or (account, pocket) in self._in_liquidation:
+        is_judged = self._is_marked or self._settled_now
+        if not is_judged or self._work_left or (account, pocket) in self._in_liquidation:
             return
         if account in self._serving or self._is_left_alone((account, pocket)):
             return
