@@ -76,7 +76,8 @@ class RiskRounds:
     def work(self) -> bool:
         """One round; says whether anything was done that may call for another."""
         state = self.state
-        found = [f.compartment for f in find_liquidatable(state) if may_be_forced(state, f.compartment)]
+        below = [f.compartment for f in find_liquidatable(state)]
+        found = [compartment for compartment in below if may_be_forced(state, compartment)]
         for compartment in found:
             self._start(compartment)
         acted = False
@@ -87,7 +88,7 @@ class RiskRounds:
         for compartment in found + self._absorbers():
             acted |= self._resolve(compartment)
         self.clearing.close_attached()
-        self._finish()
+        self._finish(below)
         return acted
 
     # Scan and cancel
@@ -112,22 +113,21 @@ class RiskRounds:
             for market in markets:
                 self.clearing.close_all(account, market.number, "liquidation")
 
-    def _finish(self) -> None:
-        """Let go of the compartments that are safe again, and write down which are still below zero."""
+    def _finish(self, below: list[Compartment]) -> None:
+        """Let go of the compartments that are safe again, and write down which are still below zero.
+
+        below  those that this round found below maintenance, the ones that are only called included
+        """
         state = self.state
-        for absorber in self._absorbers():
-            equity = risk_of(state, absorber).equity_atoms
+        for compartment in sorted({*below, *state.in_liquidation, *state.open_deficits, *self._absorbers()}):
+            equity = risk_of(state, compartment).equity_atoms
             if equity < 0:
-                state.open_deficits[absorber] = -equity
+                state.open_deficits[compartment] = -equity
             else:
-                state.open_deficits.pop(absorber, None)
+                state.open_deficits.pop(compartment, None)
         for compartment in sorted(state.in_liquidation):
             risk = risk_of(state, compartment)
             account, pocket = compartment
-            if risk.is_bankrupt:
-                state.open_deficits[compartment] = -risk.equity_atoms
-            else:
-                state.open_deficits.pop(compartment, None)
             if risk.is_liquidatable:
                 continue
             del state.in_liquidation[compartment]
