@@ -83,18 +83,17 @@ def _winners(state: State, loser: int) -> list[Share]:
 
 
 def stressed_losses(state: State, moves_ticks: Sequence[int]) -> dict[int, int]:
-    """What each member would lose beyond his initial requirement if every mark moved so, at least zero."""
-    losses = {}
-    for member in state.contributions:
-        loss = margin = 0
-        for market, move in zip(state.markets, moves_ticks, strict=True):
-            lots = state.accounts.lots.cells[market.number][member]
-            if market.instrument.kind != "spot" and lots:
-                loss += market.gain_atoms(lots, market.mark_ticks + move)
-                leverage = state.accounts.leverage.cells[market.number][member]
-                margin += initial_at_mark(state, market, abs(lots), leverage)
-        losses[member] = max(0, loss - margin)
-    return losses
+    """What each holder would lose beyond his initial requirement if every mark moved so, at least zero."""
+    accounts = state.accounts
+    beyond: dict[int, int] = {}
+    for market in state.contracts:
+        n = market.number
+        moved = market.mark_ticks + moves_ticks[n]
+        for account in np.flatnonzero(accounts.lots.array[n, : accounts.count]).tolist():
+            lots = accounts.lots.cells[n][account]
+            margin = initial_at_mark(state, market, abs(lots), accounts.leverage.cells[n][account])
+            beyond[account] = beyond.get(account, 0) + market.gain_atoms(lots, moved) - margin
+    return {account: max(0, loss) for account, loss in sorted(beyond.items()) if account >= FIRST_ACCOUNT}
 
 
 def required_atoms(losses: Sequence[int], cover: int) -> int:

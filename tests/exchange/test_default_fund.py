@@ -360,12 +360,38 @@ def test_cover_two_bears_any_two_defaults(losses: list[int]) -> None:
 def test_stressed_losses_are_beyond_the_margin_of_each_member() -> None:
     house = House()
     d = house.desk
-    # short 10 lots with 40 of margin, long 4 with 16, long 6 with 24, none
-    members = (house.member, *house.others)
-    up, down = ((90 - 40) * USD, 0, 0, 0), (0, (36 - 16) * USD, (54 - 24) * USD, 0)
+    # short 10 lots with 40 of margin, long 4 with 16, long 6 with 24
+    members = (house.member, *house.others[:2])
+    up, down = ((90 - 40) * USD, 0, 0), (0, (36 - 16) * USD, (54 - 24) * USD)
     assert stressed_losses(d.state, (9,)) == dict(zip(members, up, strict=True))
     assert stressed_losses(d.state, (-9,)) == dict(zip(members, down, strict=True))
     assert d.venue.view.default_fund((-9,)) == (65 * USD, 50 * USD)
+
+
+@pytest.mark.parametrize(("defaults", "residual"), [(1, 0), (2, 0), (3, 50)])
+def test_a_fund_of_cover_two_bears_two_defaults_and_not_three(defaults: int, residual: int) -> None:
+    """Shorts of 10 lots with 40 of margin; a rise of 9 costs each 90. The fund is the two largest losses."""
+    contract = future(leverage=1000, margin_floor_atoms_per_lot=4 * USD, initial_atoms_per_lot=4 * USD)
+    fund = {"close_out": "auction"}
+    rules = rulebook("book", "default_fund", settlement=CALLS, default_fund=fund)
+    d = Desk(rules, (contract,), index=(100,))
+    buyer, other, *shorts = d.open(10_000, 10_000, *[40] * 3)
+    d.ok(Contribute(buyer, 75 * USD))
+    d.ok(Contribute(other, 25 * USD))
+    for short in shorts:
+        d.trade(buyer, short, 10, 100)
+    assert d.venue.view.default_fund((9,)) == (100 * USD, 100 * USD)
+    for short in shorts[defaults:]:
+        d.ok(Deposit(0, short, (50 * USD,)))
+    d.index(109)
+    d.ok(SettleVariation(0, 109))
+    d.tick(HOUR_NS)
+    left = 0
+    for short in shorts[:defaults]:
+        events = d.ok(HoldAuction(short, (0,), (AuctionBid(other, (109,)),)))
+        left += sum(event.residual_atoms for event in of(events, DeficitClosed))
+    assert left == residual * USD
+    assert d.cash(DEFAULT_FUND) == max(0, 100 - 50 * defaults) * USD
 
 
 def test_payers_of_a_layer_without_a_default_are_none() -> None:
