@@ -310,7 +310,7 @@ class Deleveraged(Struct, frozen=True, array_like=True, tag="deleveraged"):
 
     `transfer_atoms` = (mark - price) * lots is what the winner gives up against the mark, never negative for
     the bankruptcy price. `score` is the rank's score in parts per billion; ranks were frozen when the ADL of
-    this instrument and command began.
+    this instrument and command began. A policy without scores gives the place in its list, and 0.
     """
 
     deficit_id: int

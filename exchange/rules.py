@@ -185,16 +185,39 @@ class LiquidationRules(Dated, frozen=True, forbid_unknown_fields=True):
 
 
 class AdlRules(Dated, frozen=True, forbid_unknown_fields=True):
-    """Whom deleveraging takes and at which price.
+    """Whom deleveraging takes, how much of each, and at which price.
 
-    score   hyperliquid: (value / account value) * (profit / entry value)
-            binance: max(0, profit)/max(1, wallet) * maintenance/(wallet + profit)
-    price   for accounts; a vault's position always closes at its bankruptcy price, and where the price leaves
-            a deficit that no absorber can bear, the bankruptcy price is used instead
+    policy   queue (by `score`), iteration (dYdX), pro_rata and levered (by `weights`), capped and risk_aware
+             (the same under caps), mirror_descent, min_max; formulas in docs/adl.md
+    score    hyperliquid, bybit: (value / account value) * (profit / entry value)
+             binance: max(0, profit)/max(wallet_min, wallet) * maintenance/(wallet + profit)
+             bitmex: PNL% * EffLev of winners, PNL% / EffLev of losers
+             paper: leverage * mark / bankruptcy price
+    weights  wealth: open profit of the compartment; profit: of the position; equity; contracts: lots
+    price    for accounts; a vault's position always closes at its bankruptcy price, and where the price
+             leaves a deficit that no absorber can bear, the bankruptcy price is used instead
+    clamp    bankruptcy: never a price that takes more than is missing
+    bankruptcy_off_max_ppb   a bankruptcy price farther from the mark than this share of it gives way to the
+             mark; 0 lets it lie anywhere
+    bankruptcy_allocation    over a cross account's positions: by value, or by maintenance requirement
+    haircut_max_ppb, keep    caps: at most this share of the open profit, and equity that must be left
+    risk_power, risk_threshold_ppb   g(leverage) = max(0, leverage - threshold)^power of risk_aware
     """
 
-    score: Literal["hyperliquid", "binance"] = "hyperliquid"
-    price: Literal["previous_mark", "mark", "bankruptcy"] = "bankruptcy"
+    policy: Literal[
+        "queue", "iteration", "pro_rata", "levered", "capped", "risk_aware", "mirror_descent", "min_max"
+    ] = "queue"
+    score: Literal["hyperliquid", "binance", "bybit", "bitmex", "paper"] = "hyperliquid"
+    wallet_min_atoms: Positive = 1
+    weights: Literal["wealth", "profit", "equity", "contracts"] = "wealth"
+    price: Literal["previous_mark", "mark", "index", "bankruptcy"] = "bankruptcy"
+    clamp: Literal["none", "bankruptcy"] = "none"
+    bankruptcy_off_max_ppb: NotNegative = 0
+    bankruptcy_allocation: Literal["pro_rata_value", "pro_rata_requirement"] = "pro_rata_value"
+    haircut_max_ppb: Ppb = PPB
+    keep: Literal["nothing", "maintenance"] = "nothing"
+    risk_power: Annotated[int, Meta(ge=0, le=4)] = 1
+    risk_threshold_ppb: NotNegative = 0
 
 
 class RecourseRules(Dated, frozen=True, forbid_unknown_fields=True):
