@@ -153,7 +153,8 @@ def _commands(opening: Opening, populations: Sequence[Population]) -> list[Comma
     commands: list[Command] = [OpenAccounts(len(p.accounts), p.role) for p in populations]
     for population in populations:
         first = int(population.accounts[0])
-        commands.append(Deposit(opening.settle_asset, first, tuple(population.deposits_atoms.tolist())))
+        if population.deposits_atoms.any():
+            commands.append(Deposit(opening.settle_asset, first, tuple(population.deposits_atoms.tolist())))
     for population in populations:
         commands += population.opening_commands()
     for number, price_ticks in enumerate(opening.start_ticks):

@@ -60,7 +60,10 @@ class Members:
         known = [instrument.symbol for instrument in opening.instruments]
         for k, member in enumerate(params.members):
             if member.contribution_atoms > member.deposit_atoms:
-                raise ValueError(f"{member.name}: contributes {member.contribution_atoms} of less deposited")
+                raise ValueError(
+                    f"{member.name}: contributes {member.contribution_atoms} "
+                    f"of {member.deposit_atoms} deposited"
+                )
             for symbol in [*member.lots, *member.entry_ticks]:
                 if symbol not in known:
                     raise ValueError(f"{member.name}: {symbol!r} is not traded, allowed are {known}")
