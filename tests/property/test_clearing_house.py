@@ -109,7 +109,7 @@ class House(RuleBasedStateMachine):
         batch = self.venue.apply(command, self.time_ns)
         self.venue.check()
         self.witness.feed(batch)
-        assert not self.witness._findings, self.witness._findings
+        assert not self.witness._notes.findings, self.witness._notes.findings
         self.done.append((command, self.time_ns, self.venue.state_hash()))
         if batch.events and isinstance(batch.events[0], Rejected):
             assert self.venue.state_hash() == before, f"refused {command} left a trace"
