@@ -119,15 +119,13 @@ class RiskRounds:
         below  those that this round found below maintenance, the ones that are only called included
         """
         state = self.state
-        for compartment in sorted({*below, *state.in_liquidation, *state.open_deficits, *self._absorbers()}):
-            equity = risk_of(state, compartment).equity_atoms
-            if equity < 0:
-                state.open_deficits[compartment] = -equity
-            else:
-                state.open_deficits.pop(compartment, None)
+        others = {*below, *state.open_deficits, *self._absorbers()}.difference(state.in_liquidation)
+        for compartment in sorted(others):
+            self._note_deficit(compartment, risk_of(state, compartment))
         for compartment in sorted(state.in_liquidation):
             risk = risk_of(state, compartment)
             account, pocket = compartment
+            self._note_deficit(compartment, risk)
             if risk.is_liquidatable:
                 continue
             del state.in_liquidation[compartment]
@@ -139,6 +137,12 @@ class RiskRounds:
                 left = state.accounts.balances.cells[pocket][account]
                 self.clearing.post("isolate", [(account, pocket, -left), (account, state.settle, left)])
         review_calls(state, self.clearing)
+
+    def _note_deficit(self, compartment: Compartment, risk: Risk) -> None:
+        if risk.is_bankrupt:
+            self.state.open_deficits[compartment] = -risk.equity_atoms
+        else:
+            self.state.open_deficits.pop(compartment, None)
 
     # Positions: book, backstop, insurance, adl
 

@@ -48,6 +48,8 @@ def expiring(state: State, instrument: int) -> ContractRules | None:
 
 def limit_band(state: State, instrument: int) -> tuple[int, int] | None:
     """Lowest and highest price that an order may have today; None without a limit or a settlement so far."""
+    if not state.rules.settlement.contracts:
+        return None
     reference = state.settled_ticks.get(instrument)
     contract = contract_of(state, instrument)
     if reference is None or contract is None or not contract.limit_ticks:

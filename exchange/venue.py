@@ -886,7 +886,7 @@ class Venue:
         for bid in command.bids:
             gates.not_in_liquidation(state, bid.account)
         held = state.positions_of(compartment)
-        if tuple(market.number for market in held) != command.instruments:
+        if not held or tuple(market.number for market in held) != command.instruments:
             refuse(RejectReason.CONTRADICTION, f"the portfolio is {[market.number for market in held]}")
         for bid in command.bids:
             if bid.account == account or len(bid.price_ticks) != len(held):

@@ -89,7 +89,9 @@ class Defaults:
         instruments = tuple(market.number for market in held)
         lots = tuple(market.lots_of(account) for market in held)
         marks = tuple(market.mark for market in held)
-        if (event.instruments, event.lots, event.mark_ticks) != (instruments, lots, marks):
+        offers = [event.price_ticks, *(bid.price_ticks for bid in event.bids)]
+        is_whole = all(len(prices) == len(held) for prices in offers)
+        if not is_whole or (event.instruments, event.lots, event.mark_ticks) != (instruments, lots, marks):
             self._find("(b)", f"account {account} sells {event.lots} lots, it holds {lots} at marks {marks}")
             return
 

@@ -133,6 +133,9 @@ SABOTAGES: dict[str, tuple[Any, int, dict[str, Callable[[Any], Any]], str]] = {
     "a default that is not declared": (says.DefaultDeclared, 0, {}, "(d)"),
     "a better bid that did not win": (says.AuctionHeld, 0, {"refused": lambda e: ()}, "(b)"),
     "another mark in the auction": (says.AuctionHeld, 0, {"mark_ticks": lambda e: (1,)}, "(b)"),
+    "a bid for something else": (
+        says.AuctionHeld, 0, {"bids": lambda e: (AuctionBid(e.winner, ()), *e.bids)}, "(b)"
+    ),
     "half of the portfolio": (says.AuctionHeld, 0, {"lots": lambda e: (e.lots[0] // 2,)}, "(b)"),
     "an auction at another price": (
         says.AuctionHeld, 0, {"price_ticks": lambda e: (e.price_ticks[0] + 1,)}, "LEDG-03"
