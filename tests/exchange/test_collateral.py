@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.venues import ASSETS, USD, Desk, of, perpetual, rulebook, spot
+from tests.venues import ASSETS, USD, Desk, future, of, perpetual, rulebook, spot
 from zerodebt.exchange.collateral import (
     Collateral,
     counted,
@@ -19,8 +19,17 @@ from zerodebt.exchange.collateral import (
     worth_array,
     worth_atoms,
 )
-from zerodebt.exchange.commands import BUY, SELL, Deposit, Observation, PlaceOrder, UpdateIndex, Withdraw
-from zerodebt.exchange.events import LiquidationStarted
+from zerodebt.exchange.commands import (
+    BUY,
+    SELL,
+    Deposit,
+    Observation,
+    PlaceOrder,
+    SettleVariation,
+    UpdateIndex,
+    Withdraw,
+)
+from zerodebt.exchange.events import LiquidationStarted, MarginCalled, MarginCallEnded
 from zerodebt.exchange.margin import Risk, initial_excess_atoms, withdrawable_collateral_atoms
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.reject import RejectReason
@@ -310,3 +319,17 @@ def test_collateral_needs_a_spot_market_and_an_asset_that_is_not_held_is_passed_
         Venue(rulebook(collateral=[NINETY]), ASSETS, (perpetual(),))
     venue = Venue(rulebook(collateral=[NINETY]), ASSETS[:1], (perpetual(),))
     assert venue._state.collateral == ()
+
+
+def test_a_margin_call_counts_collateral_after_haircut_and_ends_by_it() -> None:
+    """Long 100 at 100 on 40 coins of 10: at 98 they count 360 less 200, and 20 leverage ask for 490 again."""
+    rules = rulebook("book", "house", collateral=[NINETY], settlement={"call_to": "initial"})
+    desk = Desk(rules, (future(), spot()))
+    desk.index(100, 100, later_ns=0)
+    a, b = holder(desk, 0, 40), holder(desk, RICH, 0)
+    desk.trade(a, b, 100, 100)
+    desk.index(98, 10)
+    (call,) = of(desk.ok(SettleVariation(0, 98)), MarginCalled)
+    assert (call.equity_atoms, call.called_atoms) == (200 * USD, (490 - 160) * USD)
+    assert not of(desk.ok(Deposit(0, a, (329 * USD,))), MarginCallEnded)
+    assert of(desk.ok(Deposit(0, a, (1 * USD,))), MarginCallEnded)
