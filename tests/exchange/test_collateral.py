@@ -1,5 +1,6 @@
 """What an asset counts for as margin: haircut, tiers, buffers, freshness; and what may leave or be sold."""
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from zerodebt.exchange.commands import (
 from zerodebt.exchange.events import LiquidationStarted, MarginCalled, MarginCallEnded
 from zerodebt.exchange.margin import Risk, initial_excess_atoms, withdrawable_collateral_atoms
 from zerodebt.exchange.marks import Market
+from zerodebt.exchange.oracle import ASKED, Position, Situation
 from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.rules import CollateralRules, CollateralTier, RulesError
 from zerodebt.exchange.units import MINUTE_NS, PPB
@@ -333,3 +335,24 @@ def test_a_margin_call_counts_collateral_after_haircut_and_ends_by_it() -> None:
     assert (call.equity_atoms, call.called_atoms) == (200 * USD, (490 - 160) * USD)
     assert not of(desk.ok(Deposit(0, a, (329 * USD,))), MarginCallEnded)
     assert of(desk.ok(Deposit(0, a, (1 * USD,))), MarginCallEnded)
+
+
+@pytest.mark.spec("LIQ-07")
+@pytest.mark.parametrize(("lots", "coin"), [(100, 100), (100, 83), (-100, 100), (-7, 2)])
+def test_liquidation_price_on_collateral_is_where_the_engine_begins(lots: int, coin: int) -> None:
+    """By what 10 coins count for; the bankruptcy price by what they are worth."""
+    rules = rulebook(collateral=[NINETY])
+    position = Position(instrument=0, lots=lots, entry_ticks=10_000)
+    case = Situation(
+        rules, ASSETS, (perpetual(leverage=50), spot()), (5_000 * USD, 10 * COIN), (position,), (10_000, coin)
+    )
+    price, nothing = case.liquidation_price(0), case.bankruptcy_price(0)
+    assert price is not None
+    assert nothing is not None
+    step = -1 if lots > 0 else 1
+    assert case.is_liquidatable_at(0, price.ticks)
+    assert not case.is_liquidatable_at(0, price.ticks - step)
+    margin = 5_000 + 9 * coin
+    assert price.exact_ticks == (10_000 * lots - margin) / (lots - Fraction(abs(lots), 100))
+    assert nothing.exact_ticks == 10_000 - Fraction(5_000 + 10 * coin, lots)
+    assert initial_excess_atoms(case.state, ASKED) == (margin - abs(lots) * 200) * USD
