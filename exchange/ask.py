@@ -306,7 +306,7 @@ class Oracle:
         """A chosen leverage may not be above that of the tier that the position is in at its entry."""
         value = abs(value_atoms(spec, entry, lots))
         size = lots if spec.tier_unit == "lots" else value
-        tier = [tier for tier in spec.tiers if tier.lower <= size][-1]
+        tier = [tier for tier in spec.tiers if not tier.lower or tier.lower < size][-1]
         most = tier.leverage_max if spec.tier_form == "whole" else spec.tiers[0].leverage_max
         if leverage > most:
             raise UnanswerableError("leverage_above_tier", field, leverage, f"is at most {most}")

@@ -15,7 +15,10 @@ _INT64_BUDGET = 2**62
 
 
 class Tier(Struct, frozen=True, array_like=True):
-    """Rates from a size on: atoms of value or lots, as the instrument's `tier_unit` says.
+    """Rates above a size, in atoms of value or lots as the instrument's `tier_unit` says.
+
+    A size equal to `lower` is still in the tier below: venues publish their tables by what a tier holds at
+    most (Binance FAQ, Leverage and maintenance margin; Hyperliquid docs, Margin tiers).
 
     leverage_max     largest leverage that may be chosen; 0 where a venue lets nobody choose
     maintenance_ppb  0: half of the initial rate
@@ -217,7 +220,7 @@ def tier_of(table: MarginTable, notional_atoms: int, size_lots: int) -> int:
     """Number of the tier that a position (both >= 0) falls into."""
     size = size_lots if table.counts_lots else notional_atoms
     n = len(table.lowers) - 1
-    while size < table.lowers[n]:
+    while n and size <= table.lowers[n]:
         n -= 1
     return n
 
@@ -288,7 +291,7 @@ def maintenance_atoms_array(table: MarginTable, notional: Int64Array, size_lots:
         required = -(-(notional * table.numerators[0]) // table.denominator)
     else:
         size = size_lots if table.counts_lots else notional
-        tier = np.searchsorted(np.array(table.lowers, np.int64), size, side="right") - 1
+        tier = np.searchsorted(np.array(table.lowers[1:], np.int64), size, side="left")
         numerators = np.array(table.numerators, np.int64)[tier]
         required = -(
             (np.array(table.deductions, np.int64)[tier] - notional * numerators) // table.denominator
