@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from zerodebt.exchange.units import HOUR_NS, PPB, SECOND_NS
+from zerodebt.exchange.units import HOUR_NS, MINUTE_NS, PPB, SECOND_NS
 
 Positive = Annotated[int, Meta(ge=1)]
 NotNegative = Annotated[int, Meta(ge=0)]
@@ -28,38 +28,109 @@ class Dated(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class IndexSource(Struct, frozen=True, forbid_unknown_fields=True):
-    """One constituent. `spot` sources make the index, `perp` sources are the third input of the mark."""
+    """One constituent: `spot` and `own` ones make the index, `perp` ones the third input of the mark.
+
+    An `own` source is the venue's own book, read by the venue itself as `IndexRules.own` says; what a feed
+    says about it is ignored. It makes the index follow what is traded here: the known-bad design, for study.
+    """
 
     name: str
     weight: Positive
-    kind: Literal["spot", "perp"] = "spot"
+    kind: Literal["spot", "perp", "own"] = "spot"
+
+
+class IndexRules(Dated, frozen=True, forbid_unknown_fields=True):
+    """How the index comes out of its fresh sources (`MarginRules.index_age_max_ns` says which are).
+
+    statistic    weighted median, or weighted mean rounded down to the tick
+    outlier_ppb  a source further than this from the weighted median of the fresh ones is an outlier; 0: none
+    outliers     drop: it does not count; clamp: it counts at the furthest price that is allowed
+    own          what an `own` source says: the mid of the book rounded down, or the last price
+    """
+
+    statistic: Literal["median", "mean"] = "median"
+    outlier_ppb: NotNegative = 0
+    outliers: Literal["drop", "clamp"] = "drop"
+    own: Literal["mid", "last"] = "mid"
 
 
 class MarkRules(Dated, frozen=True, forbid_unknown_fields=True):
-    """Mark = median of: index + EMA of (mid - index); median(bid, ask, last); other venues' perpetuals.
+    """The mark by its formula; an input that is not to be had is left out. Rounded down to the tick.
 
-    With only two of these, an EMA of median(bid, ask, last) is the third. `index` takes the index itself.
+    median          median of: index + EMA of (mid - index); median(bid, ask, last); other venues' perpetuals;
+                    with only two of these, an EMA of median(bid, ask, last) is the third (Hyperliquid)
+    index           the index itself
+    funding_median  median of: index * (1 + last funding rate * time to funding / interval);
+                    index + mean of the last `basis_points` samples of (mid - index); last price (Binance)
+    fair            index * (1 + last funding rate * time to funding / interval) (BitMEX)
+    basis_ema       index + EMA of (mid - index) (Deribit)
+
+    basis_ema_ns, book_ema_ns  lifetimes of the two EMAs
+    basis_sample_ns  a point of the moving basis is taken at the first instant at or after each multiple of it
+    band_ppb         the mark stays this close to the index, rounded towards it; 0: no band
     """
 
-    formula: Literal["median", "index"] = "median"
+    formula: Literal["median", "index", "funding_median", "fair", "basis_ema"] = "median"
     basis_ema_ns: Positive = 150 * SECOND_NS
     book_ema_ns: Positive = 30 * SECOND_NS
+    basis_points: Positive = 30
+    basis_sample_ns: Positive = MINUTE_NS
+    band_ppb: NotNegative = 0
+
+
+class SymbolCap(Struct, frozen=True, forbid_unknown_fields=True):
+    """An instrument's own figure for the cap on its rate."""
+
+    symbol: str
+    cap_ppt: Positive
 
 
 class FundingRules(Dated, frozen=True, forbid_unknown_fields=True):
-    """Rate of an interval = (P + clamp(interest - P, +-clamp)) / divisor, capped; P is the mean premium.
+    """From premium samples to the rate of an interval and what it is paid on.
 
-    The premium of a sample is (max(impact bid - index, 0) - max(index - impact ask, 0)) / index.
+    premium   impact: (max(impact bid - index, 0) - max(index - impact ask, 0)) / index
+              mid: (mid - index) / index; mark: (mark - index) / index
+    average   P of an interval. mean: over the samples; linear: sum(i * P_i) / sum(i), the newest weighs most;
+              padded: over the samples of which an interval should have interval / sample, missing ones zero
+    tail_trim_ppm  padded only: this share of the samples goes at either end before they are averaged
+    rate      of `divisor` intervals. dampened: P + clamp(interest - P, +-clamp);
+              deadband: max(clamp, P) + min(-clamp, P); plain: P + interest
+    rate_step_ppt  samples, their average and a cap from margin rates are whole multiples of this, the rest
+              cut off; 1: all are rounded down to a part of 10^12
+    divisor   intervals in the period that the premium and the interest are stated for (8 hours / interval)
+    cap       rate: `cap_ppt` on the rate of an interval; maintenance: `cap_factor_ppb` of the maintenance
+              rate at the largest leverage, on the rate of an interval; margin_gap: `cap_factor_ppb` of the
+              initial less the maintenance rate there, on the rate of the period; none.
+              `caps` hold the figures of instruments that have their own
+    impact_notional_atoms  value that the impact prices trade; `impact_margin_atoms`, where given, stands
+              instead for a value whose initial requirement at the largest leverage is this much
+    accrual   payment: a position pays value * rate; index: it pays the step of an index of what one quantum
+              has paid, in millionths of an atom and cut off there; `quanta_per_lot` is the size of a quantum
+
+    A venue that accrues all the time (Deribit: by the millisecond) is an interval as short as its samples, a
+    minute or a second, with 8 hours over it as divisor: who holds the position at its end pays for all of it,
+    and its rate is rounded down once more, by less than a part of 10^12.
     """
 
     interval_ns: Positive = HOUR_NS
     sample_ns: Positive = 5 * SECOND_NS
+    premium: Literal["impact", "mid", "mark"] = "impact"
+    average: Literal["mean", "linear", "padded"] = "mean"
+    tail_trim_ppm: Annotated[int, Meta(ge=0, lt=500_000)] = 0
+    rate: Literal["dampened", "deadband", "plain"] = "dampened"
     interest_ppt: int = 100_000_000
     clamp_ppt: NotNegative = 500_000_000
+    rate_step_ppt: Positive = 1
     divisor: Positive = 8
+    cap: Literal["rate", "maintenance", "margin_gap", "none"] = "rate"
     cap_ppt: Positive = 40_000_000_000
+    cap_factor_ppb: Positive = PPB
+    caps: tuple[SymbolCap, ...] = ()
     impact_notional_atoms: Positive = 20_000_000_000
+    impact_margin_atoms: Positive | None = None
     paid_on: Literal["index", "mark"] = "index"
+    accrual: Literal["payment", "index"] = "payment"
+    quanta_per_lot: Positive = 1
 
 
 class FeeRules(Dated, frozen=True, forbid_unknown_fields=True):
@@ -70,10 +141,28 @@ class FeeRules(Dated, frozen=True, forbid_unknown_fields=True):
     liquidation_ppb: Ppb = 0
 
 
+class BandRules(Struct, frozen=True, forbid_unknown_fields=True):
+    """How far up a buy order's price may reach, and how far down a sell order's; rounded inwards.
+
+    formula  mark: mark * (1 +- width);
+             index: min(max(index, index * (1 + inner) + average premium), index * (1 + outer)) for buys and
+             its mirror image for sells; the premium is the mean of the mark's sampled (mid - index) (OKX)
+    beyond   refuse: such an order is refused; cap: it gets the furthest price instead. Amendments and mass
+             quotes are refused, market orders stop at the band, forced orders have their own limit
+    """
+
+    formula: Literal["none", "mark", "index"] = "none"
+    width_ppb: Ppb = 0
+    inner_ppb: Ppb = 0
+    outer_ppb: Ppb = 0
+    beyond: Literal["refuse", "cap"] = "refuse"
+
+
 class OrderRules(Dated, frozen=True, forbid_unknown_fields=True):
     """A market order goes at most `market_slippage_ppb` through the mark; 0 lets it go to any price."""
 
     market_slippage_ppb: Ppb = 0
+    band: BandRules = BandRules()
     value_min_atoms: NotNegative = 0
     open_orders_max: Positive = 1_000
     triggers_per_command_max: Positive = 10_000
@@ -96,16 +185,39 @@ class LiquidationRules(Dated, frozen=True, forbid_unknown_fields=True):
 
 
 class AdlRules(Dated, frozen=True, forbid_unknown_fields=True):
-    """Whom deleveraging takes and at which price.
+    """Whom deleveraging takes, how much of each, and at which price.
 
-    score   hyperliquid: (value / account value) * (profit / entry value)
-            binance: max(0, profit)/max(1, wallet) * maintenance/(wallet + profit)
-    price   for accounts; a vault's position always closes at its bankruptcy price, and where the price leaves
-            a deficit that no absorber can bear, the bankruptcy price is used instead
+    policy   queue (by `score`), iteration (dYdX), pro_rata and levered (by `weights`), capped and risk_aware
+             (the same under caps), mirror_descent, min_max; formulas in docs/adl.md
+    score    hyperliquid, bybit: (value / account value) * (profit / entry value)
+             binance: max(0, profit)/max(wallet_min, wallet) * maintenance/(wallet + profit)
+             bitmex: PNL% * EffLev of winners, PNL% / EffLev of losers
+             paper: leverage * mark / bankruptcy price
+    weights  wealth: open profit of the compartment; profit: of the position; equity; contracts: lots
+    price    for accounts; a vault's position always closes at its bankruptcy price, and where the price
+             leaves a deficit that no absorber can bear, the bankruptcy price is used instead
+    clamp    bankruptcy: never a price that takes more than is missing
+    bankruptcy_off_max_ppb   a bankruptcy price farther from the mark than this share of it gives way to the
+             mark; 0 lets it lie anywhere
+    bankruptcy_allocation    over a cross account's positions: by value, or by maintenance requirement
+    haircut_max_ppb, keep    caps: at most this share of the open profit, and equity that must be left
+    risk_power, risk_threshold_ppb   g(leverage) = max(0, leverage - threshold)^power of risk_aware
     """
 
-    score: Literal["hyperliquid", "binance"] = "hyperliquid"
-    price: Literal["previous_mark", "mark", "bankruptcy"] = "bankruptcy"
+    policy: Literal[
+        "queue", "iteration", "pro_rata", "levered", "capped", "risk_aware", "mirror_descent", "min_max"
+    ] = "queue"
+    score: Literal["hyperliquid", "binance", "bybit", "bitmex", "paper"] = "hyperliquid"
+    wallet_min_atoms: Positive = 1
+    weights: Literal["wealth", "profit", "equity", "contracts"] = "wealth"
+    price: Literal["previous_mark", "mark", "index", "bankruptcy"] = "bankruptcy"
+    clamp: Literal["none", "bankruptcy"] = "none"
+    bankruptcy_off_max_ppb: NotNegative = 0
+    bankruptcy_allocation: Literal["pro_rata_value", "pro_rata_requirement"] = "pro_rata_value"
+    haircut_max_ppb: Ppb = PPB
+    keep: Literal["nothing", "maintenance"] = "nothing"
+    risk_power: Annotated[int, Meta(ge=0, le=4)] = 1
+    risk_threshold_ppb: NotNegative = 0
 
 
 class RecourseRules(Dated, frozen=True, forbid_unknown_fields=True):
@@ -131,6 +243,7 @@ class VenueRules(Struct, frozen=True, forbid_unknown_fields=True):
     promise: Literal["zero_debt", "none"]
     waterfall: tuple[StageName, ...]
     sources: tuple[IndexSource, ...]
+    index: IndexRules = IndexRules()
     mark: MarkRules = MarkRules()
     funding: FundingRules = FundingRules()
     fees: FeeRules = FeeRules()
@@ -204,6 +317,15 @@ def venue_rules(table: dict[str, Any]) -> VenueRules:
         raise RulesError(f"venue.waterfall: {list(rules.waterfall)} names a stage twice")
     if not any(source.kind == "spot" for source in rules.sources):
         raise RulesError("venue.sources: at least one source must be of kind 'spot'")
+    band = rules.orders.band
+    for formula, field in (("mark", "width_ppb"), ("index", "outer_ppb")):
+        if band.formula == formula and not getattr(band, field):
+            raise RulesError(f"venue.orders.band.{field} is 0, but the band's formula is {formula!r}")
+    if rules.funding.tail_trim_ppm and rules.funding.average != "padded":
+        raise RulesError(
+            f"venue.funding.tail_trim_ppm is {rules.funding.tail_trim_ppm}, but the average is "
+            f"{rules.funding.average!r}, allowed is 'padded'"
+        )
     if -rules.fees.maker_ppb > rules.fees.taker_ppb:
         raise RulesError(
             f"venue.fees.maker_ppb: a rebate of {-rules.fees.maker_ppb} is more than the taker pays, "
