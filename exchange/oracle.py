@@ -55,6 +55,8 @@ STREET_ATOMS = 2**58
 HOLDER_SHARE = 1_000
 """The holder of the other side owns this many times its value: safe, and still ranked when it wins."""
 _ROOT_SCALE = 10**24
+_ROUNDED_ATOMS = 3
+"""What rounding the value, the requirement and its share of an initial one may take, in atoms."""
 
 
 class Position(Struct, frozen=True, kw_only=True):
@@ -263,15 +265,27 @@ class Situation:
         return verdict
 
     def _first_tick(self, instrument: int, curve: "_Curve", exact: Fraction) -> int:
-        """The whole tick at or beyond the exact price from which the engine says liquidatable."""
+        """The whole tick at or beyond the exact price from which the engine says liquidatable.
+
+        The engine rounds value and requirement to atoms, so its tick may lie off the exact price by what that
+        is worth in ticks: of an inverse contract of few lots more than one.
+        """
         spec = self.state.instruments[instrument]
         step = -1 if curve.falls else 1
-        near = -(-exact.numerator // exact.denominator) if curve.falls else int(exact // 1)
-        for ticks in range(near - 2 * step, near + 4 * step, step):
-            inside = spec.contract == "linear" or ticks > 0
-            if inside and self.is_liquidatable_at(instrument, ticks):
-                return ticks
-        return near
+        near = ceil(exact) if curve.falls else int(exact // 1)
+        reach = 4 + ceil(_ROUNDED_ATOMS * curve.ticks_per_atom(exact))
+        safe, beyond = near - step * reach, near + step * reach
+        if spec.contract == "inverse":
+            safe, beyond = max(1, safe), max(1, beyond)
+        if not self.is_liquidatable_at(instrument, beyond):
+            return near
+        while abs(beyond - safe) > 1:
+            middle = (safe + beyond) // 2
+            if self.is_liquidatable_at(instrument, middle):
+                beyond = middle
+            else:
+                safe = middle
+        return beyond
 
     def _curve(self, instrument: int) -> "_Curve":
         state = self.state
@@ -422,6 +436,10 @@ class _Curve:
     def price_of(self, size: Fraction) -> Fraction:
         """Price in ticks at which the position is worth `size` (negative where prices are)."""
         return Fraction(self._unit) / size if self._is_inverse else size / self._unit
+
+    def ticks_per_atom(self, price_ticks: Fraction) -> Fraction:
+        """How far the price moves for an atom of the position's value: |d price / d size|."""
+        return price_ticks**2 / self._unit if self._is_inverse else Fraction(1, self._unit)
 
     def bankruptcy(self, fee_ppb: int) -> Fraction | None:
         """The size at which equity less a closing fee on it is zero: rest + sign*w - fee*|w| = 0."""
