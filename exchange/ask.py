@@ -428,13 +428,17 @@ class Oracle:
     def _requirement_line(self, instrument: int, value: int, lots: int) -> Line:
         table = self.situation.state.markets[instrument].margin
         spec, tiers = self.specs[instrument], self.instruments[instrument].tiers
+        basis = "value"
+        if table.is_at_entry:
+            value = abs(self.situation.state.accounts.cost.cells[instrument][ASKED])
+            basis = "entry value"
         n = tier_of(table, value, lots)
         rate = _decimal(maintenance_rate(tiers[n]))
         least = _decimal(initial_rate(tiers[n]))
         deduction = _decimal(Fraction(table.deductions[n], table.denominator * 10**self._decimals))
         return Line(
             f"{spec.symbol} tier from {spec.tiers[n].above} {spec.tier_unit}",
-            f"{rate} of the value less {deduction}",
+            f"{rate} of the {basis} less {deduction}",
             f"maintenance rate {rate}, least initial rate {least}, {spec.tier_form} tiers",
             f"{spec.source or self.rules.source} ({spec.valid_from or self.rules.valid_from})",
         )

@@ -50,6 +50,7 @@ class Instrument(Struct, frozen=True, array_like=True):
                             linear contract, atoms of value of an inverse one
     maintenance_of_initial_ppb  not 0: maintenance is this share of the initial requirement, each rounded up
     open_interest_low_atoms, open_interest_high_atoms  between them the initial rate rises to 1
+    maintenance_basis       what maintenance is a share of: the value at the mark, or what the lots cost
     """
 
     symbol: str
@@ -76,6 +77,7 @@ class Instrument(Struct, frozen=True, array_like=True):
     maintenance_of_initial_ppb: int = 0
     open_interest_low_atoms: int = 0
     open_interest_high_atoms: int = 0
+    maintenance_basis: Literal["mark", "entry"] = "mark"
 
 
 class MarginTable(Struct, frozen=True):
@@ -98,6 +100,7 @@ class MarginTable(Struct, frozen=True):
     initial_deductions: tuple[int, ...]
     counts_lots: bool
     is_inverse: bool
+    is_at_entry: bool
     floor_atoms_per_lot: int
     initial_atoms_per_lot: int
     slope_ppb: int
@@ -194,6 +197,7 @@ def margin_table(instrument: Instrument, fee_ppb: int = 0) -> MarginTable:
         initial_deductions,
         i.tier_unit == "lots",
         i.contract == "inverse",
+        i.maintenance_basis == "entry",
         i.margin_floor_atoms_per_lot,
         i.initial_atoms_per_lot or 2 * i.margin_floor_atoms_per_lot,
         i.slope_ppb,

@@ -39,7 +39,7 @@ from zerodebt.exchange.margin import (
     Risk,
     initial_at_mark,
     initial_excess_atoms,
-    maintenance_at_mark,
+    maintenance_of,
     risk_of,
     withdrawable_atoms,
 )
@@ -293,8 +293,9 @@ class Situation:
         lots = self.lots(instrument)
         risk = self.risk(self.compartment_of(instrument))
         rest = risk.equity_atoms - market.value_atoms(lots)
-        required = risk.maintenance_atoms - maintenance_at_mark(market, lots)
-        return _Curve(market, lots, rest, required)
+        required = risk.maintenance_atoms - maintenance_of(state, market, ASKED, lots)
+        cost = state.accounts.cost.cells[instrument][ASKED]
+        return _Curve(market, lots, rest, required, cost)
 
     # Orders
 
@@ -420,7 +421,7 @@ class _Curve:
     contract and the other one for an inverse contract, whose w falls as the price rises.
     """
 
-    def __init__(self, market: Market, lots: int, rest_atoms: int, required_atoms: int) -> None:
+    def __init__(self, market: Market, lots: int, rest_atoms: int, required_atoms: int, cost: int) -> None:
         instrument = market.instrument
         self._is_inverse = instrument.contract == "inverse"
         self._table: MarginTable = market.margin
@@ -430,6 +431,7 @@ class _Curve:
         self._rest = rest_atoms
         self._required = required_atoms
         self._now = abs(market.value_atoms(lots))
+        self._cost = Fraction(abs(cost))
         self._may_cross_zero = instrument.price_min_ticks < 0
         self.falls = lots > 0
 
@@ -504,6 +506,7 @@ class _Curve:
     def _requirement(self, size: Fraction) -> Fraction:
         """The maintenance requirement before its rounding."""
         table = self._table
+        size = self._cost if table.is_at_entry else size
         n = tier_of(table, ceil(size), self._lots)
         if table.maintenance_of_initial_ppb:
             base = (size * table.initial_numerators[n] - table.initial_deductions[n]) / table.denominator

@@ -1,5 +1,6 @@
 """Published prices of liquidation and bankruptcy, asked of the oracle over the venue's own margin."""
 
+from decimal import Decimal
 from fractions import Fraction
 from math import ceil
 from typing import Any
@@ -7,14 +8,13 @@ from typing import Any
 import pytest
 
 from tests.golden.published import Contract, flat, places, ppb, second_of_two, vectors, within
+from zerodebt.exchange.ask import answer
 from zerodebt.exchange.instruments import Tier
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.oracle import PricePoint, Situation
 
 FINE = 12
 SATOSHI = 8
-MARGIN_AT_ENTRY = ("by-inv-02", "by-usdt-01", "bmx-karen-01")
-"""Their requirement is a share of the entry value; ours is one of the value at the mark."""
 
 
 def liquidation(case: Situation) -> PricePoint:
@@ -151,3 +151,52 @@ def test_bankruptcy_price_of_a_cross_position(vector: Any) -> None:
     wallet = str(Fraction(given["position_margin"]) + Fraction(given["wallet"]))
     point = bankruptcy(c.situation(given["size"], given["entry"], wallet=wallet))
     assert within(c.price(point.exact_ticks), vector["expected"]["bankruptcy_price"], vector)
+
+
+def asked(venue: str, symbol: str, settle: str, given: Any, size: str, **account: Any) -> dict[str, Any]:
+    """The answers of a shipped rulebook about one position at its entry price, by question."""
+    position = {"instrument": symbol, "side": given.get("side", "long"), "size": size}
+    position |= {"entry": given["entry"], "leverage": int(given["leverage"])}
+    if "margin" in account:
+        position["isolated_margin"] = account["margin"]
+    questions = ("margin", "liquidation_price", "bankruptcy_price")
+    table = {
+        "venue": venue,
+        "rules": {"settle_asset": settle},
+        "balances": {settle: account.get("wallet", "1000000")},
+        "positions": [position],
+        "prices": {symbol: {"mark": given["entry"]}},
+        "ask": [*({"question": q, "instrument": symbol} for q in questions), {"question": "withdrawable"}],
+    }
+    return {found["question"]: found["answer"] for found in answer(table)["answers"]}
+
+
+@vectors("bybit_liquidation_price")
+@pytest.mark.spec("LIQ-07")
+def test_shipped_bybit_instrument_has_its_published_liquidation_price(vector: Any) -> None:
+    """Margin is the initial requirement that the venue itself states for the chosen leverage."""
+    given, expected = vector["inputs"], vector["expected"]
+    inverse = "qty_usd" in given
+    case = ("bybit_uta", "BTCUSD", "BTC") if inverse else ("bybit_uta", "BTCUSDT", "USDT")
+    size = given["qty_usd" if inverse else "size"]
+    margin = asked(*case, given, size)["margin"]["initial"]
+    assert Decimal(margin) == Decimal(expected["initial_margin"])
+    answers = asked(*case, given, size, margin=margin)
+    assert Decimal(answers["margin"]["maintenance"]) == Decimal(expected["maintenance_margin"])
+    price = Fraction(answers["liquidation_price"]["price"])
+    assert within(price, expected["liquidation_price"], vector)
+
+
+@vectors("bitmex_liquidation_price")
+@pytest.mark.spec("LIQ-07", "LIQ-08")
+def test_shipped_bitmex_instrument_has_its_published_prices(vector: Any) -> None:
+    given, expected = vector["inputs"], vector["expected"]
+    answers = asked("bitmex", "ETHUSDT", "USDT", given, given["size"], wallet=given["wallet"])
+    found = {
+        "initial_margin": answers["margin"]["initial"],
+        "maintenance_margin": answers["margin"]["maintenance"],
+        "bankruptcy_price": answers["bankruptcy_price"]["price"],
+        "liquidation_price": answers["liquidation_price"]["price"],
+        "available": answers["withdrawable"]["amount"],
+    }
+    assert {k: Decimal(v) for k, v in found.items()} == {k: Decimal(v) for k, v in expected.items()}
