@@ -139,6 +139,8 @@ def test_whole_tier_charges_its_rate_on_all_of_the_position() -> None:
     table = margin_table(perpetual(tiers=tiers, tier_form="whole", tier_unit="lots"))
     assert maintenance_atoms(table, 40_000, 1_000) == 200
     assert maintenance_atoms(table, 40_000, 1_001) == 400
+    sizes = np.array([999, 1_000, 1_001], np.int64)
+    assert maintenance_atoms_array(table, np.full(3, 40_000), sizes).tolist() == [200, 200, 400]
     assert initial_atoms(table, 40_000, 1_001, 100) == 800
 
 

@@ -10,10 +10,26 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from zerodebt.exchange.instruments import Instrument, value_atoms
+from tests.venues import T0
+from zerodebt.exchange.commands import (
+    BUY,
+    SELL,
+    CancelAll,
+    Command,
+    Deposit,
+    Observation,
+    OpenAccounts,
+    PlaceOrder,
+    Tick,
+    UpdateIndex,
+)
+from zerodebt.exchange.events import FIRST_ACCOUNT, Rejected
+from zerodebt.exchange.instruments import Instrument, order_step_ticks, value_atoms
 from zerodebt.exchange.oracle import Position, Situation
 from zerodebt.exchange.rules import profile_names, profile_table, split_profile, venue_rules
 from zerodebt.exchange.specs import AssetSpec, InstrumentSpec, build_assets, build_instrument
+from zerodebt.exchange.units import HOUR_NS, MINUTE_NS, SECOND_NS
+from zerodebt.exchange.venue import Venue
 
 BROUGHT = [
     (name, entry["symbol"])
@@ -74,6 +90,62 @@ def test_liquidation_price_of_every_shipped_instrument_is_where_the_engine_turns
     unit = abs(lots) * spec.tick_value_atoms
     atom = Fraction(found**2 if spec.contract == "inverse" else 1, unit)
     assert abs(point.exact_ticks - found) <= 1 + 3 * atom
+
+
+@pytest.mark.parametrize("name", [name for name in profile_names() if "instruments" in profile_table(name)])
+def test_shipped_rulebook_lives_through_a_day_that_ends_in_a_crash(name: str) -> None:
+    """Two traders, a maker, nine hours of funding, then half of the price is gone and with it the book.
+
+    Nobody stays below zero; where winners are deleveraged the bankrupt position is gone.
+    """
+    rules = venue_rules(split_profile(profile_table(name))[0])
+    symbol = next(
+        entry["symbol"]
+        for entry in profile_table(name)["instruments"]
+        if entry.get("settle", rules.settle_asset) == rules.settle_asset
+    )
+    rules, assets, spec = brought(name, symbol)
+    venue = Venue(rules, build_assets(assets), (spec,))
+    settle = [asset.symbol for asset in assets].index(rules.settle_asset)
+    now = T0
+    price = spec.price_max_ticks // 10 // 100 * 100
+    lots = spec.size_max_lots // 100
+    value = abs(value_atoms(spec, price, lots))
+
+    def do(command: Command, later_ns: int = 0) -> None:
+        nonlocal now
+        now += later_ns
+        first = venue.apply(command, now).events[:1]
+        assert not (first and isinstance(first[0], Rejected)), first
+        venue.check()
+
+    def index(ticks: int) -> None:
+        nonlocal now
+        now += SECOND_NS
+        sources = range(len(rules.sources))
+        do(UpdateIndex(tuple(Observation(0, source, ticks, now) for source in sources)))
+
+    index(price)
+    do(OpenAccounts(3))
+    long, short, maker = range(FIRST_ACCOUNT, FIRST_ACCOUNT + 3)
+    do(Deposit(settle, long, (value // 5, 4 * value, 20 * value)))
+    do(PlaceOrder(short, 0, SELL, lots, price))
+    do(PlaceOrder(long, 0, BUY, lots, price))
+    step = order_step_ticks(spec, price)
+    do(PlaceOrder(maker, 0, BUY, lots, price - price // 1000 // step * step))
+    do(PlaceOrder(maker, 0, SELL, lots, price + price // 1000 // step * step))
+    for _ in range(9):
+        index(price)
+        do(Tick(), HOUR_NS)
+    do(CancelAll(maker))
+    for share in (95, 85, 75, 50):
+        index(price * share // 100)
+    for _ in range(3):
+        do(Tick(), MINUTE_NS)
+        index(price // 2)
+    if "adl" in rules.waterfall:
+        assert venue.view.position_lots(0, long) == 0
+    assert min(venue.view.equities([long, short, maker])) >= 0
 
 
 def margin_table_of(name: str, symbol: str) -> Iterator[tuple[str, str, int]]:
