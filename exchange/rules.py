@@ -343,6 +343,8 @@ def profile_table(name: str, as_of: str | None = None) -> dict[str, Any]:
 
 def _in_force(where: str, value: Any, as_of: str | None) -> Any:
     """Of dated tables the one in force; of lists of named tables one for each name."""
+    if isinstance(value, dict):
+        return _newest(where, [value], as_of)
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
         return value
     versions: dict[str, list[dict[str, Any]]] = {}
