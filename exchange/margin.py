@@ -1,7 +1,10 @@
 """Initial and maintenance requirement, equity, and what may be withdrawn."""
 
+from functools import cmp_to_key
+
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from zerodebt.exchange.accounts import BACKSTOP
 from zerodebt.exchange.collateral import promised_atoms
@@ -15,28 +18,49 @@ _NEVER = INT64_MAX // 2
 
 
 class Risk(Struct, frozen=True, gc=False):
-    """Where a compartment stands at the marks. Equity counts balances and profit without haircut."""
+    """Where a compartment stands at the marks. Equity counts balances and profit without haircut.
+
+    includes_equal  the rulebook's trigger is "at or below": equity equal to the requirement is not safe
+    """
 
     equity_atoms: int
     maintenance_atoms: int
+    includes_equal: bool = False
 
     @property
     def is_liquidatable(self) -> bool:
-        """Equity equal to the requirement is safe, one atom less is not. MARG-08."""
-        return self.equity_atoms < self.maintenance_atoms
+        """Is there a requirement, and equity below it (or equal, where the trigger says so)? MARG-08."""
+        needed = self.maintenance_atoms + self.includes_equal
+        return self.maintenance_atoms > 0 and self.equity_atoms < needed
 
     @property
     def is_bankrupt(self) -> bool:
         return self.equity_atoms < 0
 
+    @property
+    def is_safe(self) -> bool:
+        """Nothing to do: neither liquidatable nor, with or without positions, bankrupt."""
+        return not (self.is_liquidatable or self.is_bankrupt)
+
     def is_below(self, share_ppb: int) -> bool:
         """Is equity below this share of the requirement?"""
         return self.equity_atoms * PPB < self.maintenance_atoms * share_ppb
 
-    @property
-    def health_ppb(self) -> int:
-        """Equity over requirement, for ranking the most underwater first."""
-        return self.equity_atoms * PPB // max(1, self.maintenance_atoms)
+
+def compare_danger(first: Risk, second: Risk) -> int:
+    """Above 0 when the first is worse off: lower equity over requirement, compared by cross multiplication.
+
+    Among equals the larger requirement is worse, then the lower equity. A debt without a requirement is worse
+    than any ratio. Source: dYdX v4, lib/margin, Risk.Cmp. Property LIQ-10.
+    """
+    left = first.equity_atoms * second.maintenance_atoms
+    right = second.equity_atoms * first.maintenance_atoms
+    return (
+        (left < right) - (left > right)
+        or (first.maintenance_atoms > second.maintenance_atoms)
+        - (first.maintenance_atoms < second.maintenance_atoms)
+        or (first.equity_atoms < second.equity_atoms) - (first.equity_atoms > second.equity_atoms)
+    )
 
 
 def risk_of(state: State, compartment: Compartment) -> Risk:
@@ -51,7 +75,12 @@ def risk_of(state: State, compartment: Compartment) -> Risk:
             value = market.value_atoms(lots)
             equity += value - accounts.cost.cells[market.number][account]
             required += maintenance_atoms(market.margin, abs(value), abs(lots))
-    return Risk(equity, required)
+    return Risk(equity, required, includes_equal(state))
+
+
+def includes_equal(state: State) -> bool:
+    """Is an account liquidatable at its requirement already?"""
+    return state.rules.liquidation.trigger == "at_or_below"
 
 
 class Found(Struct, frozen=True, gc=False):
@@ -76,6 +105,7 @@ def find_liquidatable(state: State) -> list[Found]:
     weight = np.zeros_like(equity)
     safe = np.full_like(equity, _NEVER)
     unmetered = np.zeros(equity.shape, np.bool_)
+    equal = includes_equal(state)
     for market in state.contracts:
         n = market.number
         held = accounts.lots.array[n, rows]
@@ -99,18 +129,25 @@ def find_liquidatable(state: State) -> list[Found]:
         safe[alone] = np.minimum(safe[alone], _safe_move_ppb(own - own_required, per_move[isolated]))
         if not market.margin.is_metered:
             unmetered[at] = True
-        for k in np.flatnonzero(own < own_required).tolist():
-            risk = Risk(int(own[k]), int(own_required[k]))
+        for k in np.flatnonzero(_is_unsafe(own, own_required, equal)).tolist():
+            risk = Risk(int(own[k]), int(own_required[k]), equal)
             found.append(Found((int(rows[alone[k]]), state.pocket(n)), risk))
     safe = np.minimum(safe, _safe_move_ppb(equity - required, weight))
     found += [
-        Found((int(rows[k]), state.settle), Risk(int(equity[k]), int(required[k])))
-        for k in np.flatnonzero(equity < required).tolist()
+        Found((int(rows[k]), state.settle), Risk(int(equity[k]), int(required[k]), equal))
+        for k in np.flatnonzero(_is_unsafe(equity, required, equal)).tolist()
     ]
     safe[unmetered] = -1
     accounts.recheck_at.array[0, rows] = state.counters.meter_ppb + safe
-    found.sort(key=lambda f: (f.risk.health_ppb, f.compartment))
+    found.sort(key=lambda f: f.compartment)
+    found.sort(key=cmp_to_key(lambda a, b: compare_danger(b.risk, a.risk)))
     return found
+
+
+def _is_unsafe(equity: Int64Array, required: Int64Array, includes_equal: bool) -> NDArray[np.bool_]:
+    """`not Risk.is_safe` for arrays: requirements are never below zero."""
+    below: NDArray[np.bool_] = equity < required
+    return below | ((equity == required) & (required > 0)) if includes_equal else below
 
 
 def _safe_move_ppb(excess: Int64Array, per_move: Int64Array) -> Int64Array:

@@ -12,11 +12,11 @@ from zerodebt.exchange.accounts import Accounts, Table
 from zerodebt.exchange.assets import Asset
 from zerodebt.exchange.book import Book, Order
 from zerodebt.exchange.commands import BUY, SELL
-from zerodebt.exchange.events import FIRST_ACCOUNT
+from zerodebt.exchange.events import FIRST_ACCOUNT, INSURANCE
 from zerodebt.exchange.instruments import Instrument, budget_error, value_max_atoms
 from zerodebt.exchange.ledger import Ledger
 from zerodebt.exchange.marks import Average, Market, Prices
-from zerodebt.exchange.rules import RulesError, VenueRules
+from zerodebt.exchange.rules import RulesError, VenueRules, requirement_fee_ppb
 from zerodebt.exchange.triggers import Armed, Triggers
 from zerodebt.exchange.units import INT64_MAX
 
@@ -72,7 +72,8 @@ class State:
         self.rules = rules
         self.assets = assets
         self.instruments = instruments
-        self.markets = [Market(n, instrument) for n, instrument in enumerate(instruments)]
+        fee_ppb = requirement_fee_ppb(rules)
+        self.markets = [Market(n, instrument, fee_ppb) for n, instrument in enumerate(instruments)]
         self.contracts = [market for market in self.markets if market.instrument.kind != "spot"]
         self.accounts = Accounts(len(assets) + len(instruments), len(instruments))
         settles = tuple(instrument.settle_asset for instrument in instruments)
@@ -89,6 +90,11 @@ class State:
         self.in_liquidation: dict[Compartment, None] = {}
         self.open_deficits: dict[Compartment, int] = {}
         self.receivables: dict[int, int] = {}
+        self.pool_peaks: dict[int, list[tuple[int, int]]] = {}
+        self.closed_pools: dict[int, None] = {}
+        if rules.insurance.scope == "instrument":
+            for market in self.contracts:
+                self.accounts.isolated.cells[market.number][INSURANCE] = 1
         self.open_interest = [0] * len(instruments)
         self.counters = Counters()
         self.accounts.recheck_at.array[0, :FIRST_ACCOUNT] = INT64_MAX
@@ -142,6 +148,8 @@ class State:
             sorted(self.receivables.items()),
             self.counters,
             sorted((key, list(ids)) for key, ids in self.own_orders.items() if ids),
+            sorted(self.pool_peaks.items()),
+            sorted(self.closed_pools),
         ]
 
     def hash(self) -> str:
@@ -185,6 +193,8 @@ class State:
         self.in_liquidation = dict.fromkeys(inner.in_liquidation)
         self.open_deficits = dict(inner.open_deficits)
         self.receivables = dict(inner.receivables)
+        self.pool_peaks = dict(inner.pool_peaks)
+        self.closed_pools = dict.fromkeys(inner.closed_pools)
         for market in self.markets:
             lots = self.accounts.lots.array[market.number]
             self.open_interest[market.number] = int(lots[lots > 0].sum())
@@ -212,6 +222,8 @@ class _Content(Struct, array_like=True):
     receivables: list[tuple[int, int]]
     counters: Counters
     own_orders: list[tuple[tuple[int, int], list[int]]]
+    pool_peaks: list[tuple[int, list[tuple[int, int]]]]
+    closed_pools: list[int]
 
 
 class _Snapshot(Struct, array_like=True):

@@ -72,6 +72,7 @@ from zerodebt.exchange.state import State, Status
 from zerodebt.exchange.triggers import is_met
 from zerodebt.exchange.units import div_floor, mul_ppb_floor
 from zerodebt.exchange.views import View
+from zerodebt.exchange.waterfall.pools import endowment_legs
 
 _AMOUNT_MAX = 2**60
 
@@ -189,6 +190,8 @@ class Venue:
             base = state.accounts.session_base.cells[0]
             for account, _, atoms in legs:
                 base[account] += atoms
+            if first == INSURANCE:
+                self._clearing.post("endowment", endowment_legs(state, sum(command.atoms)))
 
     def _withdraw(self, command: Withdraw) -> None:
         state = self._state
@@ -747,7 +750,10 @@ class Venue:
         legs = [(CLEARING, state.pocket(n), -remainder), (ROUNDING, state.settle, remainder)]
         self._clearing.post("rounding", legs)
         state.status[n] = Status(False, False, True)
+        profits = ((account, change.profit_atoms) for account, change in zip(rows, changes, strict=True))
+        self._rounds.settled = dict(profits)
         self._work(state.markets, ("last",))
+        self._rounds.settled = {}
 
     # Invariants
 

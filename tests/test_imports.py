@@ -35,6 +35,7 @@ ORDER = (
     "waterfall",
     "clearing",
     "judge",
+    "forced",
     "rounds",
     "gates",
     "instants",

@@ -18,7 +18,7 @@ from zerodebt.exchange.events import (
     OrderClosed,
     StageArmed,
 )
-from zerodebt.exchange.liquidation import forced_lots
+from zerodebt.exchange.liquidation import share_lots
 from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.rules import LiquidationRules
 from zerodebt.exchange.units import SECOND_NS
@@ -40,7 +40,7 @@ HL = hyperliquid(fees={"maker_ppb": 0, "taker_ppb": 0}, orders={"value_min_atoms
 )
 def test_first_order_of_a_large_position_is_a_fifth(vector: Any) -> None:
     size, mark = int(vector["inputs"]["position_size"]), int(vector["inputs"]["mark"])
-    lots = forced_lots(HL.liquidation, size, size * mark * USD, vector["inputs"]["in_cooldown"])
+    lots = share_lots(HL.liquidation, size, size * mark * USD, vector["inputs"]["in_cooldown"])
     assert lots == int(vector["expected"]["order_size"])
 
 
@@ -57,8 +57,8 @@ def test_first_order_of_a_large_position_is_a_fifth(vector: Any) -> None:
 def test_threshold_itself_goes_whole_and_a_share_is_at_least_one_lot(
     size: int, notional_usd: int, cooling: bool, lots: int
 ) -> None:
-    rules = LiquidationRules(CHUNKS["chunk_threshold_atoms"], CHUNKS["chunk_ppb"], CHUNKS["cooldown_ns"])
-    assert forced_lots(rules, size, notional_usd * USD, cooling) == lots
+    rules = LiquidationRules(**CHUNKS)
+    assert share_lots(rules, size, notional_usd * USD, cooling) == lots
 
 
 def forced(events: list[Any]) -> list[tuple[int, int]]:

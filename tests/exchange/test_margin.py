@@ -1,6 +1,8 @@
 """Requirements, what may leave, and the scan that never misses an account."""
 
+import math
 import random
+from fractions import Fraction
 
 import pytest
 
@@ -216,10 +218,15 @@ def scan_all(state: State) -> list[Found]:
                 n = pocket - len(state.assets)
                 if not state.accounts.isolated.cells[n][account]:
                     continue
-            if risk.is_liquidatable:
+            if not risk.is_safe:
                 found.append(Found((account, pocket), risk))
-    found.sort(key=lambda f: (f.risk.health_ppb, f.compartment))
+    found.sort(key=lambda f: (health(f.risk), -f.risk.maintenance_atoms, f.compartment))
     return found
+
+
+def health(risk: Risk) -> Fraction | float:
+    """Equity over requirement, exact; a debt without a requirement is worse than any."""
+    return Fraction(risk.equity_atoms, risk.maintenance_atoms) if risk.maintenance_atoms else -math.inf
 
 
 def crowd(rng: random.Random, count: int) -> Desk:
