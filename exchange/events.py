@@ -318,15 +318,15 @@ class Deleveraged(Struct, frozen=True, array_like=True, tag="deleveraged"):
 class StagePaid(Struct, frozen=True, array_like=True, tag="stage_paid"):
     """A payer brought `atoms` to a named deficit (for ADL the winners' transfers are the payment).
 
-    `base`, where a class shares a loss, is what his share is in proportion to: what he won, in the session or
-    at the settlement, or the value of his open lots. `atoms` over all bases of a stage are its tax rate.
+    `base_atoms`, where a class shares a loss, is what his share is in proportion to: what he won, in the
+    session or at the settlement, or the value of his open lots. All atoms over all bases are the tax rate.
     """
 
     deficit_id: int
     stage: StageName
     payer: int
     atoms: int
-    base: int | None = None
+    base_atoms: int | None = None
 
 
 class DeficitClosed(Struct, frozen=True, array_like=True, tag="deficit_closed"):

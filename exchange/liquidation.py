@@ -10,7 +10,7 @@ from zerodebt.exchange.instruments import closing_ticks, tier_of
 from zerodebt.exchange.margin import Risk, maintenance_at_mark
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.rules import ForcedForm, LiquidationRules
-from zerodebt.exchange.units import PPB, div_ceil, mul_ppb_ceil, mul_ppb_floor
+from zerodebt.exchange.units import PPB, div_floor, mul_ppb_ceil, mul_ppb_floor
 
 
 def forced_lots(
@@ -186,11 +186,12 @@ def fillable_ticks(rules: LiquidationRules, market: Market, lots: int, risk: Ris
 def equity_shares(equity_atoms: int, values_atoms: list[int]) -> Iterator[int]:
     """A compartment's equity over its positions, in proportion to their |value|; each takes of what is left.
 
-    What is missing rounds up, what is there down: a price made of a share never takes more than the equity.
+    Rounded down, and the last takes what is left: shares sum to the equity, so that prices made of them never
+    take more than it.
     """
     left, whole = equity_atoms, sum(values_atoms)
     for value in values_atoms:
-        share = -div_ceil(-left * value, whole) if whole else left
+        share = div_floor(left * value, whole) if whole else left
         yield share
         left -= share
         whole -= value

@@ -419,7 +419,7 @@ class RiskRounds:
                     atoms = min(left, share.atoms)
                     payer = share.payer
                     brought += self._pay(
-                        deficit_id, stage, payer.account, compartment, atoms, payer.pocket, payer.base
+                        deficit_id, stage, payer.account, compartment, atoms, payer.pocket, payer.base_atoms
                     )
         return brought
 
@@ -431,7 +431,7 @@ class RiskRounds:
         compartment: Compartment,
         atoms: int,
         payer_pocket: int | None = None,
-        base: int | None = None,
+        base_atoms: int | None = None,
     ) -> int:
         """Move atoms from a payer's wallet, or a pocket of his, to the compartment of a named deficit."""
         account, pocket = compartment
@@ -445,7 +445,7 @@ class RiskRounds:
             "settlement_haircut": "settlement_haircut",
         }
         self.clearing.post(reasons[stage], [(payer, source, -atoms), (account, pocket, atoms)])
-        self.clearing.out.append(StagePaid(deficit_id, stage, payer, atoms, base))
+        self.clearing.out.append(StagePaid(deficit_id, stage, payer, atoms, base_atoms))
         return atoms
 
     def _all_of(self, payer: Compartment) -> Share:

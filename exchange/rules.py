@@ -284,6 +284,12 @@ def _check_liquidation(rules: VenueRules) -> None:
         raise RulesError(f"venue.liquidation.steps: {list(liquidation.steps)} names a form twice")
     if liquidation.surplus_max_ppb and "whole" not in liquidation.steps:
         raise RulesError("venue.liquidation.surplus_max_ppb is not 0, but steps has no 'whole'")
+    if liquidation.price_limit == "band" and not liquidation.band_ppb:
+        raise RulesError("venue.liquidation.band_ppb is 0, but the price_limit is 'band'")
+    if rules.insurance.takes == "unfilled" and "insurance" not in rules.waterfall:
+        raise RulesError("venue.insurance.takes is 'unfilled', but the waterfall has no insurance")
+    if rules.adl.trigger != "bankrupt" and "adl" not in rules.waterfall:
+        raise RulesError(f"venue.adl.trigger is {rules.adl.trigger!r}, but the waterfall has no adl")
     drawdown = rules.insurance.drawdown
     if drawdown is not None and drawdown.stop_ppb > drawdown.start_ppb:
         raise RulesError(

@@ -16,13 +16,13 @@ from zerodebt.exchange.units import split_exact
 class Payer(Struct, frozen=True, gc=False):
     """One who shares a loss.
 
-    base        what shares are in proportion to: atoms won, or the value of open lots; None: no class shares
+    base_atoms  what shares are in proportion to: what was won, or the value of open lots; None: no class
     most_atoms  what he pays at most
     """
 
     account: int
     pocket: int
-    base: int | None = None
+    base_atoms: int | None = None
     most_atoms: int = 0
 
 
@@ -37,7 +37,7 @@ def shares(deficit_atoms: int, payers: Sequence[Payer]) -> list[Share]:
     What a cut leaves is not shared again. All shares over all bases are the rate: a session's tax rate, where
     the bases are gains.
     """
-    bases = [payer.base or 0 for payer in payers]
+    bases = [payer.base_atoms or 0 for payer in payers]
     whole = sum(bases)
     if not whole:
         return []

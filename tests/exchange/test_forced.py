@@ -297,6 +297,11 @@ def test_shares_of_equity_sum_exactly_and_are_all_of_one_sign(equity: int, value
             assert abs(share * sum(values) - equity * value) <= len(values) * sum(values)
 
 
+def test_shares_round_down_and_the_last_takes_the_rest() -> None:
+    assert list(equity_shares(10, [1, 1, 1])) == [3, 3, 4]
+    assert list(equity_shares(-10, [1, 1, 1])) == [-4, -3, -3]
+
+
 @pytest.mark.parametrize(
     ("changes", "used", "lots"),
     [

@@ -24,10 +24,11 @@ from zerodebt.exchange.events import (
     StagePaid,
     TakenOver,
 )
-from zerodebt.exchange.rules import DrawdownRules, RulesError
+from zerodebt.exchange.rules import DrawdownRules
 from zerodebt.exchange.units import HOUR_NS, MINUTE_NS, PPB, SECOND_NS
 from zerodebt.exchange.venue import Venue
 from zerodebt.exchange.waterfall.pools import is_drawn_down
+from zerodebt.exchange.waterfall.socialise import Payer, settled_winners
 
 RICH = 10_000_000
 TWO = (perpetual(), perpetual("ETH"))
@@ -190,11 +191,6 @@ def test_small_falls_never_close_a_pool(peak: int, now: int, least: int, was: bo
     assert drawn == (now <= 0 or peak - now >= max(least, -(-peak * 3 // 10)))
 
 
-def test_stop_above_start_is_refused() -> None:
-    with pytest.raises(RulesError, match="stop_ppb"):
-        rulebook(insurance={"drawdown": {"start_ppb": 1, "stop_ppb": 2}})
-
-
 def drawn(fund: int = 100) -> tuple[Desk, list[int], int]:
     """Three accounts with 10 lots at 100, no book; each pool has `fund`."""
     rules = rulebook("book", "insurance", "adl", funding={"interest_ppt": 0}, **BYBIT)
@@ -326,7 +322,7 @@ def test_drift_spreads_a_loss_over_every_open_lot_long_or_short() -> None:
     events = desk.index(90, 100)
     assert desk.lots(account) == 0
     open_lots = {long: 22, short: 8, maker: 14}
-    assert {e.payer: e.base for e in of(events, StagePaid)} == {
+    assert {e.payer: e.base_atoms for e in of(events, StagePaid)} == {
         who: lots * 90 * USD for who, lots in open_lots.items()
     }
     for event in of(events, StagePaid):
@@ -367,10 +363,19 @@ def test_settlements_winners_pay_for_its_losers() -> None:
     desk.trade(loser, other, 4, 100, instrument=1)
     events = desk.ok(SettleInstrument(0, 85))
     assert paid(events) == [("settlement_haircut", six, 54 * USD), ("settlement_haircut", four, 36 * USD)]
-    assert [e.base for e in of(events, StagePaid)] == [90 * USD, 60 * USD]
+    assert [e.base_atoms for e in of(events, StagePaid)] == [90 * USD, 60 * USD]
     assert desk.equity(account) == 0
     assert desk.cash(DEFICIT) == 0
     assert desk.equity(other) == RICH * USD
+
+
+def test_only_who_lost_at_the_settlement_is_helped_by_its_winners() -> None:
+    desk = Desk()
+    loser, winner, fallen = desk.open(0, 7, 3)
+    profits = {loser: -9, winner: 5 * USD, fallen: -1, INSURANCE: 4}
+    assert settled_winners(desk.state, loser, profits) == [Payer(winner, 0, 5 * USD, 7 * USD)]
+    assert settled_winners(desk.state, winner, profits) == []
+    assert settled_winners(desk.state, 99, profits) == []
 
 
 @pytest.mark.spec("WFALL-08")
@@ -405,7 +410,7 @@ WATERFALLS = [
     ("book", "adl", "insurance", "house"),
     ("book", "insurance", "socialise", "house"),
     ("book", "insurance", "house"),
-    ("book", "socialise", "adl", "house"),
+    ("book", "socialise", "adl", "insurance", "house"),
 ]
 
 
@@ -441,7 +446,7 @@ def test_every_deficit_is_what_its_stages_paid_and_no_pool_goes_below_zero(
         *waterfall,
         insurance=insurance,
         socialise={"form": form},
-        adl={"trigger": trigger, "price": adl_price},
+        adl={"trigger": trigger if "adl" in waterfall else "bankrupt", "price": adl_price},
         liquidation={"steps": ["whole"], "price_limit": "bankruptcy"},
     )
     desk = Desk(rules, TWO, index=(100, 100))

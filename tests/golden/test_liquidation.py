@@ -228,7 +228,7 @@ def test_deribit_winners_of_the_session_bear_what_the_fund_cannot(vector: Any) -
     assert {e.payer: e.atoms for e in paid} == {
         who: int(expected["socialized"][name]) * USD for who, name in ((a, "A"), (b, "B"))
     }
-    rate = Fraction(sum(e.atoms for e in paid), sum(e.base or 0 for e in paid))
+    rate = Fraction(sum(e.atoms for e in paid), sum(e.base_atoms or 0 for e in paid))
     assert rate == Fraction(expected["session_tax_rate"])
     assert desk.cash(INSURANCE) == int(expected["insurance_fund_after"]) * USD
     assert desk.equity(c) == 0
