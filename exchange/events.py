@@ -205,7 +205,11 @@ class Marked(Struct, frozen=True, array_like=True, tag="marked"):
     """An instrument's prices of this instant and the inputs of its mark (None: not to be had).
 
     `spread` is (best bid, best ask, last) as they stood before the command. While forced orders are halted
-    the mark stands still.
+    the mark stands still. What the rulebook does not use is None.
+
+    funded_index_ticks  index * (1 + last funding rate * time to funding / interval)
+    basis_mean_ticks    index + mean of the sampled (mid - index)
+    reference_ticks     index without the venue's own book, where that is one of its sources
     """
 
     instrument: int
@@ -217,6 +221,9 @@ class Marked(Struct, frozen=True, array_like=True, tag="marked"):
     book_median_ticks: int | None
     perp_median_ticks: int | None
     book_ema_ticks: int | None
+    funded_index_ticks: int | None = None
+    basis_mean_ticks: int | None = None
+    reference_ticks: int | None = None
 
 
 class FundingSampled(Struct, frozen=True, array_like=True, tag="funding_sampled"):
@@ -228,12 +235,15 @@ class FundingSet(Struct, frozen=True, array_like=True, tag="funding_set"):
     """Rate of an interval, positive when longs pay, and the price it is paid on.
 
     `intervals` is 1 unless time stepped over several payments: each of them is then paid at this rate.
+    `funding_index_ppm`, where funding accrues by index, is what one quantum has paid since the start, in
+    millionths of an atom, with this payment.
     """
 
     instrument: int
     rate_ppt: int
     price_ticks: int
     intervals: int
+    funding_index_ppm: int | None = None
 
 
 class LiquidationStarted(Struct, frozen=True, array_like=True, tag="liquidation_started"):
@@ -297,7 +307,8 @@ class Deleveraged(Struct, frozen=True, array_like=True, tag="deleveraged"):
     `transfer_atoms` = (mark - price) * lots is what the winner gives up against the mark, never negative for
     the bankruptcy price of a debt; what the book could not fill of a solvent account (`deficit_id` 0) leaves
     its margin to the winners, and then it may be. `score` is the rank's score in parts per billion; ranks
-    were frozen when the ADL of this instrument and command began.
+    were frozen when the ADL of this instrument and command began. A policy without scores gives the
+    place in its list, and 0.
     """
 
     deficit_id: int

@@ -9,9 +9,9 @@ from zerodebt.exchange.instruments import value_atoms
 from zerodebt.exchange.judge import Pools
 from zerodebt.exchange.liquidation import (
     affordable_lots,
+    allocated_by,
     equity_shares,
     forced_lots,
-    fund_share_atoms,
     limit_ticks,
 )
 from zerodebt.exchange.margin import Risk, maintenance_at_mark, risk_of
@@ -19,6 +19,7 @@ from zerodebt.exchange.marks import Market
 from zerodebt.exchange.matching import Plan, plan_fills
 from zerodebt.exchange.rules import ForcedForm
 from zerodebt.exchange.state import Compartment, State
+from zerodebt.exchange.waterfall.allocation import insurance_delta_atoms
 
 
 class ForcedOrders:
@@ -116,9 +117,8 @@ class ForcedOrders:
         if form != "whole" or not self.state.rules.liquidation.surplus_max_ppb:
             return risk.equity_atoms
         markets = self.state.positions_of(compartment)
-        lots = self.state.accounts.lots.cells
-        values = [abs(m.value_atoms(lots[m.number][compartment[0]])) for m in markets]
-        shares = equity_shares(risk.equity_atoms, values)
+        weights = [allocated_by(self.state, compartment[0], m) for m in markets]
+        shares = equity_shares(risk.equity_atoms, weights)
         return next(share for m, share in zip(markets, shares, strict=True) if m is market)
 
     def _forced_limit(
@@ -175,7 +175,8 @@ class ForcedOrders:
         surplus = equity_atoms + market.value_atoms(side * plan.filled_lots) - value
         most = state.rules.liquidation.surplus_max_ppb
         left = max(0, risk_of(state, compartment).equity_atoms)
-        atoms = min(left, fund_share_atoms(surplus, abs(value), most))
+        delta = insurance_delta_atoms(-value, -value - surplus, most)
+        atoms = min(left, max(0, delta))
         pool = state.compartment_of(INSURANCE, market.number)
         self.clearing.post("surplus", [(account, pocket, -atoms), (*pool, atoms)])
 

@@ -1,9 +1,10 @@
 """The pure checks at the venue's door: each returns what it looked up, or refuses with its reason."""
 
 from zerodebt.exchange.book import Order
+from zerodebt.exchange.commands import BUY
 from zerodebt.exchange.events import INSURANCE
 from zerodebt.exchange.instruments import order_step_ticks
-from zerodebt.exchange.marks import Market
+from zerodebt.exchange.marks import Market, market_band_ticks
 from zerodebt.exchange.reject import RejectReason, refuse
 from zerodebt.exchange.state import State
 
@@ -80,3 +81,13 @@ def price(market: Market, price_ticks: int, *, on_step: bool) -> None:
     if on_step and price_ticks % order_step_ticks(instrument, price_ticks):
         step = order_step_ticks(instrument, price_ticks)
         refuse(RejectReason.PRICE_OFF_STEP, f"{price_ticks} ticks is not a multiple of {step}")
+
+
+def band(state: State, market: Market, side: int, price_ticks: int) -> None:
+    furthest = market_band_ticks(market, state.rules, side)
+    if furthest is not None and side * (price_ticks - furthest) > 0:
+        least_or_most = "most" if side == BUY else "least"
+        refuse(
+            RejectReason.PRICE_BEYOND_BAND,
+            f"{price_ticks} ticks, allowed are at {least_or_most} {furthest}",
+        )

@@ -4,11 +4,30 @@ import numpy as np
 
 from zerodebt.exchange.clearing import Clearing
 from zerodebt.exchange.events import FIRST_ACCOUNT, ROUNDING, FundingSampled, FundingSet, Marked
-from zerodebt.exchange.funding import payment_atoms, premium_ppt, rate_ppt
+from zerodebt.exchange.funding import (
+    add_premium,
+    cap_ppt,
+    exposure_atoms,
+    index_delta_ppm,
+    payment_atoms,
+    premium_average_ppt,
+    premium_ppt,
+    rate_ppt,
+    settled_atoms,
+    settlement_ppm,
+    top_rates_ppt,
+)
 from zerodebt.exchange.ledger import Leg
-from zerodebt.exchange.marks import mark_inputs, mark_ticks, move_ppb, source_median
+from zerodebt.exchange.marks import (
+    fresh_prices,
+    index_ticks,
+    mark_inputs,
+    mark_ticks,
+    move_ppb,
+    observe_own,
+    reference_ticks,
+)
 from zerodebt.exchange.state import State
-from zerodebt.exchange.units import div_floor
 
 _METER_MAX_PPB = 2**60
 
@@ -16,15 +35,18 @@ _METER_MAX_PPB = 2**60
 def set_marks(state: State, clearing: Clearing) -> None:
     """Index and mark of every instrument; while forced orders are halted a mark stands still."""
     rules = state.rules
+    funding_left_ns = max(0, state.counters.next_funding_ns - state.time_ns)
     largest = 0
     for market in state.markets:
         prices = market.prices
-        index = source_median(market, rules, "spot", state.time_ns)
+        book = state.books[market.number]
+        observe_own(market, rules, book, state.time_ns)
+        index = index_ticks(rules.index, fresh_prices(market, rules, ("spot", "own"), state.time_ns))
         if index is not None:
             prices.index_ticks = index
         assert prices.index_ticks is not None
-        inputs = mark_inputs(market, rules, state.books[market.number], prices.index_ticks, state.time_ns)
-        mark = prices.index_ticks if rules.mark.formula == "index" else mark_ticks(inputs)
+        inputs = mark_inputs(market, rules, book, prices.index_ticks, state.time_ns, funding_left_ns)
+        mark = mark_ticks(rules.mark, inputs)
         mark = max(market.instrument.price_min_ticks, min(market.instrument.price_max_ticks, mark))
         if not state.status[market.number].liquidate and prices.mark_ticks is not None:
             mark = prices.mark_ticks
@@ -43,6 +65,9 @@ def set_marks(state: State, clearing: Clearing) -> None:
                 inputs.book_median_ticks,
                 inputs.perp_median_ticks,
                 inputs.book_ema_ticks,
+                inputs.funded_index_ticks,
+                inputs.basis_mean_ticks,
+                reference_ticks(market, rules, state.time_ns),
             )
         )
     state.counters.meter_ppb += largest
@@ -52,36 +77,54 @@ def set_marks(state: State, clearing: Clearing) -> None:
 
 
 def sample_funding(state: State, clearing: Clearing) -> None:
+    """One premium sample of every perpetual."""
     for market in state.markets:
         if market.instrument.kind != "perpetual":
             continue
         prices = market.prices
         assert prices.index_ticks is not None
+        assert prices.mark_ticks is not None
+        rules = state.rules.funding
         book = state.books[market.number]
-        premium = premium_ppt(book, state.rules.funding, prices.index_ticks, market.tick_value)
-        prices.premium_sum_ppt += premium
-        prices.premium_samples += 1
+        premium = premium_ppt(book, rules, market.instrument, prices.index_ticks, prices.mark_ticks)
+        add_premium(prices, rules, premium)
         clearing.out.append(FundingSampled(market.number, premium))
 
 
 def pay_funding(state: State, clearing: Clearing, intervals: int) -> None:
-    """One posting an instrument: payers owe rounded up, receivers get rounded down."""
+    """One posting an instrument: payers owe rounded up, receivers get rounded down.
+
+    The rounding account gets what that leaves, less than an atom a position.
+    """
+    rules = state.rules.funding
     for market in state.markets:
         prices = market.prices
         if market.instrument.kind != "perpetual" or not prices.premium_samples:
             continue
-        rate = rate_ppt(state.rules.funding, div_floor(prices.premium_sum_ppt, prices.premium_samples))
+        cap = cap_ppt(rules, market.instrument.symbol, *top_rates_ppt(market.instrument))
+        rate = rate_ppt(rules, premium_average_ppt(prices, rules), cap)
         prices.premium_sum_ppt = prices.premium_samples = 0
-        price = prices.index_ticks if state.rules.funding.paid_on == "index" else prices.mark_ticks
+        prices.premiums_ppt = []
+        prices.last_rate_ppt = rate
+        price = prices.index_ticks if rules.paid_on == "index" else prices.mark_ticks
         assert price is not None
-        clearing.out.append(FundingSet(market.number, rate, price, intervals))
+        settled_ppm, index_ppm = prices.funding_index_ppm, None
+        if rules.accrual == "index":
+            lot_value = exposure_atoms(market.instrument, price, 1)
+            prices.funding_index_ppm += intervals * index_delta_ppm(rate, lot_value, rules.quanta_per_lot)
+            index_ppm = prices.funding_index_ppm
+        clearing.out.append(FundingSet(market.number, rate, price, intervals, index_ppm))
         n = market.number
         rows = np.flatnonzero(state.accounts.lots.array[n, : state.accounts.count])
         lots = state.accounts.lots.array[n, rows].tolist()
         legs: list[Leg] = []
         total = 0
         for account, held in zip(rows.tolist(), lots, strict=True):
-            owed = payment_atoms(held, price, market.tick_value, rate * intervals)
+            if index_ppm is None:
+                value = exposure_atoms(market.instrument, price, held)
+                owed = payment_atoms(value, rate * intervals)
+            else:
+                owed = settled_atoms(settlement_ppm(held * rules.quanta_per_lot, index_ppm, settled_ppm))
             total += owed
             legs.append((*state.compartment_of(account, n), -owed))
         legs.append((ROUNDING, state.settle, total))

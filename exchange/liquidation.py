@@ -10,6 +10,7 @@ from zerodebt.exchange.instruments import closing_ticks, tier_of
 from zerodebt.exchange.margin import Risk, maintenance_at_mark
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.rules import ForcedForm, LiquidationRules
+from zerodebt.exchange.state import State
 from zerodebt.exchange.units import PPB, div_floor, mul_ppb_ceil, mul_ppb_floor
 
 
@@ -183,24 +184,23 @@ def fillable_ticks(rules: LiquidationRules, market: Market, lots: int, risk: Ris
     return bankruptcy_ticks(market, lots, spread)
 
 
-def equity_shares(equity_atoms: int, values_atoms: list[int]) -> Iterator[int]:
-    """A compartment's equity over its positions, in proportion to their |value|; each takes of what is left.
+def equity_shares(equity_atoms: int, weights: list[int]) -> Iterator[int]:
+    """A compartment's equity over its positions, in proportion to weights; each takes of what is left.
 
     Rounded down, and the last takes what is left: shares sum to the equity, so that prices made of them never
     take more than it.
     """
-    left, whole = equity_atoms, sum(values_atoms)
-    for value in values_atoms:
-        share = div_floor(left * value, whole) if whole else left
+    left, whole = equity_atoms, sum(weights)
+    for weight in weights:
+        share = div_floor(left * weight, whole) if whole else left
         yield share
         left -= share
-        whole -= value
+        whole -= weight
 
 
-def fund_share_atoms(surplus_atoms: int, value_atoms: int, most_ppb: int) -> int:
-    """What the fund takes of a forced fill: its surplus beyond the bankruptcy price, capped by the value.
-
-    Nothing without a surplus. Rounded down, in favour of the account. Sources: dYdX v4,
-    GetLiquidationInsuranceFundDelta; BitMEX docs, Insurance fund.
-    """
-    return max(0, min(surplus_atoms, mul_ppb_floor(value_atoms, most_ppb)))
+def allocated_by(state: State, account: int, market: Market) -> int:
+    """What a position weighs when its account's equity is allocated: its value, or its requirement."""
+    lots = state.accounts.lots.cells[market.number][account]
+    if state.rules.adl.bankruptcy_allocation == "pro_rata_value":
+        return abs(market.value_atoms(lots))
+    return maintenance_at_mark(market, lots)

@@ -25,6 +25,7 @@ class RejectReason(StrEnum):
     SIZE_BELOW_FILLED = "size is not above what is filled"
     PRICE_OUT_OF_RANGE = "price is outside the instrument's range"
     PRICE_OFF_STEP = "price is off the order step"
+    PRICE_BEYOND_BAND = "price is beyond the band"
     VALUE_TOO_SMALL = "order value is below the smallest"
     AMOUNT_NOT_POSITIVE = "amount is not positive"
     AMOUNT_TOO_LARGE = "amount is beyond the largest"

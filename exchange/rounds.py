@@ -9,6 +9,7 @@ it pays in cash what is still missing (backstop, insurance, socialise, settlemen
 from collections.abc import Iterator
 
 import numpy as np
+from msgspec import structs
 
 from zerodebt.exchange.accounts import BACKSTOP
 from zerodebt.exchange.clearing import Clearing
@@ -33,13 +34,12 @@ from zerodebt.exchange.events import (
 from zerodebt.exchange.forced import ForcedOrders
 from zerodebt.exchange.instruments import closing_ticks, maintenance_atoms
 from zerodebt.exchange.ledger import Leg
-from zerodebt.exchange.liquidation import bankruptcy_ticks, equity_shares
+from zerodebt.exchange.liquidation import allocated_by, bankruptcy_ticks, equity_shares
 from zerodebt.exchange.margin import Risk, find_liquidatable, pooled_equity, risk_of
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.rules import StageName
 from zerodebt.exchange.state import Compartment, State
-from zerodebt.exchange.units import div_ceil
-from zerodebt.exchange.waterfall import adl, pools, socialise
+from zerodebt.exchange.waterfall import adl, allocation, policies, pools, socialise
 from zerodebt.exchange.waterfall.origins import deficit_origins
 from zerodebt.exchange.waterfall.socialise import Payer, Share
 
@@ -211,7 +211,7 @@ class RiskRounds:
         """The fund takes all positions, if its pools can and may; returns what it paid for them.
 
         A compartment below zero is paid up first: then its bankruptcy price is the mark. Each pool bears the
-        part of its instrument, in proportion to value.
+        part of its instrument, as the rulebook allocates a bankruptcy.
         """
         state = self.state
         account = compartment[0]
@@ -219,8 +219,8 @@ class RiskRounds:
             return None
         markets = state.positions_of(compartment)
         lots = [state.accounts.lots.cells[m.number][account] for m in markets]
-        values = [self._notional(account, m) for m in markets]
-        shares = list(equity_shares(risk.equity_atoms, values))
+        weights = [allocated_by(state, account, m) for m in markets]
+        shares = list(equity_shares(risk.equity_atoms, weights))
         missing: dict[Compartment, int] = {}
         for market, share in zip(markets, shares, strict=True):
             pool = state.compartment_of(INSURANCE, market.number)
@@ -273,25 +273,29 @@ class RiskRounds:
     def _deleverage(self, compartment: Compartment, deficit_id: int) -> int:
         """Close a bankrupt compartment's positions against the other side; returns the winners' transfers."""
         state = self.state
+        rules = state.rules.adl
         account = compartment[0]
         is_absorber = account == INSURANCE or state.accounts.vault.cells[0][account] == BACKSTOP
-        at_bankruptcy = is_absorber or state.rules.adl.price == "bankruptcy"
-        if not at_bankruptcy:
-            at_bankruptcy = self._shortfall_at_rule_price(compartment) > self._capacity()
+        is_bearable = self._shortfall_at_rule_price(compartment) <= self._capacity()
+        at_bankruptcy = is_absorber or rules.price == "bankruptcy" or not is_bearable
         brought = 0
         markets = sorted(
             state.positions_of(compartment), key=lambda m: (-self._notional(account, m), m.number)
         )
         for k, market in enumerate(markets):
             lots = state.accounts.lots.cells[market.number][account]
+            equity = risk_of(state, compartment).equity_atoms
+            if deficit_id:
+                equity = min(0, equity)
+            parts = [allocated_by(state, account, m) for m in markets[k:]]
+            part = allocation.share_atoms(-equity, parts[0], sum(parts))
+            limit = closing_ticks(market.instrument, lots, market.value_atoms(lots) + part)
             price = self._rule_price(market, lots)
             if at_bankruptcy:
-                missing = -risk_of(state, compartment).equity_atoms
-                if deficit_id:
-                    missing = max(0, missing)
-                whole = sum(self._notional(account, m) for m in markets[k:])
-                part = div_ceil(missing * self._notional(account, market), whole) if whole else missing
-                price = closing_ticks(market.instrument, lots, market.value_atoms(lots) + part)
+                if is_absorber or not is_bearable or not adl.is_far(rules, limit, market.mark_ticks):
+                    price = limit
+            elif rules.clamp == "bankruptcy":
+                price = min(price, limit) if lots > 0 else max(price, limit)
             brought += self._take_from_winners(compartment, deficit_id, market, price)
         return brought
 
@@ -306,19 +310,12 @@ class RiskRounds:
         sign = 1 if cells[account] > 0 else -1
         mark = market.prices.mark_ticks
         assert mark is not None
-        charge = -market.gain_atoms(sign, price)
+        charge = -market.gain_atoms(sign, price) + (market.instrument.contract == "inverse")
         brought = 0
-        for ranked in self._ranking(market, -sign):
-            wanted = abs(cells[account])
-            if not wanted:
-                break
+        demand = adl.Demand(abs(cells[account]), charge)
+        for ranked, lots in policies.plan(state.rules.adl, self.asked(market, sign), demand):
             winner = ranked.candidate.account
-            if winner == account or sign * cells[winner] >= 0:
-                continue
-            where = (winner, ranked.candidate.pocket)
-            lots = adl.lots_to_take(wanted, cells[winner], risk_of(state, where).equity_atoms, charge)
-            if not lots:
-                continue
+            transfer = -market.gain_atoms(sign * lots, price)
             legs: list[Leg] = []
             clearing.move(market, account, -sign * lots, price, legs)
             change = clearing.move(market, winner, sign * lots, price, legs)
@@ -333,7 +330,7 @@ class RiskRounds:
                     -sign * lots,
                     price,
                     mark,
-                    charge * lots,
+                    transfer,
                     change.profit_atoms,
                     ranked.rank,
                     ranked.score_ppb,
@@ -342,14 +339,33 @@ class RiskRounds:
             clearing.post("deleverage", legs)
             if not change.lots:
                 clearing.release(market, winner, change)
-            brought += charge * lots
+            brought += transfer
         return brought
 
+    def asked(self, market: Market, sign: int) -> Iterator[adl.Ranked]:
+        """Who is asked on the other side of this sign; of a frozen queue who is still there, as he is now."""
+        is_frozen = self.state.rules.adl.policy == "queue"
+        cells = self.state.accounts.lots.cells[market.number]
+        for ranked in self._ranking(market, -sign):
+            c = ranked.candidate
+            if sign * cells[c.account] >= 0:
+                continue
+            if is_frozen:
+                equity = risk_of(self.state, (c.account, c.pocket)).equity_atoms
+                c = structs.replace(c, lots=cells[c.account], equity_atoms=equity)
+                ranked = structs.replace(ranked, candidate=c)
+            yield ranked
+
     def _ranking(self, market: Market, sign: int) -> list[adl.Ranked]:
-        """The ranking of one side of an instrument, frozen at its first use in this command."""
+        """One side of an instrument: a queue frozen at its first use in this command, or a new list."""
+        rules = self.state.rules.adl
+        if rules.policy != "queue":
+            return adl.listed(rules, self._candidates(market, sign), self.state.seq)
         key = (market.number, sign)
         if key not in self._rankings:
-            self._rankings[key] = adl.rank(self.state.rules.adl.score, self._candidates(market, sign))
+            self._rankings[key] = adl.rank(
+                rules.score, self._candidates(market, sign), rules.wallet_min_atoms
+            )
         return self._rankings[key]
 
     def _candidates(self, market: Market, sign: int) -> Iterator[adl.Candidate]:
@@ -374,7 +390,7 @@ class RiskRounds:
         )
         for account, equity, maintenance, lots, cost, entry, isolated, wallet, margin in columns:
             worth = market.value_atoms(lots)
-            if worth <= entry:
+            if worth <= entry and not adl.reaches_losers(state.rules.adl):
                 continue
             pocket = state.settle
             if isolated:
@@ -510,9 +526,11 @@ class RiskRounds:
         return abs(market.value_atoms(self.state.accounts.lots.cells[market.number][account]))
 
     def _rule_price(self, market: Market, lots: int) -> int:
-        """The rulebook's deleveraging price: the previous mark where it is the kinder one, or the mark."""
+        """The rulebook's deleveraging price: mark, index, or the previous mark where it is the kinder one."""
         mark, previous = market.prices.mark_ticks, market.prices.previous_mark_ticks
         assert mark is not None
+        if self.state.rules.adl.price == "index" and market.prices.index_ticks is not None:
+            return market.prices.index_ticks
         if self.state.rules.adl.price != "previous_mark" or previous is None:
             return mark
         return max(mark, previous) if lots > 0 else min(mark, previous)

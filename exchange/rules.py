@@ -1,4 +1,8 @@
-"""A venue's rulebook as data. The numbers of real venues live in profiles/*.toml, each with its source."""
+"""A venue's rulebook as data. The numbers of real venues live in profiles/*.toml, each with its source.
+
+A profile's tables are dated: where a rule changed, the table is there several times, and a day picks the one
+in force.
+"""
 
 import tomllib
 from importlib import resources
@@ -19,42 +23,120 @@ StageName = Literal[
 ForcedForm = Literal["share", "whole", "ladder", "restore"]
 
 
+class Dated(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of a rulebook: the day from which it holds, and who published it under which title."""
+
+    valid_from: Annotated[str, Meta(pattern=r"^(\d{4}-\d\d-\d\d)?$")] = ""
+    source: str = ""
+
+
 class IndexSource(Struct, frozen=True, forbid_unknown_fields=True):
-    """One constituent. `spot` sources make the index, `perp` sources are the third input of the mark."""
+    """One constituent: `spot` and `own` ones make the index, `perp` ones the third input of the mark.
+
+    An `own` source is the venue's own book, read by the venue itself as `IndexRules.own` says; what a feed
+    says about it is ignored. It makes the index follow what is traded here: the known-bad design, for study.
+    """
 
     name: str
     weight: Positive
-    kind: Literal["spot", "perp"] = "spot"
+    kind: Literal["spot", "perp", "own"] = "spot"
 
 
-class MarkRules(Struct, frozen=True, forbid_unknown_fields=True):
-    """Mark = median of: index + EMA of (mid - index); median(bid, ask, last); other venues' perpetuals.
+class IndexRules(Dated, frozen=True, forbid_unknown_fields=True):
+    """How the index comes out of its fresh sources (`MarginRules.index_age_max_ns` says which are).
 
-    With only two of these, an EMA of median(bid, ask, last) is the third. `index` takes the index itself.
+    statistic    weighted median, or weighted mean rounded down to the tick
+    outlier_ppb  a source further than this from the weighted median of the fresh ones is an outlier; 0: none
+    outliers     drop: it does not count; clamp: it counts at the furthest price that is allowed
+    own          what an `own` source says: the mid of the book rounded down, or the last price
     """
 
-    formula: Literal["median", "index"] = "median"
+    statistic: Literal["median", "mean"] = "median"
+    outlier_ppb: NotNegative = 0
+    outliers: Literal["drop", "clamp"] = "drop"
+    own: Literal["mid", "last"] = "mid"
+
+
+class MarkRules(Dated, frozen=True, forbid_unknown_fields=True):
+    """The mark by its formula; an input that is not to be had is left out. Rounded down to the tick.
+
+    median          median of: index + EMA of (mid - index); median(bid, ask, last); other venues' perpetuals;
+                    with only two of these, an EMA of median(bid, ask, last) is the third (Hyperliquid)
+    index           the index itself
+    funding_median  median of: index * (1 + last funding rate * time to funding / interval);
+                    index + mean of the last `basis_points` samples of (mid - index); last price (Binance)
+    fair            index * (1 + last funding rate * time to funding / interval) (BitMEX)
+    basis_ema       index + EMA of (mid - index) (Deribit)
+
+    basis_ema_ns, book_ema_ns  lifetimes of the two EMAs
+    basis_sample_ns  a point of the moving basis is taken at the first instant at or after each multiple of it
+    band_ppb         the mark stays this close to the index, rounded towards it; 0: no band
+    """
+
+    formula: Literal["median", "index", "funding_median", "fair", "basis_ema"] = "median"
     basis_ema_ns: Positive = 150 * SECOND_NS
     book_ema_ns: Positive = 30 * SECOND_NS
+    basis_points: Positive = 30
+    basis_sample_ns: Positive = MINUTE_NS
+    band_ppb: NotNegative = 0
 
 
-class FundingRules(Struct, frozen=True, forbid_unknown_fields=True):
-    """Rate of an interval = (P + clamp(interest - P, +-clamp)) / divisor, capped; P is the mean premium.
+class SymbolCap(Struct, frozen=True, forbid_unknown_fields=True):
+    """An instrument's own figure for the cap on its rate."""
 
-    The premium of a sample is (max(impact bid - index, 0) - max(index - impact ask, 0)) / index.
+    symbol: str
+    cap_ppt: Positive
+
+
+class FundingRules(Dated, frozen=True, forbid_unknown_fields=True):
+    """From premium samples to the rate of an interval and what it is paid on.
+
+    premium   impact: (max(impact bid - index, 0) - max(index - impact ask, 0)) / index
+              mid: (mid - index) / index; mark: (mark - index) / index
+    average   P of an interval. mean: over the samples; linear: sum(i * P_i) / sum(i), the newest weighs most;
+              padded: over the samples of which an interval should have interval / sample, missing ones zero
+    tail_trim_ppm  padded only: this share of the samples goes at either end before they are averaged
+    rate      of `divisor` intervals. dampened: P + clamp(interest - P, +-clamp);
+              deadband: max(clamp, P) + min(-clamp, P); plain: P + interest
+    rate_step_ppt  samples, their average and a cap from margin rates are whole multiples of this, the rest
+              cut off; 1: all are rounded down to a part of 10^12
+    divisor   intervals in the period that the premium and the interest are stated for (8 hours / interval)
+    cap       rate: `cap_ppt` on the rate of an interval; maintenance: `cap_factor_ppb` of the maintenance
+              rate at the largest leverage, on the rate of an interval; margin_gap: `cap_factor_ppb` of the
+              initial less the maintenance rate there, on the rate of the period; none.
+              `caps` hold the figures of instruments that have their own
+    impact_notional_atoms  value that the impact prices trade; `impact_margin_atoms`, where given, stands
+              instead for a value whose initial requirement at the largest leverage is this much
+    accrual   payment: a position pays value * rate; index: it pays the step of an index of what one quantum
+              has paid, in millionths of an atom and cut off there; `quanta_per_lot` is the size of a quantum
+
+    A venue that accrues all the time (Deribit: by the millisecond) is an interval as short as its samples, a
+    minute or a second, with 8 hours over it as divisor: who holds the position at its end pays for all of it,
+    and its rate is rounded down once more, by less than a part of 10^12.
     """
 
     interval_ns: Positive = HOUR_NS
     sample_ns: Positive = 5 * SECOND_NS
+    premium: Literal["impact", "mid", "mark"] = "impact"
+    average: Literal["mean", "linear", "padded"] = "mean"
+    tail_trim_ppm: Annotated[int, Meta(ge=0, lt=500_000)] = 0
+    rate: Literal["dampened", "deadband", "plain"] = "dampened"
     interest_ppt: int = 100_000_000
     clamp_ppt: NotNegative = 500_000_000
+    rate_step_ppt: Positive = 1
     divisor: Positive = 8
+    cap: Literal["rate", "maintenance", "margin_gap", "none"] = "rate"
     cap_ppt: Positive = 40_000_000_000
+    cap_factor_ppb: Positive = PPB
+    caps: tuple[SymbolCap, ...] = ()
     impact_notional_atoms: Positive = 20_000_000_000
+    impact_margin_atoms: Positive | None = None
     paid_on: Literal["index", "mark"] = "index"
+    accrual: Literal["payment", "index"] = "payment"
+    quanta_per_lot: Positive = 1
 
 
-class FeeRules(Struct, frozen=True, forbid_unknown_fields=True):
+class FeeRules(Dated, frozen=True, forbid_unknown_fields=True):
     """On the value of a fill; a negative maker fee is a rebate."""
 
     maker_ppb: Annotated[int, Meta(ge=-PPB, le=PPB)] = 0
@@ -62,16 +144,34 @@ class FeeRules(Struct, frozen=True, forbid_unknown_fields=True):
     liquidation_ppb: Ppb = 0
 
 
-class OrderRules(Struct, frozen=True, forbid_unknown_fields=True):
+class BandRules(Struct, frozen=True, forbid_unknown_fields=True):
+    """How far up a buy order's price may reach, and how far down a sell order's; rounded inwards.
+
+    formula  mark: mark * (1 +- width);
+             index: min(max(index, index * (1 + inner) + average premium), index * (1 + outer)) for buys and
+             its mirror image for sells; the premium is the mean of the mark's sampled (mid - index) (OKX)
+    beyond   refuse: such an order is refused; cap: it gets the furthest price instead. Amendments and mass
+             quotes are refused, market orders stop at the band, forced orders have their own limit
+    """
+
+    formula: Literal["none", "mark", "index"] = "none"
+    width_ppb: Ppb = 0
+    inner_ppb: Ppb = 0
+    outer_ppb: Ppb = 0
+    beyond: Literal["refuse", "cap"] = "refuse"
+
+
+class OrderRules(Dated, frozen=True, forbid_unknown_fields=True):
     """A market order goes at most `market_slippage_ppb` through the mark; 0 lets it go to any price."""
 
     market_slippage_ppb: Ppb = 0
+    band: BandRules = BandRules()
     value_min_atoms: NotNegative = 0
     open_orders_max: Positive = 1_000
     triggers_per_command_max: Positive = 10_000
 
 
-class LiquidationRules(Struct, frozen=True, forbid_unknown_fields=True):
+class LiquidationRules(Dated, frozen=True, forbid_unknown_fields=True):
     """When an account is liquidated, and which forced orders are sent. Its own orders are cancelled first.
 
     trigger          liquidatable when equity is below the requirement, or at_or_below it
@@ -136,7 +236,7 @@ class DrawdownRules(Struct, frozen=True, forbid_unknown_fields=True):
     fall_min_atoms: NotNegative = 0
 
 
-class InsuranceRules(Struct, frozen=True, forbid_unknown_fields=True):
+class InsuranceRules(Dated, frozen=True, forbid_unknown_fields=True):
     """The fund: how many pools it has, what they take and what they pay.
 
     scope    one pool for all instruments, or one for each: fees and surplus go to the instrument's pool, what
@@ -156,7 +256,7 @@ class InsuranceRules(Struct, frozen=True, forbid_unknown_fields=True):
     drawdown: DrawdownRules | None = None
 
 
-class SocialiseRules(Struct, frozen=True, forbid_unknown_fields=True):
+class SocialiseRules(Dated, frozen=True, forbid_unknown_fields=True):
     """Whose loss a socialised deficit is.
 
     session_winners  accounts that have won in this session, in proportion to what they won (Deribit)
@@ -166,36 +266,59 @@ class SocialiseRules(Struct, frozen=True, forbid_unknown_fields=True):
     form: Literal["session_winners", "funding_index"] = "session_winners"
 
 
-class HouseRules(Struct, frozen=True, forbid_unknown_fields=True):
+class HouseRules(Dated, frozen=True, forbid_unknown_fields=True):
     """The operator's capital pays at most `deficit_max_atoms` for one deficit."""
 
     deficit_max_atoms: NotNegative | None = None
 
 
-class AdlRules(Struct, frozen=True, forbid_unknown_fields=True):
-    """Whom deleveraging takes and at which price.
+class AdlRules(Dated, frozen=True, forbid_unknown_fields=True):
+    """Whom deleveraging takes, how much of each, and at which price.
 
-    score   hyperliquid: (value / account value) * (profit / entry value)
-            binance: max(0, profit)/max(1, wallet) * maintenance/(wallet + profit)
-    price   for accounts; a vault's position always closes at its bankruptcy price, and where the price leaves
-            a deficit that no absorber can bear, the bankruptcy price is used instead
-    trigger bankrupt: equity below zero, when the waterfall comes to it
-            fund_cannot_pay: the same, and no pool that may pay has the deficit
-            unfilled: also equity below the requirement, of what the book could not fill and nobody took
+    policy   queue (by `score`), iteration (dYdX), pro_rata and levered (by `weights`), capped and risk_aware
+             (the same under caps), mirror_descent, min_max; formulas in docs/adl.md
+    score    hyperliquid, bybit: (value / account value) * (profit / entry value)
+             binance: max(0, profit)/max(wallet_min, wallet) * maintenance/(wallet + profit)
+             bitmex: PNL% * EffLev of winners, PNL% / EffLev of losers
+             paper: leverage * mark / bankruptcy price
+    weights  wealth: open profit of the compartment; profit: of the position; equity; contracts: lots
+    price    for accounts; a vault's position always closes at its bankruptcy price, and where the price
+             leaves a deficit that no absorber can bear, the bankruptcy price is used instead
+    clamp    bankruptcy: never a price that takes more than is missing
+    bankruptcy_off_max_ppb   a bankruptcy price farther from the mark than this share of it gives way to the
+             mark; 0 lets it lie anywhere
+    bankruptcy_allocation    over a cross account's positions: by value, or by maintenance requirement
+    haircut_max_ppb, keep    caps: at most this share of the open profit, and equity that must be left
+    trigger  bankrupt: equity below zero, when the waterfall comes to it
+             fund_cannot_pay: the same, and no pool that may pay has the deficit
+             unfilled: also equity below the requirement, of what the book could not fill and nobody took
+    risk_power, risk_threshold_ppb   g(leverage) = max(0, leverage - threshold)^power of risk_aware
     """
 
-    score: Literal["hyperliquid", "binance"] = "hyperliquid"
-    price: Literal["previous_mark", "mark", "bankruptcy"] = "bankruptcy"
+    policy: Literal[
+        "queue", "iteration", "pro_rata", "levered", "capped", "risk_aware", "mirror_descent", "min_max"
+    ] = "queue"
+    score: Literal["hyperliquid", "binance", "bybit", "bitmex", "paper"] = "hyperliquid"
+    wallet_min_atoms: Positive = 1
+    weights: Literal["wealth", "profit", "equity", "contracts"] = "wealth"
+    price: Literal["previous_mark", "mark", "index", "bankruptcy"] = "bankruptcy"
+    clamp: Literal["none", "bankruptcy"] = "none"
+    bankruptcy_off_max_ppb: NotNegative = 0
+    bankruptcy_allocation: Literal["pro_rata_value", "pro_rata_requirement"] = "pro_rata_value"
+    haircut_max_ppb: Ppb = PPB
+    keep: Literal["nothing", "maintenance"] = "nothing"
+    risk_power: Annotated[int, Meta(ge=0, le=4)] = 1
+    risk_threshold_ppb: NotNegative = 0
     trigger: Literal["bankrupt", "fund_cannot_pay", "unfilled"] = "bankrupt"
 
 
-class RecourseRules(Struct, frozen=True, forbid_unknown_fields=True):
+class RecourseRules(Dated, frozen=True, forbid_unknown_fields=True):
     """Share of its receivables that the venue expects to recover; it changes reports, not postings."""
 
     recovery_ppb: Ppb = 0
 
 
-class MarginRules(Struct, frozen=True, forbid_unknown_fields=True):
+class MarginRules(Dated, frozen=True, forbid_unknown_fields=True):
     """Withdrawing from under open positions needs max(initial requirement, this share of their value)."""
 
     transfer_min_ppb: Ppb = 0
@@ -212,6 +335,7 @@ class VenueRules(Struct, frozen=True, forbid_unknown_fields=True):
     promise: Literal["zero_debt", "none"]
     waterfall: tuple[StageName, ...]
     sources: tuple[IndexSource, ...]
+    index: IndexRules = IndexRules()
     mark: MarkRules = MarkRules()
     funding: FundingRules = FundingRules()
     fees: FeeRules = FeeRules()
@@ -247,18 +371,49 @@ def profile_names() -> list[str]:
     )
 
 
-def profile_table(name: str) -> dict[str, Any]:
-    """A shipped rulebook as read from its file, to be overridden and then given to `venue_rules`."""
+def profile_table(name: str, as_of: str | None = None) -> dict[str, Any]:
+    """A shipped rulebook as it held on a day (None: the newest), to be overridden.
+
+    Its `assets` and `instruments` stand beside the rules; `split_profile` parts them.
+    """
     if name not in profile_names():
         raise RulesError(f"venue.profile: {name!r} is not known, allowed are {', '.join(profile_names())}")
     text = (resources.files("zerodebt.exchange") / "profiles" / f"{name}.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
+    table = tomllib.loads(text)
+    return {key: _in_force(f"{name}.{key}", value, as_of) for key, value in table.items()}
+
+
+def _in_force(where: str, value: Any, as_of: str | None) -> Any:
+    """Of dated tables the one in force; of lists of named tables one for each name."""
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+        return value
+    versions: dict[str, list[dict[str, Any]]] = {}
+    for entry in value:
+        label = str(entry.get("symbol") or entry.get("asset") or entry.get("name") or "")
+        versions.setdefault(label, []).append(entry)
+    chosen = [_newest(f"{where}.{label}".rstrip("."), entries, as_of) for label, entries in versions.items()]
+    return chosen[0] if "" in versions else chosen
+
+
+def _newest(where: str, entries: list[dict[str, Any]], as_of: str | None) -> dict[str, Any]:
+    ordered = sorted(entries, key=lambda entry: str(entry.get("valid_from", "")))
+    held = [entry for entry in ordered if as_of is None or str(entry.get("valid_from", "")) <= as_of]
+    if not held:
+        first = ordered[0]["valid_from"]
+        raise RulesError(f"{where}: nothing is known for {as_of}, allowed are days from {first}")
+    return held[-1]
+
+
+def split_profile(table: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(rules, what else the profile brings: `assets` and `instruments`)."""
+    extra: dict[str, Any] = {key: table[key] for key in ("assets", "instruments") if key in table}
+    return {key: value for key, value in table.items() if key not in extra}, extra
 
 
 def venue_rules(table: dict[str, Any]) -> VenueRules:
-    """The rulebook of a table, checked field by field."""
+    """The rulebook of a table, checked field by field; what `split_profile` parts off is not looked at."""
     try:
-        rules = msgspec.convert(table, VenueRules)
+        rules = msgspec.convert(split_profile(table)[0], VenueRules)
     except msgspec.ValidationError as error:
         raise RulesError(f"venue: {error}") from None
     if not rules.waterfall or rules.waterfall[0] != "book":
@@ -267,6 +422,15 @@ def venue_rules(table: dict[str, Any]) -> VenueRules:
         raise RulesError(f"venue.waterfall: {list(rules.waterfall)} names a stage twice")
     if not any(source.kind == "spot" for source in rules.sources):
         raise RulesError("venue.sources: at least one source must be of kind 'spot'")
+    band = rules.orders.band
+    for formula, field in (("mark", "width_ppb"), ("index", "outer_ppb")):
+        if band.formula == formula and not getattr(band, field):
+            raise RulesError(f"venue.orders.band.{field} is 0, but the band's formula is {formula!r}")
+    if rules.funding.tail_trim_ppm and rules.funding.average != "padded":
+        raise RulesError(
+            f"venue.funding.tail_trim_ppm is {rules.funding.tail_trim_ppm}, but the average is "
+            f"{rules.funding.average!r}, allowed is 'padded'"
+        )
     if -rules.fees.maker_ppb > rules.fees.taker_ppb:
         raise RulesError(
             f"venue.fees.maker_ppb: a rebate of {-rules.fees.maker_ppb} is more than the taker pays, "

@@ -137,8 +137,8 @@ class State:
             tables,
             [[order for side in (BUY, SELL) for order in book.walk(side)] for book in self.books],
             sorted(self.armed.values(), key=lambda armed: armed.order_id),
-            [structs.replace(market.prices, basis=Average(), book=Average()) for market in self.markets],
-            [[_written(market.prices.basis), _written(market.prices.book)] for market in self.markets],
+            [structs.replace(market.prices, **_WRITTEN_APART) for market in self.markets],
+            [_written_sums(market.prices) for market in self.markets],
             self.status,
             sorted(self.backstops.items()),
             sorted((key, list(value)) for key, value in self.lineage.items() if value),
@@ -183,9 +183,15 @@ class State:
         for key, ids in inner.own_orders:
             self.own_orders[key] = dict.fromkeys(ids)
             self.accounts.orders.cells[0][key[0]] += len(ids)
-        for market, prices, averages in zip(self.markets, inner.prices, inner.averages, strict=True):
-            basis, median = (Average(int(num), int(den), at) for num, den, at in averages)
-            market.prices = structs.replace(prices, basis=basis, book=median)
+        for market, prices, sums in zip(self.markets, inner.prices, inner.sums, strict=True):
+            basis, median = (Average(int(num), int(den), at) for num, den, at in (sums.basis, sums.book))
+            market.prices = structs.replace(
+                prices,
+                basis=basis,
+                book=median,
+                premium_sum_ppt=int(sums.premium_sum_ppt),
+                funding_index_ppm=int(sums.funding_index_ppm),
+            )
         self.status = inner.status
         self.backstops = dict(inner.backstops)
         self.lineage = {key: deque(value) for key, value in inner.lineage}
@@ -202,8 +208,33 @@ class State:
 
 
 def _written(average: Average) -> tuple[str, str, int]:
-    """An average for hashes and snapshots: its sums outgrow the 64 bits of a msgpack integer."""
     return str(average.numerator), str(average.denominator), average.sampled_at_ns
+
+
+class _Sums(Struct, array_like=True):
+    """Sums of an instrument's prices for hashes and snapshots: they outgrow a msgpack integer's 64 bits."""
+
+    basis: tuple[str, str, int]
+    book: tuple[str, str, int]
+    premium_sum_ppt: str
+    funding_index_ppm: str
+
+
+_WRITTEN_APART: dict[str, Any] = {
+    "basis": Average(),
+    "book": Average(),
+    "premium_sum_ppt": 0,
+    "funding_index_ppm": 0,
+}
+
+
+def _written_sums(prices: Prices) -> _Sums:
+    return _Sums(
+        _written(prices.basis),
+        _written(prices.book),
+        str(prices.premium_sum_ppt),
+        str(prices.funding_index_ppm),
+    )
 
 
 class _Content(Struct, array_like=True):
@@ -212,7 +243,7 @@ class _Content(Struct, array_like=True):
     books: list[list[Order]]
     armed: list[Armed]
     prices: list[Prices]
-    averages: list[list[tuple[str, str, int]]]
+    sums: list[_Sums]
     status: list[Status]
     backstops: list[tuple[int, int]]
     lineage: list[tuple[tuple[int, int], list[tuple[int, int]]]]

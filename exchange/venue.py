@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
+from msgspec import structs
 
 from zerodebt.exchange import gates, instants, judge
 from zerodebt.exchange.accounts import BACKSTOP, VAULT, Table
@@ -60,17 +61,17 @@ from zerodebt.exchange.events import (
     TriggerFired,
     WorkLeft,
 )
-from zerodebt.exchange.instruments import Instrument, value_atoms
+from zerodebt.exchange.instruments import Instrument, order_step_ticks, value_atoms
 from zerodebt.exchange.ledger import Leg
 from zerodebt.exchange.margin import initial_excess_atoms, risk_of, withdrawable_atoms
-from zerodebt.exchange.marks import Market, observe
+from zerodebt.exchange.marks import Market, market_band_ticks, observe, through_mark_ticks
 from zerodebt.exchange.matching import Plan, plan_fills, reducible_lots
 from zerodebt.exchange.reject import RefusedError, RejectReason, refuse
 from zerodebt.exchange.rounds import RiskRounds
 from zerodebt.exchange.rules import VenueRules
 from zerodebt.exchange.state import State, Status
 from zerodebt.exchange.triggers import is_met
-from zerodebt.exchange.units import div_floor, mul_ppb_floor
+from zerodebt.exchange.units import div_floor
 from zerodebt.exchange.views import View
 from zerodebt.exchange.waterfall.pools import endowment_legs
 
@@ -358,6 +359,8 @@ class Venue:
         gates.size(market, order.size_lots)
         if order.price_ticks is not None:
             gates.price(market, order.price_ticks, on_step=True)
+            if order.trigger is None and state.rules.orders.band.beyond == "refuse":
+                gates.band(self._state, market, order.side, order.price_ticks)
         if order.trigger is not None:
             gates.price(market, order.trigger.price_ticks, on_step=False)
         price = market.prices.mark_ticks if order.price_ticks is None else order.price_ticks
@@ -387,6 +390,7 @@ class Venue:
         """Plan, judge and commit an order that is not waiting for a trigger."""
         state = self._state
         n = market.number
+        order = self._capped(market, order)
         size = order.size_lots
         if order.reduce_only:
             size = min(size, reducible_lots(state.accounts.lots.cells[n][order.account], order.side))
@@ -421,11 +425,27 @@ class Venue:
         self._leave(taker, plan, order.price_ticks if rests else None, order.reduce_only, order.post_only)
 
     def _slippage_limit(self, market: Market, side: int) -> int | None:
-        """How far a market order may go: rounded towards the mark."""
-        share = self._state.rules.orders.market_slippage_ppb
+        """How far a market order may go: the nearer of slippage limit and band."""
+        rules = self._state.rules
         mark = market.prices.mark_ticks
         assert mark is not None
-        return mark + side * mul_ppb_floor(abs(mark), share) if share else None
+        share = rules.orders.market_slippage_ppb
+        limits = [through_mark_ticks(mark, side, share)] if share else []
+        band = market_band_ticks(market, rules, side)
+        if band is not None:
+            limits.append(band)
+        return side * min(side * limit for limit in limits) if limits else None
+
+    def _capped(self, market: Market, order: PlaceOrder) -> PlaceOrder:
+        """An order beyond a band that caps gets the furthest price that is on the step."""
+        band = market_band_ticks(market, self._state.rules, order.side)
+        if band is None or order.price_ticks is None or order.side * (order.price_ticks - band) <= 0:
+            return order
+        step = order_step_ticks(market.instrument, band)
+        on_step = order.side * (order.side * band // step * step)
+        instrument = market.instrument
+        price = max(instrument.price_min_ticks, min(instrument.price_max_ticks, on_step))
+        return structs.replace(order, price_ticks=price)
 
     def _plan(
         self, market: Market, account: int, side: int, size: int, price: int | None, order: PlaceOrder | None
@@ -489,6 +509,8 @@ class Venue:
         if size <= order.filled_lots:
             refuse(RejectReason.SIZE_BELOW_FILLED, f"{order.filled_lots} lots are filled")
         gates.price(market, price, on_step=True)
+        if price != order.price_ticks:
+            gates.band(self._state, market, order.side, price)
         open_lots = size - order.filled_lots
         value = abs(value_atoms(market.instrument, price, open_lots))
         if value < state.rules.orders.value_min_atoms and not order.reduce_only:
@@ -563,6 +585,9 @@ class Venue:
             gates.size(market, lots)
         for price, _ in quotes:
             gates.price(market, price, on_step=True)
+        for side, side_quotes in ((BUY, command.bids), (SELL, command.asks)):
+            for price, _ in side_quotes:
+                gates.band(self._state, market, side, price)
         for price, lots in quotes:
             if abs(value_atoms(market.instrument, price, lots)) < state.rules.orders.value_min_atoms:
                 refuse(RejectReason.VALUE_TOO_SMALL, f"{lots} lots at {price}")

@@ -15,20 +15,20 @@ from msgspec import Meta, Struct, inspect
 
 from zerodebt.agents.genesis import PopulationParams
 from zerodebt.exchange.assets import Asset
-from zerodebt.exchange.instruments import Instrument, Kind, Tier, budget_error
-from zerodebt.exchange.rules import RulesError, VenueRules, profile_table, venue_rules
-from zerodebt.exchange.units import SECOND_NS
-from zerodebt.scenarios.quantities import (
-    CallError,
-    from_units,
-    nearest,
-    parse_decimal,
-    parse_time_ns,
-    time_ns,
-    to_units,
+from zerodebt.exchange.decimals import from_units, parse_decimal, to_units
+from zerodebt.exchange.instruments import Instrument, value_atoms
+from zerodebt.exchange.rules import RulesError, VenueRules, profile_table, split_profile, venue_rules
+from zerodebt.exchange.specs import (
+    MARGIN_KEYS,
+    AssetSpec,
+    InstrumentSpec,
+    Name,
+    build_assets,
+    build_instrument,
 )
+from zerodebt.exchange.units import SECOND_NS
+from zerodebt.scenarios.quantities import CallError, nearest, parse_time_ns, time_ns
 
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Moment = Annotated[datetime, Meta(tz=True)]
 Figure = str | int | float  # a decimal number, or as text a time
 Evidence = Literal["identity", "input", "fitted", "predicted"]
@@ -46,41 +46,6 @@ class Clock(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     index_every_s: Decimal = Decimal(1)
 
 
-class AssetSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    symbol: Name
-    decimals: Annotated[int, Meta(ge=0, le=18)]
-
-
-class TierSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Above a position value of `above` (in the settlement asset) leverage is at most `leverage_max`."""
-
-    above: Decimal
-    leverage_max: Annotated[int, Meta(ge=1, le=1000)]
-
-
-class InstrumentSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A market in decimals: prices and `tick` in the settlement asset, sizes and `lot` in the underlying.
-
-    `open_interest` is a size; `open_interest_share` is this market's share of `open_interest_value`.
-    """
-
-    symbol: Name
-    kind: Kind
-    tick: Decimal
-    lot: Decimal
-    price_min: Decimal
-    price_max: Decimal
-    size_max: Decimal
-    open_interest_max: Decimal
-    tiers: tuple[TierSpec, ...] = ()
-    significant_figures: Annotated[int, Meta(ge=0, le=18)] = 0
-    margin_floor: Decimal = Decimal(0)
-    settle: str | None = None
-    base: str | None = None
-    open_interest: Decimal | None = None
-    open_interest_share: Decimal | None = None
-
-
 class Endowments(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the house brings, in the settlement asset."""
 
@@ -96,7 +61,7 @@ class PricesSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """
 
     waypoints: str
-    sources: tuple[str, ...]
+    sources: tuple[str, ...] = ()
     factor: Decimal | None = None
 
 
@@ -270,9 +235,7 @@ def resolve(
     table: dict[str, Any], where: str, overrides: Sequence[tuple[str, Any]] = (), accounts: int | None = None
 ) -> Scenario:
     """Merge the venue's profile in, then the overrides, and check. `where` names the file in messages."""
-    venue = table.get("venue")
-    if isinstance(venue, dict):
-        table = table | {"venue": with_profile(venue, where)}
+    table = with_profile(table, where, overrides)
     if accounts is not None:
         overrides = [*overrides, ("accounts", accounts)]
     table = with_overrides(table, overrides)
@@ -281,13 +244,37 @@ def resolve(
     return scenario
 
 
-def with_profile(venue: dict[str, Any], where: str) -> dict[str, Any]:
-    if "profile" not in venue:
-        return venue
+def with_profile(
+    table: dict[str, Any], where: str, overrides: Sequence[tuple[str, Any]] = ()
+) -> dict[str, Any]:
+    """The profile's rules as they held on the day that the clock starts, below the table's own.
+
+    An instrument without tiers takes its margin from the profile's instrument of its symbol, or of `ANY`.
+    """
+    venue = table.get("venue")
+    chosen = [value for path, value in overrides if path == "venue.profile"]
+    if chosen and isinstance(venue, dict):
+        venue = venue | {"profile": chosen[-1]}
+    if not isinstance(venue, dict) or "profile" not in venue:
+        return table
+    start = table.get("clock", {}).get("start")
+    as_of = start.date().isoformat() if isinstance(start, datetime) else None
     try:
-        return deep_merge(profile_table(str(venue["profile"])), venue)
+        rules, extra = split_profile(profile_table(str(venue["profile"]), as_of))
     except RulesError as error:
         raise CallError(f"{where}: {error}") from None
+    merged = table | {"venue": deep_merge(rules, venue)}
+    known = {str(entry["symbol"]): entry for entry in extra.get("instruments", [])}
+    if known and isinstance(table.get("instruments"), list):
+        merged["instruments"] = [_with_margin(entry, known) for entry in table["instruments"]]
+    return merged
+
+
+def _with_margin(entry: Any, known: Mapping[str, dict[str, Any]]) -> Any:
+    if not isinstance(entry, dict) or "tiers" in entry or entry.get("kind") == "spot":
+        return entry
+    margin = known.get(str(entry.get("symbol")), known.get("ANY", {}))
+    return entry | {key: margin[key] for key in MARGIN_KEYS if key in margin and key not in entry}
 
 
 def deep_merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -635,11 +622,15 @@ def build(scenario: Scenario, where: str = "scenario") -> World:
         raise CallError(f"{where}: instruments: found none, allowed is one or more")
     settle = _symbol(where, "venue.settle_asset", rules.settle_asset, symbols)
     decimals = scenario.assets[settle].decimals
-    instruments = tuple(
-        build_instrument(spec, scenario.assets, rules.settle_asset, where) for spec in scenario.instruments
-    )
+    try:
+        instruments = tuple(
+            build_instrument(spec, scenario.assets, rules.settle_asset) for spec in scenario.instruments
+        )
+    except RulesError as error:
+        raise CallError(f"{where}: {error}") from None
     sources = [source.name for source in rules.sources]
-    published = tuple(_symbol(where, "prices.sources", name, sources) for name in scenario.prices.sources)
+    names = scenario.prices.sources or _one_of_each_kind(rules)
+    published = tuple(_symbol(where, "prices.sources", name, sources) for name in names)
     if not any(rules.sources[number].kind == "spot" for number in published):
         spots = ", ".join(source.name for source in rules.sources if source.kind == "spot")
         found = ", ".join(scenario.prices.sources) or "none"
@@ -660,7 +651,7 @@ def build(scenario: Scenario, where: str = "scenario") -> World:
         _positive(where, "open_interest_value", scenario.open_interest_value)
     return World(
         rules,
-        tuple(Asset(asset.symbol, asset.decimals) for asset in scenario.assets),
+        build_assets(scenario.assets),
         instruments,
         settle,
         published,
@@ -671,6 +662,12 @@ def build(scenario: Scenario, where: str = "scenario") -> World:
         _endowment(where, "house", scenario.endowments.house, decimals),
         float(_positive(where, "usd_rate", scenario.usd_rate).scaleb(decimals)),
     )
+
+
+def _one_of_each_kind(rules: VenueRules) -> tuple[str, ...]:
+    """The rulebook's first source of every kind that a feed can speak for."""
+    first = {source.kind: source.name for source in reversed(rules.sources)}
+    return tuple(first[kind] for kind in ("spot", "perp") if kind in first)
 
 
 def _unique(where: str, path: str, names: Sequence[str]) -> None:
@@ -710,64 +707,6 @@ def _endowment(where: str, key: str, value: Decimal, decimals: int) -> int:
     return atoms
 
 
-def _power_of_ten(where: str, path: str, value: Decimal) -> int:
-    """Decimals of a grid step: 0.01 has 2."""
-    _positive(where, path, value)
-    decimals = -int(value.adjusted())
-    if value != Decimal(1).scaleb(-decimals) or not 0 <= decimals <= 18:
-        raise CallError(f"{where}: {path}: found {value}, allowed are 1, 0.1, 0.01 and so on")
-    return decimals
-
-
-def build_instrument(
-    spec: InstrumentSpec, assets: Sequence[AssetSpec], settle_asset: str, where: str
-) -> Instrument:
-    """Ticks and lots of a market. Its tick value must be whole atoms and its numbers within the budget."""
-    at = f"instruments.{spec.symbol}"
-    symbols = [asset.symbol for asset in assets]
-    settle = _symbol(where, f"{at}.settle", spec.settle or settle_asset, symbols)
-    decimals = assets[settle].decimals
-    tick = _power_of_ten(where, f"{at}.tick", spec.tick)
-    lot = _power_of_ten(where, f"{at}.lot", spec.lot)
-    value_decimals = decimals - tick - lot
-    if value_decimals < 0:
-        raise CallError(
-            f"{where}: {at}.tick: one tick on one lot is worth {spec.tick * spec.lot}, "
-            f"allowed are multiples of {Decimal(1).scaleb(-decimals)} {symbols[settle]}"
-        )
-    base = _symbol(where, f"{at}.base", spec.base, symbols) if spec.base is not None else -1
-    if (spec.kind == "spot") != (spec.base is not None):
-        raise CallError(f"{where}: {at}.base: found {spec.base}, allowed is an asset for spot and only there")
-    instrument = Instrument(
-        symbol=spec.symbol,
-        kind=spec.kind,
-        settle_asset=settle,
-        tick_decimals=tick,
-        lot_decimals=lot,
-        tick_value_atoms=10**value_decimals,
-        price_min_ticks=_units(where, f"{at}.price_min", spec.price_min, tick),
-        price_max_ticks=_units(where, f"{at}.price_max", spec.price_max, tick),
-        size_max_lots=_units(where, f"{at}.size_max", spec.size_max, lot, least=1),
-        open_interest_max_lots=_units(where, f"{at}.open_interest_max", spec.open_interest_max, lot, least=1),
-        tiers=tuple(
-            Tier(_units(where, f"{at}.tiers.above", tier.above, decimals, least=0), tier.leverage_max)
-            for tier in spec.tiers
-        ),
-        significant_figures=spec.significant_figures,
-        margin_floor_atoms_per_lot=_units(where, f"{at}.margin_floor", spec.margin_floor, decimals, least=0),
-        base_asset=base,
-        lot_atoms=10 ** (assets[base].decimals - lot) if base >= 0 else 0,
-    )
-    error = budget_error(instrument)
-    if error:
-        raise CallError(f"{where}: {error}")
-    if spec.open_interest is not None:
-        _units(where, f"{at}.open_interest", spec.open_interest, lot, least=1)
-    if spec.open_interest_share is not None:
-        _positive(where, f"{at}.open_interest_share", spec.open_interest_share)
-    return instrument
-
-
 def open_interest_lots(scenario: Scenario, world: World, start_ticks: Sequence[int]) -> tuple[int, ...]:
     """Lots held long (and short) in each market at the start, rounded down; 0 without a figure.
 
@@ -780,7 +719,7 @@ def open_interest_lots(scenario: Scenario, world: World, start_ticks: Sequence[i
         if spec.open_interest is not None:
             lots.append(to_units(spec.open_interest, instrument.lot_decimals))
         elif spec.open_interest_share is not None and price > 0:
-            lots.append(int(atoms * spec.open_interest_share) // (price * instrument.tick_value_atoms))
+            lots.append(int(atoms * spec.open_interest_share) // abs(value_atoms(instrument, price, 1)))
         else:
             lots.append(0)
         if lots[-1] > instrument.open_interest_max_lots:

@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 
 from zerodebt.exchange import commands as c
 from zerodebt.exchange.assets import Asset
+from zerodebt.exchange.decimals import from_units, parse_decimal, to_units
 from zerodebt.exchange.events import (
     CLEARING,
     FIRST_ACCOUNT,
@@ -23,25 +24,14 @@ from zerodebt.exchange.events import (
 )
 from zerodebt.exchange.instruments import Instrument
 from zerodebt.exchange.rules import RulesError, VenueRules, venue_rules
+from zerodebt.exchange.specs import AssetSpec, InstrumentSpec, build_assets, build_instrument
 from zerodebt.scenarios.config import (
     ATOMS_MAX,
-    AssetSpec,
-    InstrumentSpec,
-    build_instrument,
     sentence,
     with_overrides,
     with_profile,
 )
-from zerodebt.scenarios.quantities import (
-    CallError,
-    DataError,
-    from_units,
-    nearest,
-    parse_decimal,
-    parse_time_ns,
-    to_units,
-    utc,
-)
+from zerodebt.scenarios.quantities import CallError, DataError, nearest, parse_time_ns, utc
 
 Text = str | int
 When = Annotated[str, Meta(min_length=1)] | int
@@ -253,8 +243,12 @@ class _Reader:
         venue = dict(opening.rules)
         if profile or opening.profile:
             venue["profile"] = profile or opening.profile
-        table: dict[str, Any] = {"venue": with_profile(venue, self._where)}
-        table |= {"assets": opening.assets, "instruments": opening.instruments}
+        table: dict[str, Any] = {
+            "venue": venue,
+            "assets": opening.assets,
+            "instruments": opening.instruments,
+        }
+        table = with_profile(table, self._where, overrides)
         for path, _ in overrides:
             top = path.partition(".")[0]
             if top not in table:
@@ -265,15 +259,12 @@ class _Reader:
         markets = self._converted(table["instruments"], list[InstrumentSpec], "instruments")
         try:
             self.rules = venue_rules({k: v for k, v in table["venue"].items() if k != "profile"})
+            self.instruments = tuple(
+                build_instrument(spec, specs, self.rules.settle_asset) for spec in markets
+            )
         except RulesError as error:
             raise DataError(f"{self._where}: {error}") from None
-        try:
-            self.instruments = tuple(
-                build_instrument(spec, specs, self.rules.settle_asset, self._where) for spec in markets
-            )
-        except CallError as error:
-            raise DataError(str(error)) from None
-        self.assets = tuple(Asset(spec.symbol, spec.decimals) for spec in specs)
+        self.assets = build_assets(specs)
         self.names: list[str] = []
         self.steps: list[Step] = []
         self._labels: set[str] = set()

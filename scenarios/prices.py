@@ -6,18 +6,10 @@ from decimal import Decimal
 from pathlib import Path
 
 from zerodebt.agents.feed import Waypoints
+from zerodebt.exchange.decimals import from_units, parse_decimal, round_to_units, to_units
 from zerodebt.exchange.instruments import Instrument
 from zerodebt.scenarios.config import CATALOGUE_PREFIX, Scenario, World, catalogue
-from zerodebt.scenarios.quantities import (
-    DataError,
-    from_units,
-    nearest,
-    parse_decimal,
-    parse_time_ns,
-    round_to_units,
-    to_units,
-    utc,
-)
+from zerodebt.scenarios.quantities import DataError, nearest, parse_time_ns, utc
 
 COLUMNS = ("time_utc", "instrument", "price", "source", "evidence")
 

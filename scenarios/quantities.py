@@ -1,14 +1,12 @@
-"""Decimal text and UTC times, exactly, to and from the venue's integers."""
+"""UTC times, exactly, to and from nanoseconds, and what is said of wrong input."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation
 from difflib import get_close_matches
 
 from zerodebt.exchange.units import SECOND_NS
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_EXACT = Context(prec=80, traps=[Inexact, InvalidOperation])
 
 
 class DataError(ValueError):
@@ -17,36 +15,6 @@ class DataError(ValueError):
 
 class CallError(DataError):
     """A wrong call: an unknown scenario, option, key or value."""
-
-
-def parse_decimal(text: str) -> Decimal:
-    """A finite decimal; ValueError says what was found."""
-    try:
-        value = Decimal(text.strip())
-    except InvalidOperation:
-        raise ValueError(f"found {text!r}, allowed is a decimal number") from None
-    if not value.is_finite():
-        raise ValueError(f"found {text!r}, allowed is a finite decimal number")
-    return value
-
-
-def to_units(value: Decimal, decimals: int) -> int:
-    """`value` in units of 10**-decimals; ValueError when it is off that grid, never rounded."""
-    scaled = value.scaleb(decimals, _EXACT)
-    whole = scaled.to_integral_value()
-    if whole != scaled:
-        raise ValueError(f"found {value}, allowed are multiples of {from_units(1, decimals)}")
-    return int(whole)
-
-
-def round_to_units(value: Decimal, decimals: int) -> int:
-    """`value` in units of 10**-decimals, half to even; for converted figures only."""
-    return int(value.scaleb(decimals, _EXACT).to_integral_value(ROUND_HALF_EVEN))
-
-
-def from_units(units: int, decimals: int) -> str:
-    """`units` of 10**-decimals as plain decimal text; all decimals are written."""
-    return f"{Decimal(units).scaleb(-decimals, _EXACT):f}"
 
 
 def time_ns(moment: datetime) -> int:

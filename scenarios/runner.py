@@ -18,6 +18,7 @@ from zerodebt.agents.feed import Path as PricePath
 from zerodebt.agents.feed import PriceFeed, Waypoints
 from zerodebt.agents.world import World as AgentWorld
 from zerodebt.exchange.commands import Command, Deposit, SetStatus, SettleInstrument, Stamped, Tick
+from zerodebt.exchange.decimals import from_units, to_units
 from zerodebt.exchange.events import FIRST_ACCOUNT, HOUSE, HOUSE_ACCOUNT_NAMES, INSURANCE, Batch, Rejected
 from zerodebt.exchange.journal import replay
 from zerodebt.exchange.units import SECOND_NS, mul_ppb_floor
@@ -25,7 +26,7 @@ from zerodebt.exchange.venue import Venue
 from zerodebt.scenarios import claims, config, rundir
 from zerodebt.scenarios.config import Scenario, SettleAt, StatusAt, World
 from zerodebt.scenarios.prices import read_waypoints, waypoints_path
-from zerodebt.scenarios.quantities import CallError, DataError, from_units, time_ns, to_units, utc
+from zerodebt.scenarios.quantities import CallError, DataError, time_ns, utc
 
 if TYPE_CHECKING:
     import polars as pl

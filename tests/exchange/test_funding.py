@@ -7,33 +7,55 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.venues import USD, Desk, of, perpetual, rulebook
 from zerodebt.exchange.book import Book, Order
 from zerodebt.exchange.commands import BUY, SELL, SetLeverage
 from zerodebt.exchange.events import ROUNDING, FundingSampled, FundingSet, Posted
-from zerodebt.exchange.funding import impact_ticks, payment_atoms, premium_ppt, rate_ppt
-from zerodebt.exchange.rules import FundingRules
-from zerodebt.exchange.units import HOUR_NS, MINUTE_NS, PPT, SECOND_NS
+from zerodebt.exchange.funding import (
+    PPM,
+    add_premium,
+    cap_ppt,
+    exposure_atoms,
+    impact_notional_atoms,
+    impact_ticks,
+    index_delta_ppm,
+    payment_atoms,
+    period_rate_ppt,
+    premium_average_ppt,
+    premium_ppt,
+    rate_ppt,
+    settled_atoms,
+    settlement_ppm,
+    stepped_ppt,
+    top_rates_ppt,
+    without_tails,
+)
+from zerodebt.exchange.instruments import Tier
+from zerodebt.exchange.marks import Prices
+from zerodebt.exchange.rules import FundingRules, RulesError, SymbolCap
+from zerodebt.exchange.units import HOUR_NS, MINUTE_NS, PPB, PPT, SECOND_NS
 
 RICH = 1_000_000
 GOLDEN = json.loads(
     (Path(__file__).parents[1] / "golden" / "hyperliquid_funding_rate.json").read_text("utf-8")
 )
 RULES = FundingRules()
+ATOM = perpetual(tick_value_atoms=1)
+"""One lot at a price of one tick is worth one atom."""
 
 
 @pytest.mark.parametrize("vector", GOLDEN, ids=lambda v: str(v["id"]))
 def test_published_rate(vector: Any) -> None:
     premium = int(Decimal(vector["inputs"]["premium"]) * PPT)
-    assert rate_ppt(RULES, premium) == int(Decimal(vector["expected"]["rate_hourly"]) * PPT)
+    assert rate_ppt(RULES, premium, RULES.cap_ppt) == int(Decimal(vector["expected"]["rate_hourly"]) * PPT)
 
 
 def test_rate_is_capped_on_both_sides() -> None:
-    assert rate_ppt(RULES, PPT) == 40_000_000_000
-    assert rate_ppt(RULES, -PPT) == -40_000_000_000
+    assert rate_ppt(RULES, PPT, RULES.cap_ppt) == 40_000_000_000
+    assert rate_ppt(RULES, -PPT, RULES.cap_ppt) == -40_000_000_000
 
 
 def book_of(*levels: tuple[int, int, int]) -> Book:
@@ -45,14 +67,14 @@ def book_of(*levels: tuple[int, int, int]) -> Book:
 
 def test_impact_price_walks_the_levels_until_the_notional_is_reached() -> None:
     book = book_of((BUY, 100, 2), (BUY, 90, 10))
-    assert impact_ticks(book, BUY, 200, 1) == 100
-    assert impact_ticks(book, BUY, 380, 1) == (2 * 100 + 2 * 90) // 4
-    assert impact_ticks(book, BUY, 10_000, 1) is None
-    assert impact_ticks(book, SELL, 1, 1) is None
+    assert impact_ticks(book, BUY, 200, ATOM) == 100
+    assert impact_ticks(book, BUY, 380, ATOM) == (2 * 100 + 2 * 90) // 4
+    assert impact_ticks(book, BUY, 10_000, ATOM) is None
+    assert impact_ticks(book, SELL, 1, ATOM) is None
 
 
 def test_impact_price_of_a_side_below_zero_is_not_to_be_had() -> None:
-    assert impact_ticks(book_of((BUY, -5, 10)), BUY, 10, 1) is None
+    assert impact_ticks(book_of((BUY, -5, 10)), BUY, 10, ATOM) is None
 
 
 @pytest.mark.parametrize(
@@ -66,23 +88,23 @@ def test_impact_price_of_a_side_below_zero_is_not_to_be_had() -> None:
 def test_premium_is_how_far_the_impact_prices_leave_the_index(bid: int, ask: int, premium: Fraction) -> None:
     rules = FundingRules(impact_notional_atoms=1)
     book = book_of((BUY, bid, 1), (SELL, ask, 1))
-    assert premium_ppt(book, rules, 100, 1) == premium * PPT
+    assert premium_ppt(book, rules, ATOM, 100, 100) == premium * PPT
 
 
 @pytest.mark.spec("FUND-04")
 def test_missing_side_counts_nothing() -> None:
     rules = FundingRules(impact_notional_atoms=1)
-    assert premium_ppt(book_of(), rules, 100, 1) == 0
-    assert premium_ppt(book_of((SELL, 110, 1)), rules, 100, 1) == 0
-    assert premium_ppt(book_of((BUY, 110, 1)), rules, 100, 1) == PPT // 10
-    assert premium_ppt(book_of((BUY, 110, 1)), rules, 0, 1) == 0
+    assert premium_ppt(book_of(), rules, ATOM, 100, 100) == 0
+    assert premium_ppt(book_of((SELL, 110, 1)), rules, ATOM, 100, 100) == 0
+    assert premium_ppt(book_of((BUY, 110, 1)), rules, ATOM, 100, 100) == PPT // 10
+    assert premium_ppt(book_of((BUY, 110, 1)), rules, ATOM, 0, 0) == 0
 
 
 @pytest.mark.spec("FUND-01", "FUND-04", "NUM-01")
 @given(st.integers(-(10**6), 10**6), st.integers(1, 10**5), st.integers(-(10**10), 10**10))
 def test_payers_round_up_and_receivers_down(lots: int, price: int, rate: int) -> None:
     exact = Fraction(lots * price * rate, PPT)
-    owed = payment_atoms(lots, price, 1, rate)
+    owed = payment_atoms(exposure_atoms(ATOM, price, lots), rate)
     assert 0 <= owed - exact < 1
     if lots and rate:
         assert (exact > 0) == (lots > 0) == (rate > 0) or (exact > 0) == ((lots > 0) == (rate > 0))
@@ -189,3 +211,245 @@ def test_isolated_position_pays_from_its_own_pocket() -> None:
     desk.tick(until_the_hour(desk))
     assert desk.cash(a) == wallet
     assert desk.cash(a, 2) == margin - 12_500
+
+
+# Premium, average, rate and cap by their forms
+
+
+@pytest.mark.parametrize(
+    ("form", "premium"),
+    [
+        ("impact", Fraction(103 - 100, 100)),
+        ("mid", Fraction(103 + 106 - 200, 200)),
+        ("mark", Fraction(7, 100)),
+    ],
+)
+def test_premium_forms_on_one_book(form: Any, premium: Fraction) -> None:
+    rules = FundingRules(premium=form, impact_notional_atoms=1)
+    book = book_of((BUY, 103, 1), (SELL, 106, 1))
+    assert premium_ppt(book, rules, ATOM, 100, 107) == premium * PPT
+
+
+def test_mid_premium_of_a_book_without_a_side_is_nothing() -> None:
+    assert premium_ppt(book_of((BUY, 103, 1)), FundingRules(premium="mid"), ATOM, 100, 107) == 0
+
+
+@pytest.mark.parametrize(("leverage", "notional"), [(20, 200 * 20), (3, 600), (1, 200)])
+def test_impact_notional_from_a_margin_grows_with_the_leverage(leverage: int, notional: int) -> None:
+    instrument = perpetual(tiers=(Tier(0, leverage),))
+    assert impact_notional_atoms(FundingRules(impact_margin_atoms=200), instrument) == notional
+    assert impact_notional_atoms(FundingRules(impact_notional_atoms=7), instrument) == 7
+
+
+def averaged(samples: list[int], **form: Any) -> int:
+    rules = FundingRules(**form)
+    prices = Prices()
+    for sample in samples:
+        add_premium(prices, rules, sample)
+    return premium_average_ppt(prices, rules)
+
+
+def test_averages_of_an_interval() -> None:
+    """Four samples are expected: one every quarter of an hour."""
+    samples, quarter = [10, 20, 60], {"sample_ns": 15 * MINUTE_NS}
+    assert averaged(samples, average="mean") == (10 + 20 + 60) // 3
+    assert averaged(samples, average="linear") == (1 * 10 + 2 * 20 + 3 * 60) // (1 + 2 + 3)
+    assert averaged(samples, average="padded", **quarter) == (10 + 20 + 60 + 0) // 4
+    assert averaged([*samples, 80, 90], average="padded", **quarter) == (10 + 20 + 60 + 80 + 90) // 5
+    trimmed = {"average": "padded", "tail_trim_ppm": 250_000, **quarter}
+    assert averaged(samples, **trimmed) == (10 + 20) // 2
+    assert averaged([], **trimmed) == averaged([], average="mean") == averaged([], average="linear") == 0
+
+
+def test_an_interval_forgets_the_samples_of_the_one_before() -> None:
+    """The mark is 10 % above the index from half an hour on, and on it in the second hour.
+
+    Of five samples 0, 0, 10, 10 and 10 % the largest goes.
+    """
+    rules = {"premium": "mark", "average": "padded", "tail_trim_ppm": 100_000, "sample_ns": 15 * MINUTE_NS}
+    rules |= {"rate": "plain", "interest_ppt": 0, "divisor": 1, "cap": "none"}
+    desk = Desk(rulebook(mark={"formula": "basis_ema"}, funding=rules), (perpetual(),), index=(100,))
+    (a,) = desk.open(RICH)
+    desk.order(a, BUY, 1, 109)
+    desk.order(a, SELL, 1, 111)
+    first = [of(desk.index(100, later_ns=15 * MINUTE_NS), FundingSet) for _ in range(4)][-1][0]
+    assert first.rate_ppt == (0 + 0 + 10 + 10) * PPT // 100 // 4
+    second = [of(desk.index(110, later_ns=15 * MINUTE_NS), FundingSet) for _ in range(4)][-1][0]
+    assert second.rate_ppt == 0
+
+
+@given(st.lists(st.integers(-100, 100), max_size=12), st.integers(0, 499_999))
+def test_tails_go_from_both_ends_and_something_stays(samples: list[int], tail_trim_ppm: int) -> None:
+    kept = without_tails(samples, tail_trim_ppm)
+    removed = len(samples) - len(kept)
+    assert removed == 2 * len(samples) * tail_trim_ppm // PPM
+    assert kept == sorted(samples)[removed // 2 : removed // 2 + len(kept)]
+    assert bool(kept) == bool(samples)
+
+
+def test_steps_are_cut_off_towards_zero_and_parts_of_a_trillion_rounded_down() -> None:
+    for numerator, step, result in ((7, 1, 2), (-7, 1, -3), (-7, 2, -2), (7, 2, 2), (-5, 2, 0)):
+        assert stepped_ppt(numerator, 3, step) == result
+    assert averaged([-PPM, -PPM, -PPM + 1], rate_step_ppt=PPM) == 0
+
+
+@pytest.mark.parametrize(
+    ("form", "premium", "rate"),
+    [
+        ("dampened", 30, 30 - 5),
+        ("dampened", 2, 1),
+        ("dampened", -30, -30 + 5),
+        ("deadband", 30, 30 - 5),
+        ("deadband", 5, 0),
+        ("deadband", -4, 0),
+        ("deadband", -30, -30 + 5),
+        ("plain", 30, 30 + 1),
+        ("plain", -30, -30 + 1),
+    ],
+)
+def test_rate_forms(form: Any, premium: int, rate: int) -> None:
+    assert period_rate_ppt(FundingRules(rate=form, interest_ppt=1, clamp_ppt=5), premium) == rate
+
+
+def test_caps_from_the_margin_rates_of_the_largest_leverage() -> None:
+    """Leverage 20 asks for 5 % initially and 2.5 % in maintenance."""
+    rates = top_rates_ppt(perpetual(leverage=20))
+    assert rates == (PPT // 20, PPT // 40)
+    assert (
+        cap_ppt(FundingRules(cap="maintenance", cap_factor_ppb=PPB * 3 // 4), "BTC", *rates) == PPT * 3 // 160
+    )
+    assert cap_ppt(FundingRules(cap="margin_gap", cap_factor_ppb=6 * PPB), "BTC", *rates) == 6 * PPT // 40
+    assert cap_ppt(FundingRules(cap="none"), "BTC", *rates) is None
+    own = FundingRules(cap_ppt=9, caps=(SymbolCap("ETH", 5),))
+    assert [cap_ppt(own, symbol, *rates) for symbol in ("BTC", "ETH")] == [9, 5]
+
+
+def test_margin_rates_come_from_what_the_first_tier_states() -> None:
+    stated = perpetual(tiers=(Tier(0, 20, PPB * 24 // 1000), Tier(1000, 10, PPB * 5 // 100)))
+    assert top_rates_ppt(stated) == (PPT // 20, PPT * 24 // 1000)
+    share = perpetual(tiers=(Tier(0, 0, 0, PPB // 5),), maintenance_of_initial_ppb=PPB * 9 // 10)
+    assert top_rates_ppt(share) == (PPT // 5, PPT * 18 // 100)
+
+
+def test_inverse_position_pays_on_its_value_and_longs_pay_a_positive_rate() -> None:
+    inverse = perpetual(contract="inverse", tick_value_atoms=1000)
+    assert exposure_atoms(inverse, 7, 2) == 2 * 1000 // 7
+    assert exposure_atoms(inverse, 7, -2) == -(2 * 1000 // 7)
+    assert impact_ticks(book_of((SELL, 7, 2), (SELL, 9, 5)), SELL, 2 * 1000 // 7 + 111, inverse) == 23 // 3
+
+
+def test_gap_of_margins_bounds_the_period_and_other_caps_the_interval() -> None:
+    gap = FundingRules(rate="plain", interest_ppt=0, divisor=8, cap="margin_gap")
+    assert rate_ppt(gap, 1000, 80) == 80 // 8
+    assert rate_ppt(FundingRules(rate="plain", interest_ppt=0, divisor=8), 1000, 80) == 80
+
+
+FORMS = st.fixed_dictionaries(
+    {
+        "premium": st.sampled_from(["impact", "mid", "mark"]),
+        "average": st.sampled_from(["mean", "linear", "padded"]),
+        "rate": st.sampled_from(["dampened", "deadband", "plain"]),
+        "cap": st.sampled_from(["rate", "maintenance", "margin_gap", "none"]),
+        "paid_on": st.sampled_from(["index", "mark"]),
+        "accrual": st.sampled_from(["payment", "index"]),
+        "rate_step_ppt": st.sampled_from([1, PPM]),
+        "divisor": st.sampled_from([1, 7, 480]),
+        "quanta_per_lot": st.sampled_from([1, 10**6]),
+        "interest_ppt": st.sampled_from([-(10**9), 0, 10**8 + 1]),
+    }
+)
+
+
+@given(FORMS, st.integers(-(10**13), 10**13))
+def test_no_form_goes_beyond_its_cap(form: dict[str, Any], premium: int) -> None:
+    rules = FundingRules(**form)
+    cap = cap_ppt(rules, "BTC", *top_rates_ppt(perpetual()))
+    rate = rate_ppt(rules, premium, cap)
+    if cap is not None:
+        assert abs(rate) <= cap
+    again = rate_ppt(rules, premium + 1, cap)
+    assert rate <= again, "a larger premium never asks less"
+
+
+@pytest.mark.spec("FUND-01", "FUND-02")
+@settings(max_examples=60, deadline=None)
+@given(FORMS, st.sampled_from([93, 99, 100, 113]), st.integers(1, 6))
+def test_every_form_sums_to_zero_and_rounding_takes_less_than_an_atom_a_position(
+    form: dict[str, Any], mid: int, bought: int
+) -> None:
+    funding = form | {"impact_notional_atoms": USD, "sample_ns": 15 * MINUTE_NS}
+    desk = Desk(rulebook("book", "adl", funding=funding, mark={"formula": "basis_ema"}), index=(100,))
+    a, b, c = desk.open(RICH, RICH, RICH)
+    desk.trade(a, b, 7, 100)
+    desk.trade(c, a, bought, 100)
+    desk.order(a, BUY, 1, mid - 2)
+    desk.order(b, SELL, 1, mid + 2)
+    desk.index(100)
+    before = [desk.cash(account) for account in (a, b, c, ROUNDING)]
+    held = [desk.lots(account) for account in (a, b, c)]
+    events = desk.index(100, later_ns=2 * HOUR_NS)
+    (paid,) = of(events, FundingSet)
+    assert paid.intervals == 2
+    change = [desk.cash(account) - was for account, was in zip((a, b, c, ROUNDING), before, strict=True)]
+    assert sum(change) == 0
+    assert 0 <= change[-1] < len(held)
+    value = paid.price_ticks * USD * paid.rate_ppt * paid.intervals
+    for lots, gained in zip(held, change, strict=False):
+        if form["accrual"] == "payment":
+            assert 0 <= Fraction(-lots * value, PPT) - gained < 1
+        else:
+            assert paid.funding_index_ppm is not None
+            assert -gained == -(-lots * form["quanta_per_lot"] * paid.funding_index_ppm // PPM)
+
+
+@pytest.mark.spec("FUND-02")
+@given(st.integers(-(10**9), 10**9), st.integers(1, 10**8), st.integers(1, 1000), st.integers(-1000, 1000))
+def test_index_cuts_off_less_than_a_millionth_of_an_atom_a_quantum(
+    rate: int, lot_value: int, quanta: int, lots: int
+) -> None:
+    delta = index_delta_ppm(rate, lot_value, quanta)
+    exact = Fraction(rate * lot_value * PPM, PPT * quanta)
+    assert abs(delta) <= abs(exact) < abs(delta) + 1
+    received = settlement_ppm(lots * quanta, delta, 0)
+    assert 0 <= settled_atoms(received) + Fraction(received, PPM) < 1
+
+
+def test_index_accumulates_over_intervals_and_is_paid_once() -> None:
+    """0.01 % in eight hours on lots of 100 USD: 1,250 atoms a lot and hour, in millionths."""
+    desk, a, _, _ = holders(accrual="index", rate="plain", rate_step_ppt=PPM)
+    first = of(desk.tick(until_the_hour(desk)), FundingSet)[0]
+    assert first.funding_index_ppm == 1250 * PPM
+    before = desk.cash(a)
+    second = of(desk.tick(2 * HOUR_NS), FundingSet)[0]
+    assert second.intervals == 2
+    assert second.funding_index_ppm == 3 * 1250 * PPM
+    assert desk.cash(a) - before == -10 * 2 * 1250
+
+
+@pytest.mark.spec("FUND-03")
+def test_continuous_funding_is_an_interval_as_short_as_its_samples() -> None:
+    """Deribit's form by the minute: a mark 0.1 % above the index for an hour pays 60/480 of 0.075 %."""
+    rules = {
+        "premium": "mark",
+        "rate": "deadband",
+        "clamp_ppt": 250_000_000,
+        "divisor": 480,
+        "paid_on": "mark",
+    }
+    rules |= {"interval_ns": MINUTE_NS, "sample_ns": MINUTE_NS}
+    desk = Desk(rulebook(mark={"formula": "basis_ema"}, funding=rules), (perpetual(),), index=(1000,))
+    a, b = desk.open(RICH, RICH)
+    desk.trade(a, b, 10, 1001)
+    desk.order(a, BUY, 1, 1000)
+    desk.order(b, SELL, 1, 1002)
+    desk.index(1000)
+    desk.index(1000, later_ns=MINUTE_NS)
+    before = desk.cash(b)
+    rates = [of(desk.index(1000, later_ns=MINUTE_NS), FundingSet)[0].rate_ppt for _ in range(60)]
+    assert rates == [750_000_000 // 480] * 60
+    assert desk.cash(b) - before == 60 * (10 * 1001 * USD * (750_000_000 // 480) // PPT)
+
+
+def test_tails_without_padding_are_refused() -> None:
+    with pytest.raises(RulesError, match="tail_trim_ppm is 5, but the average is 'mean'"):
+        rulebook(funding={"tail_trim_ppm": 5})

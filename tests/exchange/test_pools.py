@@ -6,7 +6,7 @@ The bankrupt account of most tests bought 10 lots at 100 with 60 USD; at 90 it h
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.venues import ASSETS, USD, Desk, future, of, perpetual, rulebook
@@ -415,6 +415,7 @@ WATERFALLS = [
 
 
 @pytest.mark.spec("WFALL-01", "WFALL-02", "LEDG-02")
+@settings(deadline=None, max_examples=60)
 @given(
     path=st.lists(st.sampled_from([80, 88, 93, 96, 98, 100, 104, 112]), min_size=1, max_size=5),
     waterfall=st.sampled_from(WATERFALLS),

@@ -1,6 +1,7 @@
 """A rulebook that cannot be used is answered in one sentence that names the place."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -112,3 +113,54 @@ def test_contract_must_settle_in_the_settlement_asset() -> None:
 def test_instrument_beyond_the_budget_stops_the_venue() -> None:
     with pytest.raises(RulesError, match="62-bit budget"):
         Venue(rulebook(), ASSETS, (perpetual(price_max_ticks=10**9),))
+
+
+DATED = """
+name = "dated"
+[[fees]]
+valid_from = "2020-01-01"
+taker_ppb = 1
+[[fees]]
+valid_from = "2022-01-01"
+taker_ppb = 2
+[[instruments]]
+symbol = "BTC"
+valid_from = "2020-01-01"
+lot = "1"
+[[instruments]]
+symbol = "BTC"
+valid_from = "2021-01-01"
+lot = "0.1"
+"""
+
+
+@pytest.fixture
+def dated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "dated.toml").write_text(DATED, encoding="utf-8")
+    monkeypatch.setattr("zerodebt.exchange.rules.resources.files", lambda _: tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("as_of", "taker_ppb", "lot"),
+    [("2020-01-01", 1, "1"), ("2021-12-31", 1, "0.1"), ("2022-01-01", 2, "0.1"), (None, 2, "0.1")],
+)
+@pytest.mark.usefixtures("dated")
+def test_day_picks_the_rule_in_force(as_of: str | None, taker_ppb: int, lot: str) -> None:
+    table = profile_table("dated", as_of)
+    assert table["fees"]["taker_ppb"] == taker_ppb
+    assert [entry["lot"] for entry in table["instruments"]] == [lot]
+
+
+@pytest.mark.usefixtures("dated")
+def test_day_before_the_first_rule_is_refused_with_that_day() -> None:
+    with pytest.raises(RulesError, match=r"dated\.fees: nothing is known for 2019-12-31, .* from 2020-01-01"):
+        profile_table("dated", "2019-12-31")
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_every_table_of_a_shipped_profile_is_dated_and_sourced(name: str) -> None:
+    table = profile_table(name)
+    entries = [value for value in table.values() if isinstance(value, dict)]
+    entries += table.get("instruments", [])
+    assert all(entry.get("valid_from") and entry.get("source") for entry in [table, *entries]), entries

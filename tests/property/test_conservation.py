@@ -52,7 +52,7 @@ from zerodebt.exchange.events import (
     WorkLeft,
 )
 from zerodebt.exchange.margin import risk_of
-from zerodebt.exchange.units import HOUR_NS, SECOND_NS
+from zerodebt.exchange.units import HOUR_NS, MINUTE_NS, PPB, SECOND_NS
 from zerodebt.exchange.venue import Venue
 
 FIRST, CUSTOMERS = 16, 6
@@ -75,6 +75,14 @@ levels = st.lists(st.tuples(prices, sizes), max_size=3).map(tuple)
 triggers = st.none() | st.builds(
     Trigger, st.sampled_from(["stop", "take_profit"]), st.sampled_from(["mark", "last"]), prices
 )
+LINEAR = {"average": "linear", "premium": "mid", "cap": "maintenance"}
+BY_INDEX = {"average": "padded", "tail_trim_ppm": 100_000, "sample_ns": MINUTE_NS, "rate": "plain"}
+BY_INDEX |= {"cap": "margin_gap", "cap_factor_ppb": 6 * PPB, "rate_step_ppt": 10**6, "accrual": "index"}
+BY_THE_MINUTE = {"premium": "mark", "rate": "deadband", "interval_ns": MINUTE_NS, "sample_ns": MINUTE_NS}
+BY_THE_MINUTE |= {"divisor": 480, "paid_on": "mark"}
+CAPPED = {"formula": "index", "inner_ppb": PPB // 50, "outer_ppb": PPB // 20, "beyond": "cap"}
+REFUSED = {"formula": "mark", "width_ppb": PPB // 10}
+OWN_BOOK = [{"name": "here", "weight": 3, "kind": "own"}]
 rulebooks = st.sampled_from(
     [
         rulebook(
@@ -88,8 +96,10 @@ rulebooks = st.sampled_from(
             },
             adl={"score": score, "price": price},
             margin={"transfer_min_ppb": 100_000_000},
-            funding={"impact_notional_atoms": 100 * USD},
-            mark={"formula": formula},
+            funding={"impact_notional_atoms": 100 * USD} | funding,
+            mark={"formula": formula, "basis_points": 3},
+            orders={"band": band},
+            sources=[{"name": "outside", "weight": 1}, *own],
         )
         for waterfall in (
             ("book", "backstop", "insurance", "adl", "socialise", "house"),
@@ -97,10 +107,13 @@ rulebooks = st.sampled_from(
             ("book", "backstop", "adl", "house"),
         )
         for maker, liquidation in ((150_000, 0), (-100_000, 5_000_000))
-        for score, price, formula in (
-            ("hyperliquid", "previous_mark", "index"),
-            ("binance", "bankruptcy", "median"),
-            ("hyperliquid", "mark", "median"),
+        for score, price, formula, funding, band, own in (
+            ("hyperliquid", "previous_mark", "index", {}, {}, []),
+            ("binance", "bankruptcy", "median", {}, {}, []),
+            ("hyperliquid", "mark", "median", {}, {}, []),
+            ("binance", "bankruptcy", "funding_median", LINEAR, CAPPED, []),
+            ("hyperliquid", "mark", "fair", BY_INDEX, {}, OWN_BOOK),
+            ("hyperliquid", "bankruptcy", "basis_ema", BY_THE_MINUTE, REFUSED, OWN_BOOK),
         )
     ]
 )

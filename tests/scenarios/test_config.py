@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.scenarios.conftest import Call, is_one_sentence
+from zerodebt.exchange.decimals import from_units, to_units
 from zerodebt.scenarios import config, runner
-from zerodebt.scenarios.quantities import CallError, from_units, parse_time_ns, to_units, utc
+from zerodebt.scenarios.quantities import CallError, parse_time_ns, utc
 
 
 def text_of() -> str:
@@ -78,7 +79,8 @@ def test_set_reaches_list_elements_by_name_and_by_number_and_the_last_one_wins()
 
 def test_override_of_one_rule_keeps_the_rest_of_the_profile() -> None:
     scenario, _ = config.load("flat", [("venue.fees.taker_ppb", 1)])
-    assert scenario.venue["fees"] == {"maker_ppb": 150_000, "taker_ppb": 1, "liquidation_ppb": 0}
+    fees = scenario.venue["fees"]
+    assert (fees["maker_ppb"], fees["taker_ppb"], fees["liquidation_ppb"]) == (150_000, 1, 0)
 
 
 def test_overrides_do_not_change_what_was_read() -> None:
@@ -115,8 +117,12 @@ WRONG_FILES = [
     ('profile = "hyperliquid"', 'profile = "hyperliqiud"', ["venue.profile", "hyperliquid"]),
     ('profile = "hyperliquid"', 'profile = "hyperliquid"\nwaterfal = []', ["nearest is 'waterfall'"]),
     ('profile = "hyperliquid"', 'profile = "hyperliquid"\nwaterfall = ["adl"]', ["must start with 'book'"]),
-    ('"binance", ', '"binanse", ', ["prices.sources", "nearest is 'binance'"]),
-    ('"binance", ', "", ["prices.sources", "found binance_perp", "at least one of binance, okx"]),
+    ("[prices]", '[prices]\nsources = ["binanse"]', ["prices.sources", "nearest is 'binance'"]),
+    (
+        "[prices]",
+        '[prices]\nsources = ["binance_perp"]',
+        ["prices.sources", "found binance_perp", "at least one of binance, okx"],
+    ),
     ('tick = "0.1"', 'tick = "0.3"', ["instruments.BTC.tick", "found 0.3", "0.01"]),
     ('tick = "0.1"', 'tick = "-0.1"', ["instruments.BTC.tick", "above 0"]),
     ('lot = "0.00001"', 'lot = "0.0000001"', ["instruments.BTC.tick", "is worth"]),

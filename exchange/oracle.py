@@ -1,0 +1,512 @@
+"""Pure answers about one account under a rulebook: margin, the price of liquidation, what is left on a path.
+
+A situation is a small venue of its own, with the account that is asked about, a holder of the other side and
+a street that quotes. Margin is what the venue's own functions say of it; a price path runs through the
+venue's own commands. No question changes the venue or the account that it is about.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from math import isqrt
+from typing import Self
+
+from msgspec import Struct, structs
+
+from zerodebt.exchange.accounts import VAULT
+from zerodebt.exchange.assets import Asset
+from zerodebt.exchange.clearing import Clearing
+from zerodebt.exchange.commands import (
+    BUY,
+    SELL,
+    CancelAll,
+    Observation,
+    PlaceOrder,
+    SetBackstop,
+    Side,
+    UpdateIndex,
+)
+from zerodebt.exchange.events import EXTERNAL, FIRST_ACCOUNT, HOUSE, INSURANCE, Event, Rejected
+from zerodebt.exchange.instruments import (
+    Instrument,
+    MarginTable,
+    closing_ticks,
+    order_step_ticks,
+    tier_of,
+    value_atoms,
+)
+from zerodebt.exchange.margin import (
+    Change,
+    Risk,
+    initial_at_mark,
+    initial_excess_atoms,
+    maintenance_at_mark,
+    risk_of,
+    withdrawable_atoms,
+)
+from zerodebt.exchange.marks import Market
+from zerodebt.exchange.rounds import RiskRounds
+from zerodebt.exchange.rules import VenueRules
+from zerodebt.exchange.state import Compartment, State
+from zerodebt.exchange.units import PPB, mul_ppb_ceil
+from zerodebt.exchange.venue import Venue
+
+ASKED, HOLDER, STREET, BACKSTOP_VAULT = range(FIRST_ACCOUNT, FIRST_ACCOUNT + 4)
+STREET_ATOMS = 2**58
+HOLDER_SHARE = 1_000
+"""The holder of the other side owns this many times its value: safe, and still ranked when it wins."""
+_ROOT_SCALE = 10**24
+
+
+class Position(Struct, frozen=True, kw_only=True):
+    """A position of the account. `lots` signed and not zero; `leverage` 0 is the largest that may be chosen.
+
+    isolated_atoms  margin of the position alone; None: it answers with the cross pool
+    """
+
+    instrument: int
+    lots: int
+    entry_ticks: int
+    leverage: int = 0
+    isolated_atoms: int | None = None
+
+
+class Standing(Struct, frozen=True):
+    """A compartment at the marks: atoms of the settlement asset."""
+
+    equity_atoms: int
+    maintenance_atoms: int
+    initial_atoms: int
+    is_liquidatable: bool
+    is_bankrupt: bool
+
+
+class PricePoint(Struct, frozen=True):
+    """A price in ticks: exact, and the first whole tick on its far side.
+
+    falls  True where the point is reached by falling prices
+    """
+
+    exact_ticks: Fraction
+    ticks: int
+    falls: bool
+
+
+class PathStep(Struct, frozen=True):
+    """Marks of an instant, one for each instrument, `after_ns` later than the step before.
+
+    depth_lots     what the street bids and offers in each instrument; 0: an empty book
+    slippage_ppb   how far from the mark it does
+    """
+
+    mark_ticks: tuple[int, ...]
+    after_ns: int = 10**9
+    depth_lots: tuple[int, ...] = ()
+    slippage_ppb: int = 0
+
+
+class Outcome(Struct, frozen=True):
+    """What an instant of a path did: the venue's events, and where the account stands afterwards."""
+
+    events: tuple[Event, ...]
+    lots: tuple[int, ...]
+    balances: tuple[int, ...]
+    cross: Standing
+
+
+class Situation:
+    """One account at given marks. `balances` by asset; `marks` by instrument, None where nothing is held."""
+
+    def __init__(
+        self,
+        rules: VenueRules,
+        assets: tuple[Asset, ...],
+        instruments: tuple[Instrument, ...],
+        balances: Sequence[int],
+        positions: Sequence[Position],
+        marks: Sequence[int | None],
+        indexes: Sequence[int | None] = (),
+    ) -> None:
+        self.state = State(rules, assets, instruments)
+        state = self.state
+        state.accounts.open(4)
+        state.accounts.vault.cells[0][BACKSTOP_VAULT] = VAULT
+        for asset, atoms in enumerate(balances):
+            self._bring(asset, ASKED, atoms)
+        for account in (STREET, BACKSTOP_VAULT):
+            self._bring(state.settle, account, STREET_ATOMS)
+        for number, market in enumerate(state.markets):
+            prices = market.prices
+            prices.mark_ticks = prices.previous_mark_ticks = marks[number]
+            prices.index_ticks = indexes[number] if indexes else marks[number]
+            prices.meter_ticks = max(1, abs(marks[number] or 0))
+        for market in state.contracts:
+            highest = market.instrument.tiers[0].leverage_max
+            state.accounts.leverage.array[market.number, FIRST_ACCOUNT : state.accounts.count] = highest
+        for position in positions:
+            self._hold(position)
+
+    @classmethod
+    def of(cls, venue: Venue, account: int) -> Self:
+        """The situation of an account of a running venue; the venue is only read."""
+        view = venue._state
+        accounts = view.accounts
+        positions = []
+        for market in view.contracts:
+            n = market.number
+            lots = accounts.lots.cells[n][account]
+            if not lots:
+                continue
+            isolated = bool(accounts.isolated.cells[n][account])
+            positions.append(
+                Position(
+                    instrument=n,
+                    lots=lots,
+                    entry_ticks=market.mark_ticks,
+                    leverage=accounts.leverage.cells[n][account],
+                    isolated_atoms=accounts.balances.cells[view.pocket(n)][account] if isolated else None,
+                )
+            )
+        balances = [accounts.balances.cells[asset][account] for asset in range(len(view.assets))]
+        marks = [market.prices.mark_ticks for market in view.markets]
+        indexes = [market.prices.index_ticks for market in view.markets]
+        situation = cls(view.rules, view.assets, view.instruments, balances, positions, marks, indexes)
+        for position in positions:
+            n = position.instrument
+            for name in ("cost", "entry_cost"):
+                cells = getattr(situation.state.accounts, name).cells[n]
+                cells[ASKED] = getattr(accounts, name).cells[n][account]
+                cells[HOLDER] = -cells[ASKED]
+        return situation
+
+    def _bring(self, asset: int, account: int, atoms: int) -> None:
+        self.state.ledger.post("deposit", [(EXTERNAL, asset, -atoms), (account, asset, atoms)])
+
+    def _hold(self, position: Position) -> None:
+        state = self.state
+        n, lots = position.instrument, position.lots
+        instrument = state.instruments[n]
+        cost = value_atoms(instrument, position.entry_ticks, lots)
+        accounts = state.accounts
+        self._bring(state.settle, HOLDER, HOLDER_SHARE * abs(cost))
+        for account, sign in ((ASKED, 1), (HOLDER, -1)):
+            accounts.lots.cells[n][account] = sign * lots
+            accounts.cost.cells[n][account] = sign * cost
+            accounts.entry_cost.cells[n][account] = sign * cost
+        state.open_interest[n] = abs(lots)
+        if position.leverage:
+            accounts.leverage.cells[n][ASKED] = position.leverage
+        if position.isolated_atoms is not None:
+            accounts.isolated.cells[n][ASKED] = 1
+            self._bring(state.settle, ASKED, position.isolated_atoms)
+            margin = position.isolated_atoms
+            legs = [(ASKED, state.settle, -margin), (ASKED, state.pocket(n), margin)]
+            state.ledger.post("isolate", legs)
+
+    # Where the account stands
+
+    def compartment_of(self, instrument: int) -> Compartment:
+        """What answers for the position in an instrument: its own margin, or the cross pool."""
+        return self.state.compartment_of(ASKED, instrument)
+
+    def risk(self, compartment: Compartment) -> Risk:
+        return risk_of(self.state, compartment)
+
+    def standing(self, compartment: Compartment | None = None) -> Standing:
+        """Equity and requirements of a compartment; of the cross pool when none is named."""
+        return _standing(self.state, compartment or (ASKED, self.state.settle))
+
+    def withdrawable_atoms(self) -> int:
+        """Settlement asset that may leave the wallet."""
+        return withdrawable_atoms(self.state, ASKED)
+
+    # Prices
+
+    def liquidation_price(self, instrument: int) -> PricePoint | None:
+        """Where the position's compartment falls below its requirement, other prices standing still.
+
+        Beyond the nearest root of equity = requirement on the losing side of the mark (of an account that is
+        below it already: on the winning side). None where no price does it. Source: the rulebook's margin.
+        """
+        curve = self._curve(instrument)
+        size = curve.crossing(with_requirement=True)
+        if size is None:
+            return None
+        exact = curve.price_of(size)
+        return PricePoint(exact, self._first_tick(instrument, curve, exact), curve.falls)
+
+    def bankruptcy_price(self, instrument: int) -> PricePoint | None:
+        """Where closing the whole position leaves its compartment with exactly nothing, before fees.
+
+        The whole tick is rounded so that closing at it leaves no debt. Property LIQ-08.
+        """
+        curve = self._curve(instrument)
+        size = curve.crossing(with_requirement=False)
+        if size is None:
+            return None
+        market = self.state.markets[instrument]
+        lots = self.lots(instrument)
+        equity = self.risk(self.compartment_of(instrument)).equity_atoms
+        ticks = closing_ticks(market.instrument, lots, market.value_atoms(lots) - equity)
+        return PricePoint(curve.price_of(size), ticks, curve.falls)
+
+    def lots(self, instrument: int) -> int:
+        return self.state.accounts.lots.cells[instrument][ASKED]
+
+    def is_liquidatable_at(self, instrument: int, mark_ticks: int) -> bool:
+        """The engine's verdict on the position's compartment with the instrument marked at this price."""
+        prices = self.state.markets[instrument].prices
+        before = prices.mark_ticks
+        prices.mark_ticks = mark_ticks
+        verdict = self.risk(self.compartment_of(instrument)).is_liquidatable
+        prices.mark_ticks = before
+        return verdict
+
+    def _first_tick(self, instrument: int, curve: "_Curve", exact: Fraction) -> int:
+        """The whole tick at or beyond the exact price from which the engine says liquidatable."""
+        spec = self.state.instruments[instrument]
+        step = -1 if curve.falls else 1
+        near = -(-exact.numerator // exact.denominator) if curve.falls else int(exact // 1)
+        for ticks in range(near - 2 * step, near + 4 * step, step):
+            inside = spec.contract == "linear" or ticks > 0
+            if inside and self.is_liquidatable_at(instrument, ticks):
+                return ticks
+        return near
+
+    def _curve(self, instrument: int) -> "_Curve":
+        state = self.state
+        market = state.markets[instrument]
+        lots = self.lots(instrument)
+        risk = self.risk(self.compartment_of(instrument))
+        rest = risk.equity_atoms - market.value_atoms(lots)
+        required = risk.maintenance_atoms - maintenance_at_mark(market, lots)
+        return _Curve(market, lots, rest, required)
+
+    # Orders
+
+    def largest_order(self, instrument: int, side: Side, price_ticks: int) -> int:
+        """Most lots of one more order, all taken at this price, that the initial requirement allows."""
+        spec = self.state.instruments[instrument]
+        low, high = 0, spec.size_max_lots
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (
+                (middle, high) if self._fits(instrument, side, price_ticks, middle) else (low, middle - 1)
+            )
+        return low
+
+    def _fits(self, instrument: int, side: Side, price_ticks: int, lots: int) -> bool:
+        state = self.state
+        market = state.markets[instrument]
+        held = self.lots(instrument)
+        if abs(held + side * lots) > market.instrument.open_interest_max_lots:
+            return False
+        value = value_atoms(market.instrument, price_ticks, side * lots)
+        fee = mul_ppb_ceil(abs(value), state.rules.fees.taker_ppb)
+        gain = market.value_atoms(side * lots) - value
+        if not state.accounts.isolated.cells[instrument][ASKED]:
+            return initial_excess_atoms(state, ASKED, Change(instrument, side * lots, gain - fee)) >= 0
+        opened = max(0, abs(held + side * lots) - abs(held))
+        leverage = state.accounts.leverage.cells[instrument][ASKED]
+        margin = initial_at_mark(state, market, opened, leverage) + max(0, -gain)
+        return margin + fee <= min(
+            state.accounts.balances.cells[state.settle][ASKED], initial_excess_atoms(state, ASKED)
+        )
+
+    def adl_score_ppb(self, instrument: int) -> int:
+        """What the rulebook ranks the position by among the winners of its side; 0 without a profit."""
+        lots = self.lots(instrument)
+        rounds = RiskRounds(self.state, Clearing(self.state))
+        ranking = rounds.asked(self.state.markets[instrument], -1 if lots > 0 else 1)
+        return next((ranked.score_ppb for ranked in ranking if ranked.candidate.account == ASKED), 0)
+
+    # A path
+
+    def what_if(
+        self, path: Iterable[PathStep], *, fund_atoms: int = 0, has_backstop: bool = True
+    ) -> Iterator[Outcome]:
+        """Run the account along marks: every instant through the venue's own risk work.
+
+        fund_atoms    what the insurance fund and the house hold each
+        has_backstop  is there a vault, with money enough, for every instrument?
+        Funding is not paid on the way, and the path's marks are the index too.
+        """
+        rules = structs.replace(
+            self.state.rules,
+            mark=structs.replace(self.state.rules.mark, formula="index"),
+            funding=structs.replace(self.state.rules.funding, interval_ns=2**60, sample_ns=2**60),
+            orders=structs.replace(self.state.rules.orders, value_min_atoms=0),
+        )
+        venue = Venue.restore(rules, self.state.assets, self.state.instruments, self.state.snapshot())
+        state = venue._state
+        if fund_atoms:
+            for account in (INSURANCE, HOUSE):
+                legs = [(EXTERNAL, state.settle, -fund_atoms), (account, state.settle, fund_atoms)]
+                state.ledger.post("deposit", legs)
+        now_ns = 0
+        if has_backstop and "backstop" in rules.waterfall:
+            numbers = tuple(market.number for market in state.contracts)
+            venue.apply(SetBackstop(BACKSTOP_VAULT, numbers), now_ns)
+        for step in path:
+            now_ns += step.after_ns
+            yield self._step(venue, step, now_ns)
+
+    def _step(self, venue: Venue, step: PathStep, now_ns: int) -> Outcome:
+        state = venue._state
+        for order in (*_quotes(state, step, BUY), *_quotes(state, step, SELL)):
+            batch = venue.apply(order, now_ns)
+            assert not isinstance(batch.events[0], Rejected), batch.events[0]
+        sources = [n for n, source in enumerate(state.rules.sources) if source.kind == "spot"]
+        seen = tuple(
+            Observation(number, source, ticks, now_ns)
+            for number, ticks in enumerate(step.mark_ticks)
+            for source in sources
+        )
+        events = venue.apply(UpdateIndex(seen), now_ns).events
+        venue.apply(CancelAll(STREET), now_ns)
+        accounts = state.accounts
+        return Outcome(
+            events,
+            tuple(accounts.lots.cells[n][ASKED] for n in range(len(state.instruments))),
+            tuple(
+                accounts.balances.cells[pocket][ASKED] for pocket in range(accounts.balances.array.shape[0])
+            ),
+            _standing(state, (ASKED, state.settle)),
+        )
+
+
+def _quotes(state: State, step: PathStep, side: Side) -> Iterator[PlaceOrder]:
+    for number, depth in enumerate(step.depth_lots):
+        mark = step.mark_ticks[number]
+        spec = state.instruments[number]
+        away = max(1, mark * step.slippage_ppb // PPB)
+        price = mark - side * away
+        price -= side * (side * price % order_step_ticks(spec, price))
+        if depth and spec.price_min_ticks <= price <= spec.price_max_ticks:
+            yield PlaceOrder(STREET, number, side, depth, price)
+
+
+def _standing(state: State, compartment: Compartment) -> Standing:
+    risk = risk_of(state, compartment)
+    initial = 0
+    account = compartment[0]
+    for market in state.positions_of(compartment):
+        lots = state.accounts.lots.cells[market.number][account]
+        leverage = state.accounts.leverage.cells[market.number][account]
+        initial += initial_at_mark(state, market, abs(lots), leverage)
+    return Standing(
+        risk.equity_atoms, risk.maintenance_atoms, initial, risk.is_liquidatable, risk.is_bankrupt
+    )
+
+
+class _Curve:
+    """Equity and requirement of a compartment as functions of one position's size in value, exact.
+
+    With w = |value| of the position, equity = rest + sign * w. The sign is that of the lots for a linear
+    contract and the other one for an inverse contract, whose w falls as the price rises.
+    """
+
+    def __init__(self, market: Market, lots: int, rest_atoms: int, required_atoms: int) -> None:
+        instrument = market.instrument
+        self._is_inverse = instrument.contract == "inverse"
+        self._table: MarginTable = market.margin
+        self._lots = abs(lots)
+        self._unit = self._lots * instrument.tick_value_atoms
+        self._sign = (1 if lots > 0 else -1) * (-1 if self._is_inverse else 1)
+        self._rest = rest_atoms
+        self._required = required_atoms
+        self._now = abs(market.value_atoms(lots))
+        self._may_cross_zero = instrument.price_min_ticks < 0
+        self.falls = lots > 0
+
+    def price_of(self, size: Fraction) -> Fraction:
+        """Price in ticks at which the position is worth `size` (negative where prices are)."""
+        return Fraction(self._unit) / size if self._is_inverse else size / self._unit
+
+    def crossing(self, *, with_requirement: bool) -> Fraction | None:
+        """The size at which equity meets the requirement (or zero), nearest to now on the losing side."""
+        roots = sorted(set(self._roots(with_requirement=with_requirement)))
+        now = Fraction(self._now)
+        healthy = self._excess(now, with_requirement=with_requirement) >= 0
+        wants_lower = (self._sign > 0) == healthy
+        if wants_lower:
+            below = [root for root in roots if root <= now]
+            return below[-1] if below else None
+        above = [root for root in roots if root >= now]
+        return above[0] if above else None
+
+    def _roots(self, *, with_requirement: bool) -> Iterator[Fraction]:
+        if not with_requirement:
+            root = Fraction(-self._rest * self._sign)
+            if root > 0 or (self._may_cross_zero and root != 0):
+                yield root
+            return
+        bounds = self._bounds()
+        for low, high in zip(bounds, [*bounds[1:], None], strict=True):
+            yield from self._roots_within(low, high)
+            if high is not None:
+                below = self._excess(high - Fraction(1, _ROOT_SCALE), with_requirement=True)
+                if (below >= 0) != (self._excess(high, with_requirement=True) >= 0):
+                    yield high
+
+    def _bounds(self) -> list[Fraction]:
+        """Sizes where the requirement's formula changes; below zero the same mirrored."""
+        table = self._table
+        sizes = {Fraction(0)}
+        if not table.counts_lots:
+            sizes |= {Fraction(lower) for lower in table.lowers}
+        if table.floor_atoms_per_lot:
+            floor = self._lots * table.floor_atoms_per_lot
+            for n, numerator in enumerate(table.numerators):
+                if numerator:
+                    sizes.add(Fraction(floor * table.denominator + table.deductions[n], numerator))
+        if self._may_cross_zero:
+            sizes |= {-size for size in sizes} | {Fraction(-(2**80))}
+        return sorted(sizes)
+
+    def _roots_within(self, low: Fraction, high: Fraction | None) -> Iterator[Fraction]:
+        """Roots of the piece that starts at `low`: excess is a + b*w - c*w*w there."""
+        middle = low + 1 if high is None else (low + high) / 2
+        third = low + 2 if high is None else (middle + high) / 2
+        at = [self._excess(size, with_requirement=True) for size in (low_inside(low, middle), middle, third)]
+        x = [low_inside(low, middle), middle, third]
+        slope = (at[1] - at[0]) / (x[1] - x[0])
+        bend = ((at[2] - at[1]) / (x[2] - x[1]) - slope) / (x[2] - x[0])
+        linear = slope - bend * (x[0] + x[1])
+        constant = at[0] - linear * x[0] - bend * x[0] * x[0]
+        for root in _solve(constant, linear, bend):
+            if root >= low and (high is None or root < high) and (root > 0 or self._may_cross_zero):
+                yield root
+
+    def _excess(self, size: Fraction, *, with_requirement: bool) -> Fraction:
+        equity = self._rest + self._sign * size
+        return equity - self._required - self._requirement(abs(size)) if with_requirement else equity
+
+    def _requirement(self, size: Fraction) -> Fraction:
+        """The maintenance requirement before its rounding."""
+        table = self._table
+        n = tier_of(table, int(size), self._lots)
+        if table.maintenance_of_initial_ppb:
+            base = (size * table.initial_numerators[n] - table.initial_deductions[n]) / table.denominator
+            return base * table.maintenance_of_initial_ppb / PPB
+        required = (size * table.numerators[n] - table.deductions[n]) / table.denominator
+        if table.slope_ppb:
+            amount = size if table.is_inverse else Fraction(self._lots)
+            required += size * amount * table.slope_ppb / (PPB * table.slope_size)
+        return max(required, Fraction(self._lots * table.floor_atoms_per_lot))
+
+
+def low_inside(low: Fraction, middle: Fraction) -> Fraction:
+    """A point of the piece that is certainly inside it."""
+    return (low + middle) / 2
+
+
+def _solve(constant: Fraction, linear: Fraction, bend: Fraction) -> list[Fraction]:
+    """Real roots of constant + linear*x + bend*x*x; a square root is exact to 24 decimals, rounded down."""
+    if not bend:
+        return [-constant / linear] if linear else []
+    square = linear * linear - 4 * bend * constant
+    if square < 0:
+        return []
+    scaled = square * _ROOT_SCALE * _ROOT_SCALE
+    root = Fraction(isqrt(scaled.numerator // scaled.denominator), _ROOT_SCALE)
+    return [(-linear - root) / (2 * bend), (-linear + root) / (2 * bend)]
