@@ -83,6 +83,44 @@ BY_THE_MINUTE |= {"divisor": 480, "paid_on": "mark"}
 CAPPED = {"formula": "index", "inner_ppb": PPB // 50, "outer_ppb": PPB // 20, "beyond": "cap"}
 REFUSED = {"formula": "mark", "width_ppb": PPB // 10}
 OWN_BOOK = [{"name": "here", "weight": 3, "kind": "own"}]
+BAND = {"price_limit": "band", "band_ppb": PPB // 20}
+LIQUIDATION: tuple[dict[str, Any], ...] = (
+    {
+        "waterfall": ["book", "insurance", "adl", "house"],
+        "liquidation": {"steps": ["ladder", "whole"], "ladder_tif": "fok", "price_limit": "bankruptcy"},
+        "adl": {"trigger": "unfilled"},
+    },
+    {
+        "waterfall": ["book", "insurance", "adl", "socialise", "house"],
+        "liquidation": {"steps": ["restore"], "trigger": "at_or_below", "requirement_fee": "taker"},
+        "insurance": {"takes": "unfilled", "price": "bankruptcy", "net_notional_max_atoms": 5000 * USD},
+        "adl": {"trigger": "unfilled", "price": "mark"},
+    },
+    {
+        "waterfall": ["book", "insurance", "adl", "settlement_haircut", "house"],
+        "liquidation": {"steps": ["restore"], "restore_max_ppb": PPB // 20, **BAND},
+        "insurance": {"scope": "instrument", "takes": "unfilled", "drawdown": {"stop_ppb": PPB // 4}},
+    },
+    {
+        "waterfall": ["book", "adl", "insurance", "socialise", "house"],
+        "liquidation": {"steps": ["whole"], "surplus_max_ppb": PPB // 50, "portion_max_ppb": PPB // 2},
+        "insurance": {"scope": "instrument", "takes": "never"},
+        "adl": {"trigger": "fund_cannot_pay", "bankruptcy_allocation": "pro_rata_requirement"},
+        "socialise": {"form": "funding_index"},
+    },
+    {
+        "waterfall": ["book", "adl", "insurance", "house"],
+        "liquidation": {
+            "steps": ["whole"],
+            "price_limit": "fillable",
+            "fillable_spread_ppb": 2 * PPB,
+            "insurance_lost_max_atoms": 20 * USD,
+            "notional_max_atoms": 3000 * USD,
+            "surplus_max_ppb": PPB,
+        },
+        "insurance": {"price": "bankruptcy"},
+    },
+)
 rulebooks = st.sampled_from(
     [
         rulebook(
@@ -115,6 +153,15 @@ rulebooks = st.sampled_from(
             ("hyperliquid", "mark", "fair", BY_INDEX, {}, OWN_BOOK),
             ("hyperliquid", "bankruptcy", "basis_ema", BY_THE_MINUTE, REFUSED, OWN_BOOK),
         )
+    ]
+    + [
+        rulebook(
+            fees={"maker_ppb": 150_000, "taker_ppb": 450_000, "liquidation_ppb": fee},
+            mark={"formula": formula},
+            **tables,
+        )
+        for fee, formula in ((0, "index"), (5_000_000, "median"))
+        for tables in LIQUIDATION
     ]
 )
 
