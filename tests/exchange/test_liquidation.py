@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 
 from tests.venues import USD, Desk, future, hyperliquid, of, perpetual, rulebook
-from zerodebt.exchange.commands import BUY, SELL, PlaceOrder, SetLeverage, SetStatus, Trigger, Withdraw
+from zerodebt.exchange.commands import (
+    BUY,
+    SELL,
+    Deposit,
+    PlaceOrder,
+    SetLeverage,
+    SetStatus,
+    Trigger,
+    Withdraw,
+)
 from zerodebt.exchange.events import (
     INSURANCE,
     DeficitOpened,
@@ -268,3 +277,35 @@ def test_published_sequence_of_one_round(vector: Any) -> None:
     assert [(e.price_ticks, e.size_lots) for e in of(events, Filled)] == [(int(price), int(lots))]
     assert desk.lots(a) == int(expected["size"])
     assert desk.cash(a) == int(expected["balance"]) * USD
+
+
+@pytest.mark.spec("LIQ-11")
+def test_after_a_halt_the_account_may_act_before_it_is_judged_at_a_new_price() -> None:
+    """At 96 it would be sold; reopening alone sells nobody, and with 30 more it is safe."""
+    desk = Desk(index=(100,))
+    a, b = desk.open(50, RICH)
+    desk.trade(a, b, 10, 100)
+    desk.order(b, BUY, 10, 96)
+    desk.ok(SetStatus(0, False, True, False))
+    desk.index(96)
+    assert forced(desk.ok(SetStatus(0, True, True, True))) == []
+    desk.ok(Deposit(0, a, (30 * USD,)))
+    assert forced(desk.tick(0)) == []
+    assert desk.lots(a) == 10
+
+
+@pytest.mark.spec("LIQ-13")
+def test_bid_placed_ahead_of_a_known_liquidation_gets_its_place_in_the_queue_and_no_more() -> None:
+    """The bankruptcy price is 94. Who bids there in advance stands behind better and behind earlier bids."""
+    desk = Desk(rulebook("book", "adl", liquidation={"price_limit": "bankruptcy"}), index=(100,))
+    a, b, early, better, late = desk.open(60, RICH, RICH, RICH, RICH)
+    desk.trade(a, b, 10, 100)
+    for bidder, lots, price in ((early, 3, 94), (better, 4, 96), (late, 9, 94)):
+        desk.order(bidder, BUY, lots, price)
+    events = desk.index(96)
+    assert [(e.maker, e.price_ticks, e.size_lots) for e in of(events, Filled)] == [
+        (better, 96, 4),
+        (early, 94, 3),
+        (late, 94, 3),
+    ]
+    assert desk.equity(a) == (60 - 4 * 4 - 6 * 6) * USD
