@@ -36,6 +36,7 @@ class ForcedOrders:
         self._is_for_the_book = is_for_the_book
         self._sent: set[Compartment] = set()
         self._filled: set[Compartment] = set()
+        self._unfilled: set[Compartment] = set()
         self._closed_atoms: dict[int, int] = {}
         self._lost_atoms: dict[int, int] = {}
 
@@ -43,12 +44,13 @@ class ForcedOrders:
         """A new command."""
         self._sent.clear()
         self._filled.clear()
+        self._unfilled.clear()
         self._closed_atoms.clear()
         self._lost_atoms.clear()
 
     def is_unfilled(self, compartment: Compartment) -> bool:
         """Has it been sent, and was its last order not filled whole, or was there none to send?"""
-        return compartment in self._sent and compartment not in self._filled
+        return compartment in self._unfilled
 
     def send(self, compartment: Compartment) -> bool:
         """Send the rulebook's forced orders, the position with the largest requirement first, until safe."""
@@ -61,6 +63,8 @@ class ForcedOrders:
         for form in self.state.rules.liquidation.steps:
             for market in self._by_requirement(compartment):
                 acted |= self._force_position(compartment, market, form)
+        if compartment not in self._filled:
+            self._unfilled.add(compartment)
         return acted
 
     def _force_position(self, compartment: Compartment, market: Market, form: ForcedForm) -> bool:
@@ -108,6 +112,8 @@ class ForcedOrders:
         size = forced_lots(
             rules.liquidation, form, market, lots, risk, rules.fees.liquidation_ppb, is_cooling=cooling
         )
+        if risk.is_bankrupt:
+            return size
         used = self._closed_atoms.get(account, 0)
         notional = abs(market.value_atoms(lots))
         return min(size, affordable_lots(rules.liquidation, abs(lots), notional, used))

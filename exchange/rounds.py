@@ -197,7 +197,7 @@ class RiskRounds:
                 break
             if stage == "insurance" and state.rules.insurance.takes != "never":
                 brought += self._fund_takes(compartment, risk, deficit_id) or 0
-            elif stage == "adl" and self._is_for_deleveraging(risk, self._bearers):
+            elif stage == "adl" and self._is_for_deleveraging(compartment, risk, self._bearers):
                 self._arm(stage, compartment, risk, "equity is below zero")
                 brought += self._deleverage(compartment, deficit_id)
         brought += self._collect(compartment, deficit_id)
@@ -246,9 +246,9 @@ class RiskRounds:
         self.clearing.take_over(compartment, takers, prices)
         return paid
 
-    def _is_for_deleveraging(self, risk: Risk, bearers: list[Compartment]) -> bool:
+    def _is_for_deleveraging(self, compartment: Compartment, risk: Risk, bearers: list[Compartment]) -> bool:
         """Is the rulebook's trigger met for a compartment below zero, whose deficit these pools bear?"""
-        if self.state.rules.adl.trigger != "fund_cannot_pay":
+        if self.state.rules.adl.trigger != "fund_cannot_pay" or self._forced.is_unfilled(compartment):
             return True
         able = sum(max(0, pools.equity_atoms(self.state, p)) for p in bearers if self._is_open(p))
         return able < -risk.equity_atoms
@@ -513,7 +513,7 @@ class RiskRounds:
         if "adl" not in rules.waterfall:
             return False
         held = self.state.positions_of(compartment)
-        return self._is_for_deleveraging(risk, pools.bearers(self.state, held))
+        return self._is_for_deleveraging(compartment, risk, pools.bearers(self.state, held))
 
     def _may_liquidate(self, markets: list[Market]) -> bool:
         return all(self.state.status[market.number].liquidate for market in markets)

@@ -192,7 +192,7 @@ class LiquidationRules(Dated, frozen=True, forbid_unknown_fields=True):
     portion_max_ppb, notional_min_atoms   an order is for at most this share of the position, but for at least
                      this value (dYdX)
     notional_max_atoms, insurance_lost_max_atoms   what may be sent of one account in one command, and what it
-                     may lose beyond its equity (dYdX)
+                     may lose beyond its equity (dYdX); neither these nor the limit hold below zero
     backstop_below_ppb   share of the requirement below which the backstop takes over
     """
 
@@ -290,7 +290,7 @@ class AdlRules(Dated, frozen=True, forbid_unknown_fields=True):
     bankruptcy_allocation    over a cross account's positions: by value, or by maintenance requirement
     haircut_max_ppb, keep    caps: at most this share of the open profit, and equity that must be left
     trigger  bankrupt: equity below zero, when the waterfall comes to it
-             fund_cannot_pay: the same, and no pool that may pay has the deficit
+             fund_cannot_pay: the same, and no pool that may pay has the deficit, or the book could not fill
              unfilled: also equity below the requirement, of what the book could not fill and nobody took
     risk_power, risk_threshold_ppb   g(leverage) = max(0, leverage - threshold)^power of risk_aware
     """

@@ -295,6 +295,22 @@ def test_deleveraging_waits_until_the_fund_cannot_pay(fund: int, deleveraged: bo
 
 
 @pytest.mark.spec("WFALL-01")
+def test_position_below_zero_that_the_book_cannot_fill_is_deleveraged_although_the_fund_could_pay() -> None:
+    rules = rulebook(
+        "book", "adl", "insurance", insurance={"takes": "never"}, adl={"trigger": "fund_cannot_pay"}
+    )
+    desk = Desk(rules, index=(100,))
+    desk.ok(Deposit(0, INSURANCE, (1000 * USD,)))
+    account, maker = desk.open(60, RICH)
+    desk.trade(account, maker, 10, 100)
+    desk.order(maker, BUY, 4, 90)
+    events = desk.index(90)
+    assert [e.size_lots for e in of(events, Filled)] == [4]
+    assert [(e.lots, e.price_ticks) for e in of(events, Deleveraged)] == [(-6, 97)]
+    assert (desk.lots(account), desk.cash(INSURANCE)) == (0, 1000 * USD)
+
+
+@pytest.mark.spec("WFALL-01")
 def test_dydx_deleverages_below_zero_although_the_fund_is_healthy() -> None:
     desk = Desk(rulebook("book", "adl", "insurance"), index=(100,))
     desk.ok(Deposit(0, INSURANCE, (RICH * USD,)))

@@ -15,6 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.venues import ASSETS, T0, USD, future, perpetual, rulebook, spot
 from zerodebt.exchange import journal
 from zerodebt.exchange.commands import (
+    BUY,
+    SELL,
     AmendOrder,
     CancelAll,
     CancelOrder,
@@ -211,8 +213,8 @@ class Positions:
 
 
 class Exchange(RuleBasedStateMachine):
-    @initialize(rules=rulebooks, house=st.just(10**11))
-    def open(self, rules: Any, house: int) -> None:
+    @initialize(rules=rulebooks, house=st.just(10**11), levered=st.booleans())
+    def open(self, rules: Any, house: int, levered: bool) -> None:
         self.book_of_rules = rules
         self.venue = Venue(rules, ASSETS, INSTRUMENTS)
         self.time_ns = T0
@@ -228,6 +230,17 @@ class Exchange(RuleBasedStateMachine):
         self.do(Deposit(0, INSURANCE, (40 * USD,)))
         self.do(Deposit(0, FEES, (40 * USD,)))
         self.do(SetBackstop(VAULT, (0, 1)))
+        if levered:
+            self.lever()
+
+    def lever(self) -> None:
+        """Start with positions at almost all of their leverage: the next prices liquidate somebody."""
+        self.index(100, 100, SECOND_NS, 0)
+        rich = FIRST + CUSTOMERS - 1
+        positions: Any = ((17, 0, BUY, 11), (18, 0, SELL, 22), (18, 1, BUY, 1), (19, 0, BUY, 55))
+        for account, instrument, side, size in positions:
+            self.do(PlaceOrder(rich, instrument, -side, size, 100))
+            self.do(PlaceOrder(account, instrument, side, size, 100, "ioc"))
 
     def do(self, command: Command, later_ns: int = 0) -> tuple[Event, ...]:
         before = self.venue.state_hash()
