@@ -14,10 +14,11 @@ from zerodebt.exchange.liquidation import (
     forced_lots,
     limit_ticks,
 )
-from zerodebt.exchange.margin import Risk, maintenance_at_mark, risk_of
+from zerodebt.exchange.margin import Risk, maintenance_of, risk_of
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.matching import Plan, plan_fills
 from zerodebt.exchange.rules import ForcedForm
+from zerodebt.exchange.sessions import stands_still, within_limits
 from zerodebt.exchange.state import Compartment, State
 from zerodebt.exchange.waterfall.allocation import insurance_delta_atoms
 
@@ -77,7 +78,7 @@ class ForcedOrders:
             risk = risk_of(state, compartment)
             if risk.is_safe or not self._is_for_the_book(compartment, risk):
                 break
-            if not state.status[n].liquidate:
+            if stands_still(state, n):
                 break
             lots = state.accounts.lots.cells[n][account]
             size = self._forced_lots(market, form, lots, risk, account)
@@ -131,10 +132,12 @@ class ForcedOrders:
         self, account: int, market: Market, lots: int, closed_lots: int, risk: Risk, own_atoms: int
     ) -> int | None:
         """The rulebook's price limit; a bankrupt position that no stage would take goes at any price."""
-        if risk.is_bankrupt:
-            return None
-        lost = self._lost_atoms.get(account, 0)
-        return limit_ticks(self.state.rules.liquidation, market, lots, closed_lots, risk, own_atoms, lost)
+        limit = None
+        if not risk.is_bankrupt:
+            rules = self.state.rules.liquidation
+            lost = self._lost_atoms.get(account, 0)
+            limit = limit_ticks(rules, market, lots, closed_lots, risk, own_atoms, lost)
+        return within_limits(self.state, market.number, -lots, limit)
 
     def _send(self, compartment: Compartment, risk: Risk, order: PlaceOrder) -> Plan | None:
         """Execute a forced order; None when nothing is met, or a fill-or-kill order cannot be filled."""
@@ -191,6 +194,6 @@ class ForcedOrders:
 
         def requirement(market: Market) -> int:
             lots = self.state.accounts.lots.cells[market.number][account]
-            return maintenance_at_mark(market, lots)
+            return maintenance_of(self.state, market, account, lots)
 
         return sorted(self.state.positions_of(compartment), key=lambda m: (-requirement(m), m.number))

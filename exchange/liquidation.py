@@ -7,7 +7,7 @@ are those of the whole compartment, which may hold other positions.
 from collections.abc import Iterator
 
 from zerodebt.exchange.instruments import closing_ticks, tier_of
-from zerodebt.exchange.margin import Risk, maintenance_at_mark
+from zerodebt.exchange.margin import Risk, maintenance_at_mark, maintenance_of
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.rules import ForcedForm, LiquidationRules
 from zerodebt.exchange.state import State
@@ -203,4 +203,4 @@ def allocated_by(state: State, account: int, market: Market) -> int:
     lots = state.accounts.lots.cells[market.number][account]
     if state.rules.adl.bankruptcy_allocation == "pro_rata_value":
         return abs(market.value_atoms(lots))
-    return maintenance_at_mark(market, lots)
+    return maintenance_of(state, market, account, lots)

@@ -3,7 +3,8 @@
 One call of `work` is one round of the phases of the architecture page: scan and cancel; forced orders of all
 liquidatable compartments, the most underwater first; takeovers; bankrupt compartments and absorbers. The
 waterfall of the rulebook is read twice: first it disposes of positions (book, backstop, insurance, adl), then
-it pays in cash what is still missing (backstop, insurance, socialise, settlement_haircut, house, recourse).
+it pays in cash what is still missing (backstop, insurance, socialise, settlement_haircut, house,
+default_fund, recourse).
 """
 
 from collections.abc import Iterator
@@ -14,15 +15,18 @@ from msgspec import structs
 from zerodebt.exchange.accounts import BACKSTOP
 from zerodebt.exchange.clearing import Clearing
 from zerodebt.exchange.events import (
+    DEFAULT_FUND,
     DEFICIT,
     FINANCIER,
     FIRST_ACCOUNT,
     HOUSE,
     INSURANCE,
     ROUNDING,
+    DefaultDeclared,
     DeficitClosed,
     DeficitOpened,
     Deleveraged,
+    LayerDrawn,
     LiquidationEnded,
     LiquidationStarted,
     PoolStatus,
@@ -38,8 +42,10 @@ from zerodebt.exchange.liquidation import allocated_by, bankruptcy_ticks, equity
 from zerodebt.exchange.margin import Risk, find_liquidatable, pooled_equity, risk_of
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.rules import StageName
+from zerodebt.exchange.sessions import stands_still
 from zerodebt.exchange.state import Compartment, State
-from zerodebt.exchange.waterfall import adl, allocation, policies, pools, socialise
+from zerodebt.exchange.variation import may_be_forced, review_calls
+from zerodebt.exchange.waterfall import adl, allocation, default_fund, policies, pools, socialise
 from zerodebt.exchange.waterfall.origins import deficit_origins
 from zerodebt.exchange.waterfall.socialise import Payer, Share
 
@@ -53,7 +59,7 @@ class RiskRounds:
         self.state = state
         self.clearing = clearing
         self.settled: dict[int, int] = {}
-        """Profit of each account at the settlement that is being worked on."""
+        """Profit of each account at the settlements of this command."""
         self._forced = ForcedOrders(state, clearing, self._is_for_the_book)
         self._held: dict[Compartment, list[Market]] = {}
         self._bearers: list[Compartment] = []
@@ -71,7 +77,8 @@ class RiskRounds:
     def work(self) -> bool:
         """One round; says whether anything was done that may call for another."""
         state = self.state
-        found = [f.compartment for f in find_liquidatable(state)]
+        below = [f.compartment for f in find_liquidatable(state)]
+        found = [compartment for compartment in below if may_be_forced(state, compartment)]
         for compartment in found:
             self._start(compartment)
         acted = False
@@ -84,7 +91,7 @@ class RiskRounds:
         for compartment in found + self._absorbers():
             acted |= self._resolve(compartment)
         self.clearing.close_attached()
-        self._finish()
+        self._finish(below)
         return acted
 
     # Scan and cancel
@@ -99,6 +106,10 @@ class RiskRounds:
             self.clearing.out.append(
                 LiquidationStarted(account, pocket, risk.equity_atoms, risk.maintenance_atoms)
             )
+            if "default_fund" in state.rules.waterfall:
+                members = (member for member in sorted(state.contributions.items()) if member[1])
+                state.defaults[compartment] = tuple(members)
+                self.clearing.out.append(DefaultDeclared(account, pocket, state.defaults[compartment]))
         if state.accounts.orders.cells[0][account]:
             markets = state.contracts_of(compartment)
             if pocket == state.settle:
@@ -106,31 +117,36 @@ class RiskRounds:
             for market in markets:
                 self.clearing.close_all(account, market.number, "liquidation")
 
-    def _finish(self) -> None:
-        """Let go of the compartments that are safe again, and write down which are still below zero."""
+    def _finish(self, below: list[Compartment]) -> None:
+        """Let go of the compartments that are safe again, and write down which are still below zero.
+
+        below  those that this round found below maintenance, the ones that are only called included
+        """
         state = self.state
-        for absorber in self._absorbers():
-            equity = risk_of(state, absorber).equity_atoms
-            if equity < 0:
-                state.open_deficits[absorber] = -equity
-            else:
-                state.open_deficits.pop(absorber, None)
+        others = {*below, *state.open_deficits, *self._absorbers()}.difference(state.in_liquidation)
+        for compartment in sorted(others):
+            self._note_deficit(compartment, risk_of(state, compartment))
         for compartment in sorted(state.in_liquidation):
             risk = risk_of(state, compartment)
             account, pocket = compartment
-            if risk.is_bankrupt:
-                state.open_deficits[compartment] = -risk.equity_atoms
-            else:
-                state.open_deficits.pop(compartment, None)
+            self._note_deficit(compartment, risk)
             if not risk.is_safe:
                 continue
             del state.in_liquidation[compartment]
+            state.defaults.pop(compartment, None)
             self.clearing.out.append(
                 LiquidationEnded(account, pocket, risk.equity_atoms, risk.maintenance_atoms)
             )
             if pocket != state.settle and not state.positions_of(compartment):
                 left = state.accounts.balances.cells[pocket][account]
                 self.clearing.post("isolate", [(account, pocket, -left), (account, state.settle, left)])
+        review_calls(state, self.clearing)
+
+    def _note_deficit(self, compartment: Compartment, risk: Risk) -> None:
+        if risk.is_bankrupt:
+            self.state.open_deficits[compartment] = -risk.equity_atoms
+        else:
+            self.state.open_deficits.pop(compartment, None)
 
     # Positions: backstop, insurance, adl
 
@@ -400,7 +416,7 @@ class RiskRounds:
                 account, pocket, lots, abs(worth), abs(entry), worth - entry, equity, wallet, maintenance
             )
 
-    # Cash: backstop, insurance, socialise, settlement_haircut, house, recourse
+    # Cash: backstop, insurance, socialise, settlement_haircut, house, default_fund, recourse
 
     def _collect(self, compartment: Compartment, deficit_id: int) -> int:
         """Let the rulebook's payers bring what is missing, in order; returns what they brought."""
@@ -423,6 +439,8 @@ class RiskRounds:
                 payers = socialise.shares(left, socialise.settled_winners(state, account, self.settled))
             elif stage == "house":
                 payers = [Share(Payer(HOUSE, state.settle), self._house_atoms())]
+            elif stage == "default_fund" and is_customer:
+                brought += self._draw_fund(compartment, deficit_id)
             elif stage == "recourse" and is_customer:
                 payers = [Share(Payer(FINANCIER, state.settle), left)]
                 state.receivables[account] = state.receivables.get(account, 0) + left
@@ -437,6 +455,28 @@ class RiskRounds:
                     brought += self._pay(
                         deficit_id, stage, payer.account, compartment, atoms, payer.pocket, payer.base_atoms
                     )
+        return brought
+
+    def _draw_fund(self, compartment: Compartment, deficit_id: int) -> int:
+        """Let the layers of the default fund pay, one after the other; returns what they brought."""
+        state = self.state
+        brought = 0
+        for layer in default_fund.LAYERS:
+            risk = risk_of(state, compartment)
+            drawn = default_fund.shares(-risk.equity_atoms, default_fund.payers(state, compartment, layer))
+            if not drawn:
+                continue
+            if not brought:
+                self._arm("default_fund", compartment, risk, "equity is still below zero")
+            self.clearing.out.append(LayerDrawn(deficit_id, layer, tuple(drawn)))
+            paid: dict[int, int] = {}
+            for account, atoms in drawn:
+                source = default_fund.source(layer, account)
+                paid[source] = paid.get(source, 0) + atoms
+                if source == DEFAULT_FUND:
+                    state.contributions[account] -= atoms
+            for source, atoms in paid.items():
+                brought += self._pay(deficit_id, "default_fund", source, compartment, atoms)
         return brought
 
     def _pay(
@@ -459,6 +499,7 @@ class RiskRounds:
             "house": "house",
             "recourse": "recourse",
             "settlement_haircut": "settlement_haircut",
+            "default_fund": "default_fund",
         }
         self.clearing.post(reasons[stage], [(payer, source, -atoms), (account, pocket, atoms)])
         self.clearing.out.append(StagePaid(deficit_id, stage, payer, atoms, base_atoms))
@@ -493,6 +534,8 @@ class RiskRounds:
 
     def _is_for_the_book(self, compartment: Compartment, risk: Risk) -> bool:
         """Is it the book's turn, because no other stage would take the positions now?"""
+        if self.state.rules.default_fund.close_out == "auction":
+            return False
         if risk.is_bankrupt:
             return not self._disposes(compartment, risk)
         return not self._is_for_the_backstop(compartment, risk)
@@ -516,7 +559,7 @@ class RiskRounds:
         return self._is_for_deleveraging(compartment, risk, pools.bearers(self.state, held))
 
     def _may_liquidate(self, markets: list[Market]) -> bool:
-        return all(self.state.status[market.number].liquidate for market in markets)
+        return not any(stands_still(self.state, market.number) for market in markets)
 
     def _gross_lots(self, compartment: Compartment) -> int:
         lots = self.state.accounts.lots.cells

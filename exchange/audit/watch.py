@@ -3,6 +3,7 @@
 from bisect import bisect_right
 
 from zerodebt.exchange.audit.arithmetic import PPB
+from zerodebt.exchange.audit.calls import Calls
 from zerodebt.exchange.audit.debts import Debts
 from zerodebt.exchange.audit.holdings import Holdings
 from zerodebt.exchange.audit.liquidations import Liquidations
@@ -25,11 +26,18 @@ class Watch:
     """Full passes now and then; between them, those whom the marks' moves could have reached."""
 
     def __init__(
-        self, notes: Notes, holdings: Holdings, debts: Debts, liquidations: Liquidations, prices: Prices
+        self,
+        notes: Notes,
+        holdings: Holdings,
+        debts: Debts,
+        calls: Calls,
+        liquidations: Liquidations,
+        prices: Prices,
     ) -> None:
         self._notes = notes
         self._holdings = holdings
         self._debts = debts
+        self._calls = calls
         self._liquidations = liquidations
         self._prices = prices
         self._find = notes.find
@@ -191,9 +199,12 @@ class Watch:
             self._debts.look_at(account, pocket, equity)
 
     def _check_noticed(self, account: int, pocket: int) -> None:
-        if not self._prices.is_marked or self._liquidations.is_work_left:
+        is_judged = self._prices.is_marked or self._calls.settled_now
+        if not is_judged or self._liquidations.is_work_left:
             return
         if (account, pocket) in self._liquidations.open or account in self._holdings.serving:
+            return
+        if self._calls.is_left_alone(account, pocket):
             return
         equity, required = self._holdings.risk(account, pocket)
         if equity < required:

@@ -120,15 +120,15 @@ def test_requirement_may_include_the_fee_of_closing(fee: str, required: float) -
 @pytest.mark.parametrize(
     ("lots", "down", "ladder_from", "sold"),
     [
-        (50, 1, 2, 50 - 39),  # 5000 is in the fourth tier; 39 lots are worth less than 4000
-        (50, 2, 2, 50 - 19),
-        (39, 1, 2, 39 - 19),
-        (19, 1, 2, 19 - 9),
+        (50, 1, 2, 50 - 40),  # 5000 is in the fourth tier, 4000 still in the third
+        (50, 2, 2, 50 - 20),
+        (39, 1, 2, 39 - 20),
+        (19, 1, 2, 19 - 10),
         (9, 1, 2, 0),
         (19, 2, 3, 0),  # OKX: two tiers at a time, from the third
-        (20, 2, 3, 20 - 9),
-        (50, 9, 2, 50 - 9),
-        (-50, 1, 2, 50 - 39),
+        (21, 2, 3, 21 - 10),
+        (50, 9, 2, 50 - 10),
+        (-50, 1, 2, 50 - 40),
     ],
 )
 def test_ladder_reduces_to_the_top_of_a_lower_tier(lots: int, down: int, ladder_from: int, sold: int) -> None:
@@ -152,9 +152,9 @@ def test_ladder_keeps_the_largest_position_of_its_tier(lots: int, mark: int, dow
 
 
 @pytest.mark.spec("LIQ-05")
-@pytest.mark.parametrize(("depth", "orders"), [(200, [11, 20]), (11, [11]), (10, [])])
+@pytest.mark.parametrize(("depth", "orders"), [(200, [10, 20]), (10, [10]), (9, [])])
 def test_bybit_ladder_is_fill_or_kill_and_goes_on_while_it_fills(depth: int, orders: list[int]) -> None:
-    """50 lots at 100 are in the fourth tier and need more than 240, 39 need 265 and 19 need 70."""
+    """50 lots at 100 are in the fourth tier and need 400, 40 need 275 and 20 need 75."""
     rules = rulebook("book", "adl", liquidation={"steps": ["ladder"], "ladder_tif": "fok"})
     desk = Desk(rules, (perpetual(tiers=TIERS),), index=(100,))
     account, maker = desk.open(2000, RICH)
@@ -387,7 +387,7 @@ def test_bitmex_posts_at_the_bankruptcy_price_and_deleverages_there_what_stays(s
 
 
 def test_bitmex_ladder_leaves_the_margin_with_the_account() -> None:
-    """49 lots with 190 of 199.5 needed; the 10 above 4000 are filled at the mark, and 39 need 142.5."""
+    """49 lots with 152 of the 157.5 that they need; the 9 above 4000 are filled at the mark."""
     tiers = (Tier(0, 20), Tier(2000 * USD, 16), Tier(4000 * USD, 10))
     desk = Desk(rulebook("book", "insurance", "adl", **BITMEX), (perpetual(tiers=tiers),), index=(100,))
     account, maker = desk.open(1000, RICH)
@@ -397,8 +397,8 @@ def test_bitmex_ladder_leaves_the_margin_with_the_account() -> None:
     kept = desk.equity(account)
     desk.order(maker, BUY, 10, 100)
     events = desk.index(100)
-    assert [size for size, _, _ in forced(events)] == [10]
-    assert (desk.lots(account), desk.equity(account), desk.cash(INSURANCE)) == (39, kept, 0)
+    assert [size for size, _, _ in forced(events)] == [9]
+    assert (desk.lots(account), desk.equity(account), desk.cash(INSURANCE)) == (40, kept, 0)
 
 
 # Takeover of what the book could not fill
@@ -464,9 +464,9 @@ def test_okx_reduces_a_large_tier_and_hands_a_small_one_to_the_fund() -> None:
     desk.order(maker, BUY, 100, 100)
     assert (desk.requirement(large), desk.requirement(small)) == (175 * USD, 50 * USD)
     events = desk.index(100)
-    assert forced(events) == [(30 - 9, None, "ioc")]
+    assert forced(events) == [(30 - 10, None, "ioc")]
     assert [(e.account, e.lots) for e in of(events, TakenOver)] == [(small, 15)]
-    assert (desk.lots(large), desk.equity(large)) == (9, 175 * USD)
+    assert (desk.lots(large), desk.equity(large)) == (10, 175 * USD)
     assert (desk.lots(small), desk.equity(small)) == (0, 0)
 
 

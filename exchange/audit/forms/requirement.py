@@ -1,10 +1,11 @@
 """What a position must have behind it."""
 
 from collections.abc import Callable
+from fractions import Fraction
 from math import lcm
 from typing import NamedTuple
 
-from zerodebt.exchange.audit.arithmetic import div_ceil
+from zerodebt.exchange.audit.arithmetic import PPB, div_ceil
 from zerodebt.exchange.instruments import Instrument
 
 
@@ -61,3 +62,18 @@ def at_least_per_lot(form: Requirement, floor_atoms: int) -> Requirement:
         return form.most_per_lot(lot_atoms) + floor_atoms
 
     return Requirement(maintenance, most_per_lot)
+
+
+def initial_atoms(spec: Instrument, notional_atoms: int, size_lots: int, leverage: int) -> int:
+    """Each slice of the notional at its tier's rate; at least the amount per lot and value over leverage.
+
+    Tiers by value in marginal form only. A rate is stated, or 1/leverage_max; the sum is rounded up once.
+    """
+    slices = Fraction(0)
+    uppers = [tier.lower for tier in spec.tiers[1:]] + [notional_atoms]
+    for tier, upper in zip(spec.tiers, uppers, strict=True):
+        rate = Fraction(tier.initial_ppb, PPB) if tier.initial_ppb else Fraction(1, tier.leverage_max)
+        slices += rate * max(0, min(notional_atoms, upper) - tier.lower)
+    lot = spec.initial_atoms_per_lot or 2 * spec.margin_floor_atoms_per_lot
+    chosen = div_ceil(notional_atoms, leverage) if leverage else 0
+    return max(div_ceil(slices.numerator, slices.denominator), size_lots * lot, chosen)
