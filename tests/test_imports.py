@@ -41,6 +41,7 @@ ORDER = (
     "variation",
     "judge",
     "conversion",
+    "forced",
     "rounds",
     "gates",
     "instants",
