@@ -29,7 +29,9 @@ from zerodebt.exchange.events import (
     StagePaid,
     TakenOver,
 )
-from zerodebt.exchange.instruments import Instrument, initial_rate, maintenance_rate, tier_of, value_atoms
+from zerodebt.exchange.instruments import Instrument, initial_rate, maintenance_rate, shared_tier, value_atoms
+from zerodebt.exchange.margin import size_beside
+from zerodebt.exchange.marks import Market
 from zerodebt.exchange.oracle import ASKED, Outcome, PathStep, Position, PricePoint, Situation, Standing
 from zerodebt.exchange.rules import RulesError, VenueRules, profile_table, split_profile, venue_rules
 from zerodebt.exchange.specs import AssetSpec, InstrumentSpec, build_assets, build_instrument
@@ -40,11 +42,14 @@ PLACES = 18
 """An exact answer that does not end is rounded to this many decimals, half to even."""
 
 
+PositionSide = Literal["long", "short"]
+
+
 class PositionCase(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`size` above 0 in contracts; no `isolated_margin`: cross; `leverage` 0: the first tier's largest."""
 
     instrument: str
-    side: Literal["long", "short"]
+    side: PositionSide
     size: Decimal
     entry: Decimal
     leverage: Annotated[int, Meta(ge=0)] = 0
@@ -60,9 +65,13 @@ class PriceCase(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class MarginQuestion(Struct, frozen=True, forbid_unknown_fields=True, tag_field="question", tag="margin"):
-    """Equity and requirements of the cross pool, or of the compartment of an instrument's position."""
+    """Equity and requirements of the cross pool, or of the compartment of an instrument's position.
+
+    side  here and below: which leg is meant, where the account has positions on both sides
+    """
 
     instrument: str | None = None
+    side: PositionSide | None = None
 
 
 class LiquidationPriceQuestion(
@@ -71,6 +80,7 @@ class LiquidationPriceQuestion(
     """Where the position's compartment falls below maintenance, other prices standing still."""
 
     instrument: str
+    side: PositionSide | None = None
 
 
 class BankruptcyPriceQuestion(
@@ -79,6 +89,7 @@ class BankruptcyPriceQuestion(
     """Where closing the position leaves its compartment with nothing."""
 
     instrument: str
+    side: PositionSide | None = None
 
 
 class WithdrawableQuestion(
@@ -102,6 +113,7 @@ class AdlQuestion(Struct, frozen=True, forbid_unknown_fields=True, tag_field="qu
 
     instrument: str
     others: tuple[Decimal, ...] = ()
+    side: PositionSide | None = None
 
 
 class PathPoint(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -279,7 +291,21 @@ class Oracle:
             if marks[position.instrument] is None:
                 symbol = self.specs[position.instrument].symbol
                 raise UnanswerableError("missing_price", f"prices.{symbol}", "nothing", "is a mark")
+        self._check_sides(positions)
         return Situation(self.rules, self.assets, self.instruments, balances, positions, marks, indexes)
+
+    def _check_sides(self, positions: list[Position]) -> None:
+        """One position an instrument, or one a side where the rulebook offers hedge mode."""
+        seen: set[tuple[int, int]] = set()
+        for n, position in enumerate(positions):
+            side = (1 if position.lots > 0 else -1) if self.rules.margin.hedge_mode else 0
+            if (position.instrument, side) in seen:
+                symbol = self.specs[position.instrument].symbol
+                allowed = "is one on each side" if side else "is one: the rulebook has no hedge mode"
+                raise UnanswerableError(
+                    "second_position", f"positions.{n}.instrument", f"{symbol} again", allowed
+                )
+            seen.add((position.instrument, side))
 
     def _position(self, n: int, position: PositionCase) -> Position:
         at = f"positions.{n}"
@@ -381,17 +407,21 @@ class Oracle:
             case WhatIfQuestion():
                 return self._what_if(question, field)
 
-    def _held(self, field: str, symbol: str) -> int:
+    def _held(self, field: str, symbol: str, named: PositionSide | None) -> tuple[int, Side | None]:
+        """The instrument's number, and the leg's side where one is named."""
         number = self._number(f"{field}.instrument", symbol)
-        if not self.situation.lots(number):
+        side: Side | None = None if named is None else BUY if named == "long" else SELL
+        if not self.situation.lots(number, side):
             raise UnanswerableError("zero_position", f"{field}.instrument", symbol, "is one with a position")
-        return number
+        if side is None and all(self.situation.lots(number, leg) for leg in (BUY, SELL)):
+            raise UnanswerableError("two_positions", f"{field}.side", "nothing", "are long and short")
+        return number, side
 
     def _margin(self, question: MarginQuestion, field: str) -> tuple[dict[str, Any], list[Line]]:
         compartment = (ASKED, self.settle)
         if question.instrument is not None:
-            number = self._held(field, question.instrument)
-            compartment = self.situation.compartment_of(number)
+            held = self._held(field, question.instrument, question.side)
+            compartment = self.situation.compartment_of(*held)
         standing = self.situation.standing(compartment)
         return self._standing(standing), list(self._margin_lines(compartment, standing))
 
@@ -418,21 +448,30 @@ class Oracle:
             lots = state.accounts.lots.cells[n][account]
             value = market.value_atoms(lots)
             profit = value - state.accounts.cost.cells[n][account]
-            symbol = self.specs[n].symbol
+            symbol = self._leg_names[n]
             yield Line(f"{symbol} value at the mark", self._money(abs(value)))
             yield Line(f"{symbol} unrealised profit", self._money(profit), "value less what the lots cost")
-            yield self._requirement_line(n, abs(value), abs(lots))
+            yield self._requirement_line(market, abs(value), abs(lots))
         yield Line("equity", self._money(standing.equity_atoms), "balance plus unrealised profit")
         yield Line("maintenance", self._money(standing.maintenance_atoms), "each position's, rounded up")
 
-    def _requirement_line(self, instrument: int, value: int, lots: int) -> Line:
-        table = self.situation.state.markets[instrument].margin
+    @property
+    def _leg_names(self) -> list[str]:
+        """What each slot is called: the symbol, with its side in hedge mode."""
+        symbols = [spec.symbol for spec in self.specs]
+        if not self.situation.state.hedged:
+            return symbols
+        return [f"{symbol} {side}" for side in ("long", "short") for symbol in symbols]
+
+    def _requirement_line(self, market: Market, value: int, lots: int) -> Line:
+        table = market.margin
+        instrument = market.instrument_number
         spec, tiers = self.specs[instrument], self.instruments[instrument].tiers
         basis = "value"
         if table.is_at_entry:
-            value = abs(self.situation.state.accounts.cost.cells[instrument][ASKED])
+            value = abs(self.situation.state.accounts.cost.cells[market.number][ASKED])
             basis = "entry value"
-        n = tier_of(table, value, lots)
+        n = shared_tier(table, value, lots, size_beside(self.situation.state, market, ASKED))
         rate = _decimal(maintenance_rate(tiers[n]))
         least = _decimal(initial_rate(tiers[n]))
         deduction = _decimal(Fraction(table.deductions[n], table.denominator * 10**self._decimals))
@@ -446,23 +485,27 @@ class Oracle:
     def _liquidation_price(
         self, question: LiquidationPriceQuestion, field: str
     ) -> tuple[dict[str, Any], list[Line]]:
-        number = self._held(field, question.instrument)
-        point = self.situation.liquidation_price(number)
-        lines = list(self._margin_lines(self.situation.compartment_of(number), self._standing_of(number)))
+        number, side = self._held(field, question.instrument, question.side)
+        point = self.situation.liquidation_price(number, side)
+        compartment = self.situation.compartment_of(number, side)
+        lines = list(self._margin_lines(compartment, self.situation.standing(compartment)))
         if point is None:
             return {"price": None, **_NOT_INCLUDED}, [
                 *lines,
                 Line("liquidation price", "none", "no price does it"),
             ]
         spec = self.instruments[number]
-        lots = self.situation.lots(number)
-        value = abs(value_atoms(spec, point.ticks, lots)) if point.ticks > 0 else 0
-        lines.append(self._requirement_line(number, value, abs(lots)))
+        rule = "the nearest tick, found by search, at which both legs together are below maintenance"
+        if not self.situation.is_joint(number, side):
+            lots = self.situation.lots(number, side)
+            value = abs(value_atoms(spec, point.ticks, lots)) if point.ticks > 0 else 0
+            lines.append(self._requirement_line(self.situation.leg(number, side), value, abs(lots)))
+            rule = "the price at which equity equals maintenance in that tier"
         lines.append(
             Line(
                 "liquidation price",
                 self._point(number, point)["price"],
-                "the price at which equity equals maintenance in that tier",
+                rule,
                 self._source("liquidation"),
             )
         )
@@ -471,15 +514,13 @@ class Oracle:
     def _bankruptcy_price(
         self, question: BankruptcyPriceQuestion, field: str
     ) -> tuple[dict[str, Any], list[Line]]:
-        number = self._held(field, question.instrument)
-        point = self.situation.bankruptcy_price(number)
-        lines = list(self._margin_lines(self.situation.compartment_of(number), self._standing_of(number)))
+        number, side = self._held(field, question.instrument, question.side)
+        point = self.situation.bankruptcy_price(number, side)
+        compartment = self.situation.compartment_of(number, side)
+        lines = list(self._margin_lines(compartment, self.situation.standing(compartment)))
         found = {"price": None} if point is None else self._point(number, point)
         lines.append(Line("bankruptcy price", str(found["price"]), "the price at which equity is zero"))
         return {**found, **_NOT_INCLUDED}, lines
-
-    def _standing_of(self, number: int) -> Standing:
-        return self.situation.standing(self.situation.compartment_of(number))
 
     def _point(self, number: int, point: PricePoint) -> dict[str, Any]:
         decimals = self.instruments[number].tick_decimals
@@ -510,8 +551,8 @@ class Oracle:
         ]
 
     def _adl(self, question: AdlQuestion, field: str) -> tuple[dict[str, Any], list[Line]]:
-        number = self._held(field, question.instrument)
-        score = Fraction(self.situation.adl_score_ppb(number), PPB)
+        number, side = self._held(field, question.instrument, question.side)
+        score = Fraction(self.situation.adl_score_ppb(number, side), PPB)
         above = sum(1 for other in question.others if Fraction(other) > score)
         rank = above + 1 if score else None
         rule = f"score {self.rules.adl.score}: without profit nobody is ranked"
@@ -560,16 +601,16 @@ class Oracle:
             },
             "events": [told for event in outcome.events for told in self._told(event)],
             "positions": {
-                spec.symbol: from_units(lots, self.instruments[n].lot_decimals)
-                for n, (spec, lots) in enumerate(zip(self.specs, outcome.lots, strict=True))
+                name: from_units(lots, self.instruments[n % len(self.specs)].lot_decimals)
+                for n, (name, lots) in enumerate(zip(self._leg_names, outcome.lots, strict=False))
             },
             "balances": {
                 asset.symbol: from_units(outcome.balances[n], asset.decimals)
                 for n, asset in enumerate(self.assets)
             },
             "isolated_margins": {
-                spec.symbol: self._money(outcome.balances[len(self.assets) + n])
-                for n, spec in enumerate(self.specs)
+                name: self._money(outcome.balances[len(self.assets) + n])
+                for n, name in enumerate(self._leg_names)
             },
             "cross": self._standing(outcome.cross),
         }

@@ -37,7 +37,7 @@ def with_fee(case: Situation, taker_fee: str) -> Situation:
     before = case.state.markets[0]
     market = Market(0, before.instrument, ppb(taker_fee))
     market.prices = before.prices
-    case.state.markets[0] = case.state.contracts[0] = market
+    case.state.markets[0] = case.state.contracts[0] = case.state.slots[0] = market
     return case
 
 
