@@ -51,6 +51,7 @@ from zerodebt.exchange.events import (
     OrderAmended,
     OrderClosed,
     OrderReduced,
+    PositionModeSet,
     PositionsLoaded,
     Posted,
     Quoted,
@@ -107,6 +108,7 @@ class Reading:
             BackstopSet: holdings.set_backstop,
             LeverageSet: self._set_leverage,
             Opened: self._open_again,
+            PositionModeSet: self._set_position_mode,
             PositionsLoaded: self._load_positions,
             Posted: self._post,
             Rejected: self.transfers.refuse,
@@ -160,6 +162,13 @@ class Reading:
     def _set_leverage(self, event: LeverageSet) -> None:
         self.holdings.set_leverage(event)
         self.calls.set_leverage(event)
+
+    def _set_position_mode(self, event: PositionModeSet) -> None:
+        """Nothing is vouched for that this witness cannot follow: it knows one position an instrument."""
+        if event.mode == "hedge":
+            self.notes.find(
+                "EVENT-02", f"account {event.account} holds two legs, which the audit does not read"
+            )
 
     def _load_positions(self, event: PositionsLoaded) -> None:
         self.holdings.load_positions(event)

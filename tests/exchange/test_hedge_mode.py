@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.venues import T0, USD, Desk, of, perpetual, rulebook, spot
+from zerodebt.exchange.audit import audit
 from zerodebt.exchange.commands import (
     BUY,
     SELL,
@@ -348,3 +349,21 @@ def test_rules_that_legs_are_not_modelled_beside_are_refused() -> None:
     marginal = perpetual(tiers=(Tier(0, 20), Tier(1000, 10)))
     with pytest.raises(RulesError, match="tier_sum"):
         Desk(hedging(margin={"tier_sum": "gross"}), (marginal,))
+
+
+def test_the_audit_does_not_vouch_for_a_run_with_two_legs() -> None:
+    desk, hedger, other = hedged_desk()
+    both(desk, hedger, other, 10, 4)
+    report = audit(desk.batches)
+    assert not report.agrees
+    assert "two legs" in report.findings[0].text
+
+
+def test_a_run_in_net_mode_is_audited_as_ever_where_hedge_mode_is_offered() -> None:
+    desk = Desk(hedging("book", "adl", "house"), index=(100,))
+    long, short, other = desk.open(60, 1000, 1000)
+    desk.trade(long, short, 10, 100)
+    desk.order(other, BUY, 20, 95)
+    desk.index(95)
+    report = audit(desk.batches)
+    assert not report.findings
