@@ -229,6 +229,11 @@ class Holdings:
     def notional(self, account: int, market: Market) -> int:
         return abs(self.value(market, market.holders[account][0]))
 
+    def requirement(self, account: int, market: Market) -> int:
+        """Maintenance requirement of one position at the mark."""
+        lots = market.holders[account][0]
+        return market.maintenance(abs(self.value(market, lots)), abs(lots))
+
     def is_protected(self, account: int) -> bool:
         return account >= FIRST_ACCOUNT and account not in self.serving
 

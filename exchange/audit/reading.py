@@ -77,7 +77,7 @@ class Reading:
         self.fills = Fills(rules, notes, holdings, ledger, liquidations, harm, orders)
         self.deficits = deficits = Deficits(notes, holdings, debts)
         self.payments = payments = Payments(rules, notes, holdings, deficits)
-        self.rankings = rankings = Rankings(rules, holdings)
+        self.rankings = rankings = Rankings(rules, notes, holdings)
         self.deleveraging = deleveraging = Deleveraging(
             rules, notes, holdings, ledger, harm, deficits, payments, rankings
         )

@@ -126,7 +126,7 @@ class Stages:
     def _check_adl_was_tried(self, account: int, pocket: int, stage: str) -> None:
         for market in self._holdings.positions(account, pocket):
             sign = -1 if market.holders[account][0] > 0 else 1
-            if not self._rankings.is_frozen(market.number, sign):
+            if not self._rankings.was_asked(market.number, sign):
                 self._find(
                     "WFALL-01", f"{stage} acts on account {account} before its positions were deleveraged"
                 )

@@ -190,7 +190,33 @@ RULEBOOKS: dict[str, tuple[VenueRules, int, int]] = {
 }
 
 
-@lru_cache(maxsize=32)
+ADL: dict[str, dict[str, Any]] = {
+    "bitmex": {"score": "bitmex", "price": "bankruptcy"},
+    "bybit": {"score": "bybit", "price": "bankruptcy", "bankruptcy_off_max_ppb": 20_000_000},
+    "binance, wallet": {"score": "binance", "price": "mark", "wallet_min_atoms": 2000 * USD},
+    "paper": {"score": "paper", "price": "index"},
+    "clamped": {"price": "index", "clamp": "bankruptcy", "bankruptcy_allocation": "pro_rata_requirement"},
+    "kinder clamped": {"price": "previous_mark", "clamp": "bankruptcy"},
+    "by requirement": {"price": "bankruptcy", "bankruptcy_allocation": "pro_rata_requirement"},
+    "pro rata": {"policy": "pro_rata"},
+    "pro rata by profit": {"policy": "pro_rata", "weights": "profit", "price": "index"},
+    "levered": {"policy": "levered", "weights": "equity"},
+    "capped": {"policy": "capped", "haircut_max_ppb": 200_000_000},
+    "capped, kept": {"policy": "capped", "keep": "maintenance", "weights": "contracts"},
+    "risk aware": {"policy": "risk_aware", "risk_power": 2, "risk_threshold_ppb": 100_000_000},
+    "mirror descent": {"policy": "mirror_descent"},
+    "min max": {"policy": "min_max"},
+    "iteration": {"policy": "iteration", "clamp": "bankruptcy", "price": "index"},
+}
+"""Deleveraging tables, each the only stage between the book and the house."""
+
+FORMS: dict[str, tuple[VenueRules, int, int]] = {
+    name: (crash_rules("book", "adl", "house", adl=adl), 0, 100_000) for name, adl in ADL.items()
+}
+RULEBOOKS |= FORMS
+
+
+@lru_cache(maxsize=64)
 def crash(name: str, seed: int) -> Crash:
     rules, fund_usd, house_usd = RULEBOOKS[name]
     return Crash(seed, rules, fund_usd=fund_usd, house_usd=house_usd)

@@ -1,5 +1,8 @@
 """The forms of rules, each by a worked number, and the law that every form of a value must keep."""
 
+from fractions import Fraction
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +10,7 @@ from msgspec import structs
 
 from tests.venues import ASSETS, USD, perpetual, rulebook
 from zerodebt.exchange.audit.books import BUY, SELL, Levels, Order
-from zerodebt.exchange.audit.forms import adl, forced_order, funding, mark
+from zerodebt.exchange.audit.forms import adl, forced_order, funding, mark, sharing
 from zerodebt.exchange.audit.forms.requirement import requirement
 from zerodebt.exchange.audit.forms.valuation import Worth, worth_at
 from zerodebt.exchange.audit.holdings import Holdings
@@ -104,26 +107,139 @@ def test_a_forced_order_stops_where_closing_leaves_nothing() -> None:
     assert forced_order.limit_ticks(LiquidationRules(price_limit="none"), BTC, 100, -10, 45) is None
 
 
-def test_scores_of_one_winner() -> None:
-    winner = adl.Winner(1200, 1000, 200, 300, 500, lambda: 60)
-    assert adl.score_ppb(AdlRules(score="hyperliquid"), winner) == 10**9 * (1200 * 200) // (500 * 1000)
-    assert adl.score_ppb(AdlRules(score="binance"), winner) == 10**9 * (200 * 60) // (300 * (300 + 200))
+def candidate(lots: int, value: int, entry: int, wallet: int, equity: int) -> adl.Candidate:
+    return adl.Candidate(FIRST_ACCOUNT, 0, lots, value, entry, wallet, equity, lambda: 60)
+
+
+@pytest.mark.parametrize(
+    ("score", "expected"),
+    [
+        ("hyperliquid", Fraction(1200 * 200, 500 * 1000)),
+        ("bybit", Fraction(1200 * 200, 500 * 1000)),
+        ("binance", Fraction(200 * 60, 350 * (300 + 200))),
+        ("bitmex", Fraction(200 * 1200, 1000 * 500)),
+        ("paper", Fraction(1200 * 1200, 500 * (1200 - 500))),
+    ],
+)
+def test_scores_of_one_winner(score: Any, expected: Fraction) -> None:
+    winner = candidate(1, 1200, 1000, 300, 500)
+    assert adl.score_ppb(AdlRules(score=score, wallet_min_atoms=350), winner) == 10**9 * expected // 1
+
+
+def test_only_bitmex_ranks_losers_and_the_paper_nobody_whom_no_price_makes_bankrupt() -> None:
+    loser = candidate(-1, -1200, -1000, 700, 500)
+    assert adl.score_ppb(AdlRules(score="bitmex"), loser) == 10**9 * -200 * 500 // (1000 * 1200)
+    assert adl.queue(AdlRules(score="bitmex"), [loser]) == [(10**9 * 200 * 500 // (1000 * 1200) + 1, 16, 0)]
+    assert adl.queue(AdlRules(score="hyperliquid"), [loser]) == []
+    assert adl.queue(AdlRules(score="paper"), [candidate(1, 1200, 1000, 1100, 1300)]) == []
+
+
+def quotes(mark_: int, previous: int | None = None, index: int | None = None) -> adl.Quotes:
+    return adl.Quotes(mark_, previous, index)
 
 
 def test_the_previous_mark_counts_only_when_it_is_kinder_to_the_bankrupt() -> None:
     rules = AdlRules(price="previous_mark")
-    assert [adl.rule_ticks(rules, 90, 95, lots) for lots in (1, -1)] == [95, 90]
-    assert adl.rule_ticks(rules, 90, None, 1) == 90
-    assert adl.rule_ticks(AdlRules(price="mark"), 90, 95, 1) == 90
+    assert [adl.rule_ticks(rules, quotes(90, 95), lots) for lots in (1, -1)] == [95, 90]
+    assert adl.rule_ticks(rules, quotes(90), 1) == 90
+    assert adl.rule_ticks(AdlRules(price="mark"), quotes(90, 95), 1) == 90
+    assert adl.rule_ticks(AdlRules(price="index"), quotes(90, 95, 93), 1) == 93
 
 
-def test_a_winner_gives_up_lots_only_as_far_as_its_equity_bears_them() -> None:
+@pytest.mark.parametrize(
+    ("rules", "absorber", "bearable", "expected"),
+    [
+        (AdlRules(price="index"), False, True, 110),
+        (AdlRules(price="index", clamp="bankruptcy"), False, True, 105),
+        (AdlRules(price="index"), True, True, 105),
+        (AdlRules(price="index"), False, False, 105),
+        (AdlRules(price="bankruptcy"), False, True, 105),
+        (AdlRules(price="bankruptcy", bankruptcy_off_max_ppb=50_000_000), False, True, 105),
+        (AdlRules(price="bankruptcy", bankruptcy_off_max_ppb=49_999_999), False, True, 100),
+        (AdlRules(price="bankruptcy", bankruptcy_off_max_ppb=49_999_999), False, False, 105),
+    ],
+)
+def test_a_bankrupt_position_closes_at_the_rule_or_where_it_owes_nothing(
+    rules: AdlRules, absorber: bool, bearable: bool, expected: int
+) -> None:
+    """A long at a mark of 100 that is bankrupt at 105, with an index of 110."""
+    at = quotes(100, 98, 110)
+    assert adl.closing_ticks(rules, at, 1, 105, absorber=absorber, bearable=bearable) == expected
+
+
+def test_a_lot_costs_its_winner_the_way_from_the_mark_to_the_price() -> None:
     """A long of 10 missing 45 closes 5 above the mark of 90; each lot costs a short 5 against the mark."""
     price = adl.bankruptcy_ticks(BTC, 90, 10, 45 * 1000)
     assert price == 90 + 5
     assert adl.transfer_atoms(BTC, 90, price, -10) == 10 * 5 * 1000
-    assert adl.bearable_lots(BTC, 90, price, -10, 26 * 1000) == 26 // 5
-    assert adl.bearable_lots(BTC, 90, 90, -10, 0) == 10
+    assert adl.charge_atoms(BTC, 90, price, -1) == 5 * 1000
+    short = candidate(-10, -900, -1000, 0, 26 * 1000)
+    assert sharing.most_lots(short, sharing.Demand(20, 5 * 1000)) == 26 // 5
+    assert sharing.most_lots(short, sharing.Demand(20, 0)) == 10
+
+
+def givers(*wealth: tuple[int, int, int]) -> list[adl.Candidate]:
+    """Shorts of (lots, wallet, equity) by account, each lot worth 100."""
+    return [
+        adl.Candidate(FIRST_ACCOUNT + k, 0, -lots, -100 * lots, 0, wallet, equity, lambda: 50)
+        for k, (lots, wallet, equity) in enumerate(wealth)
+    ]
+
+
+TEN = sharing.Demand(10, 10)
+THREE = givers((10, 200, 1000), (10, 100, 500), (10, 50, 100))
+
+
+@pytest.mark.parametrize(
+    ("rules", "lots", "expected"),
+    [
+        (AdlRules(policy="pro_rata"), 10, [7, 3, 0]),  # of 800, 400 and 50: 6.4, 3.2, .4
+        (AdlRules(policy="pro_rata", weights="equity"), 16, [10, 5, 1]),
+        (AdlRules(policy="pro_rata", weights="contracts"), 10, [4, 3, 3]),
+        (AdlRules(policy="levered"), 10, [4, 4, 2]),  # leverage 1, 2, 10: 800, 800, 500 of 2100
+        (AdlRules(policy="capped", haircut_max_ppb=10**9 // 16), 10, [5, 2, 0]),  # 50, 25, 3 atoms
+        (AdlRules(policy="capped", keep="maintenance"), 30, [10, 10, 5]),  # the last has 50 to give
+        (AdlRules(policy="risk_aware", risk_threshold_ppb=10**9), 10, [0, 5, 5]),  # 800 : 500 * 9, capped
+        (AdlRules(policy="risk_aware", risk_power=0), 10, [4, 4, 2]),
+        (AdlRules(policy="min_max"), 16, [10, 5, 1]),
+        (AdlRules(policy="mirror_descent"), 10, [4, 3, 3]),  # the remainders of three equal thirds
+    ],
+)
+def test_policies_share_lots(rules: AdlRules, lots: int, expected: list[int]) -> None:
+    assert sharing.shares(rules, THREE, sharing.Demand(lots, 10)) == expected
+
+
+def test_iteration_passes_over_whom_it_would_take_below_zero() -> None:
+    rules = AdlRules(policy="iteration")
+    three = givers((4, 0, 39), (4, 0, 40), (9, 0, 1000))
+    assert sharing.shares(rules, three, TEN) == [0, 4, 6]
+    met = [c.account for c in sharing.listed(rules, three, 7)]
+    assert met == sorted(met, key=lambda account: sharing.scrambled(account, 7))
+    assert [c.account for c in sharing.listed(AdlRules(policy="pro_rata"), three[::-1], 7)] == [16, 17, 18]
+
+
+def naive_min_max(most: list[int], equity: list[int], lots: int) -> list[int]:
+    given = [0] * len(most)
+    for _ in range(min(lots, sum(most))):
+        k = min(
+            (k for k in range(len(most)) if given[k] < most[k]),
+            key=lambda k: (Fraction(given[k] + 1, equity[k]), k),
+        )
+        given[k] += 1
+    return given
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 30), st.integers(1, 400)), min_size=1, max_size=6), st.integers(1, 90)
+)
+def test_handing_out_whole_levels_is_handing_out_lot_by_lot(
+    positions: list[tuple[int, int]], lots: int
+) -> None:
+    candidates = givers(*((held, 0, equity) for held, equity in positions))
+    demand = sharing.Demand(lots, 3)
+    most = [sharing.most_lots(c, demand) for c in candidates]
+    expected = naive_min_max(most, [equity for _, equity in positions], lots)
+    assert sharing.min_max(AdlRules(), candidates, demand) == expected
 
 
 def rounded(lot_value: int, divisor: int) -> Worth:
