@@ -64,7 +64,7 @@ class Deficits:
                 f"deficit {event.deficit_id} states a residual of {event.residual_atoms}, it is {residual}",
             )
         over = deficit.brought + residual - deficit.atoms
-        if over != event.overcharge_atoms or over < 0:
+        if over != event.overcharge_atoms or over < -deficit.dust:
             self._find(
                 "(d)",
                 f"deficit {event.deficit_id} states an overcharge of {event.overcharge_atoms}, it is {over}",

@@ -206,6 +206,7 @@ class Deleveraging:
             )
         if deficit is not None:
             deficit.brought += event.transfer_atoms
+            deficit.dust += market.dust
             deficit.transfers[winner] = deficit.transfers.get(winner, 0) + event.transfer_atoms
         self._payments.add("adl", winner, event.transfer_atoms)
         self._holdings.touched.add(account)

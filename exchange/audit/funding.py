@@ -92,7 +92,8 @@ class Funding:
             )
         worth = worth_at(market.spec, event.price_ticks)
         for account, (lots, _, _) in market.holders.items():
-            owed = owed_atoms(worth(lots), rate, event.intervals)
+            exposure = abs(worth(lots)) if lots * event.price_ticks >= 0 else -abs(worth(lots))
+            owed = owed_atoms(exposure, rate, event.intervals)
             total += owed
             legs[account, self._holdings.pocket_of(account, market)] = -owed
         key = (ROUNDING, self._settle)

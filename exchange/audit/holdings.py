@@ -66,6 +66,7 @@ class Holdings:
 
     def set_leverage(self, event: LeverageSet) -> None:
         market = self.markets[event.instrument]
+        market.leverage[event.account] = event.leverage
         isolate = event.mode == "isolated"
         if isolate != (event.account in market.isolated):
             if event.account in market.holders:
@@ -96,9 +97,10 @@ class Holdings:
                 f"loaded positions of instrument {event.instrument} sum to {sum(event.lots)} lots, not to 0",
             )
         worth = worth_at(market.spec, event.price_ticks)
-        for account, lots, entry, isolated in zip(
-            event.accounts, event.lots, event.entry_ticks, event.isolated_atoms, strict=True
+        for account, lots, entry, leverage, isolated in zip(
+            event.accounts, event.lots, event.entry_ticks, event.leverage, event.isolated_atoms, strict=True
         ):
+            market.leverage[account] = leverage
             if isolated:
                 self._isolate(market, account)
             elif account in market.isolated:
@@ -118,8 +120,8 @@ class Holdings:
     ) -> int:
         """A fill's effect on a position; returns what its closed lots realise.
 
-        The cost released by a partial close is cost * closed / lots, rounded down. A fill has one value: what
-        of it does not close, opens.
+        The cost released by a partial close is cost * closed / lots, rounded down. A fill has one value: the
+        lots that close bring their share of it, rounded up, and what is left of it opens.
         """
         if not signed_lots:
             return 0
@@ -142,9 +144,10 @@ class Holdings:
             lots, cost, entry = position
             closed = -signed_lots if abs(signed_lots) < abs(lots) else lots
             opened = signed_lots + closed
-            proceeds = worth(closed)
+            traded = worth(signed_lots)
+            proceeds = -(traded * abs(closed) // abs(signed_lots))
             released = cost * closed // lots
-            value = worth(signed_lots) + proceeds
+            value = traded + proceeds
             position[0] = lots + signed_lots
             position[1] = cost - released + value
             position[2] = entry - entry * closed // lots + value
@@ -229,6 +232,23 @@ class Holdings:
     def notional(self, account: int, market: Market) -> int:
         return abs(self.value(market, market.holders[account][0]))
 
+    def initial(self, account: int) -> tuple[int, int]:
+        """(initial requirement, value) of a cross pool's positions at the marks, without its orders."""
+        required = gross = 0
+        for market in self.positions(account, self.settle):
+            lots = market.holders[account][0]
+            notional = abs(self.value(market, lots))
+            gross += notional
+            leverage = market.leverage.get(account, 0)
+            required += market.initial(notional, abs(lots), leverage, self._open_interest_atoms(market))
+        return required, gross
+
+    def _open_interest_atoms(self, market: Market) -> int:
+        """Value of all long lots at the mark, where the rulebook asks."""
+        if not market.spec.open_interest_high_atoms:
+            return 0
+        return abs(self.value(market, sum(max(0, position[0]) for position in market.holders.values())))
+
     def requirement(self, account: int, market: Market) -> int:
         """Maintenance requirement of one position at the mark."""
         lots = market.holders[account][0]
@@ -238,11 +258,12 @@ class Holdings:
         return account >= FIRST_ACCOUNT and account not in self.serving
 
     def origins(self, account: int, pocket: int, deficit: int) -> tuple[tuple[int, int], ...]:
-        """The deficit by the accounts whose positions the inventory still holds, in proportion to value."""
+        """The deficit by the accounts whose lots the inventory still holds, each lot at what one is worth."""
         weights: dict[int, int] = {}
         for market in self.positions(account, pocket):
+            lot_atoms = abs(self.value(market, 1))
             for origin, lots in self._lineage.of(account, market.number):
-                weights[origin] = weights.get(origin, 0) + abs(self.value(market, lots))
+                weights[origin] = weights.get(origin, 0) + lots * lot_atoms
         if not any(weights.values()):
             return ((account, deficit),)
         names = sorted(weights)

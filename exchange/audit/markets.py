@@ -4,6 +4,7 @@ from zerodebt.exchange.audit.arithmetic import Average
 from zerodebt.exchange.audit.books import BUY, SELL, Levels
 from zerodebt.exchange.audit.forms.funding import Premiums
 from zerodebt.exchange.audit.forms.requirement import requirement
+from zerodebt.exchange.audit.forms.valuation import dust_atoms
 from zerodebt.exchange.instruments import Instrument
 from zerodebt.exchange.rules import VenueRules
 
@@ -12,6 +13,9 @@ class Market:
     """State of one instrument.
 
     holders       [lots, cost, entry cost] by account; lots signed, costs in atoms
+    leverage      chosen by an account; without an entry nobody chose
+    swept_max     atoms that may be left of values that were rounded when all positions were settled
+    dust          atoms by which rounding may part a position's value from that of its lots
     isolated      accounts whose position here answers with its own pocket
     stands_still  while forced orders are halted the mark is held
     """
@@ -21,7 +25,8 @@ class Market:
         self.spec = spec
         self.pocket = pocket
         self.is_spot = spec.kind == "spot"
-        self.maintenance, self.most_per_lot = requirement(spec)
+        self.maintenance, self.initial, self.most_per_lot, self.most = requirement(spec)
+        self.dust = dust_atoms(spec)
         self.bids, self.asks = Levels(), Levels()
         self.sides = {BUY: self.bids, SELL: self.asks}
         self.index: int | None = None
@@ -34,7 +39,9 @@ class Market:
         self.premiums = Premiums()
         self.marked_seq = self.sampled_seq = -1
         self.holders: dict[int, list[int]] = {}
+        self.leverage: dict[int, int] = {}
         self.isolated: set[int] = set()
+        self.swept_max = 0
         self.cost_sum = 0
         self.lots_sum = 0
 

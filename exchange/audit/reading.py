@@ -70,7 +70,7 @@ class Reading:
         self.harm = harm = Harm()
         self.funding = funding = Funding(rules, notes, holdings, ledger)
         self.prices = prices = Prices(rules, notes, holdings, funding)
-        self.transfers = Transfers(notes, holdings, debts, funding)
+        self.transfers = Transfers(rules, notes, holdings, debts, funding)
         self.liquidations = liquidations = Liquidations(rules, notes, holdings, harm)
         self.triggers = triggers = Triggers(notes, holdings)
         self.orders = orders = Orders(notes, holdings, liquidations, triggers)

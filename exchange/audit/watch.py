@@ -106,7 +106,8 @@ class Watch:
         settle, assets, worths = self._settle, self._assets, self._holdings.worths
         balances, held, all_alone = self._holdings.balances, self._holdings.held, self._holdings.alone
         known, nowhere = self._liquidations.open, frozenset[int]()
-        per_lot = [market.most_per_lot(self._holdings.value(market, 1)) for market in self._markets]
+        value_of, bounds = self._holdings.value, [market.most for market in self._markets]
+        per_lot = [market.most_per_lot(abs(value_of(market, 1)) + market.dust) for market in self._markets]
         for _, account, pocket in self._watched[:reached]:
             if (account, pocket) in known:
                 continue
@@ -116,22 +117,24 @@ class Watch:
                 where = assets + n if assets + n in alone else settle
                 worth = worths[n]
                 if where == pocket and worth is not None:
-                    equity += worth(lots) - cost
-                    most += abs(lots) * per_lot[n]
+                    value = worth(lots)
+                    equity += value - cost
+                    size, bound = abs(lots), bounds[n]
+                    most += size * per_lot[n] if bound is None else bound(abs(value), size)
             if equity < most:
                 self._check_noticed(account, pocket)
             if equity < 0:
                 self._debts.look_at(account, pocket, equity)
 
     def _move_ppb(self) -> int | None:
-        """The largest move of a mark since the last full pass, rounded up; None from or to a mark of zero."""
+        """The largest move of a value since the last full pass, rounded up; None beyond all of it."""
         largest = 0
         for value, before in zip(self._values(), self._watched_from, strict=True):
             if value != before:
                 if not value or not before:
                     return None
                 largest = max(largest, abs(value - before) * PPB // abs(before) + 1)
-        return largest
+        return largest if largest <= PPB else None
 
     def _values(self) -> list[int]:
         """Many lots of each market at its mark: so many that a value's rounding does not matter beside it."""
@@ -165,16 +168,19 @@ class Watch:
             worth = holdings.worths[market.number]
             if worth is None:
                 continue
-            isolated, per_lot = market.isolated, market.most_per_lot(worth(1))
+            isolated, dust, bound = market.isolated, market.dust, market.most
+            per_lot = market.most_per_lot(abs(worth(1)) + dust)
             pocket, margins = market.pocket, holdings.balances[market.pocket]
             for account, (lots, cost, _) in market.holders.items():
-                value, required = worth(lots), abs(lots) * per_lot
+                value = worth(lots)
+                notional, size = abs(value), abs(lots)
+                required = dust + (size * per_lot if bound is None else bound(notional, size))
                 if account in isolated:
-                    self._look(account, pocket, margins[account] + value - cost, required, abs(value))
+                    self._look(account, pocket, margins[account] + value - cost, required, notional + dust)
                 else:
                     equities[account] += value - cost
                     requirements[account] += required
-                    gross[account] += abs(value)
+                    gross[account] += notional + dust
         for account in range(FIRST_ACCOUNT, len(equities)):
             equity, required = equities[account], requirements[account]
             if required and account not in holdings.serving:

@@ -48,13 +48,14 @@ def impact_ticks(spec: Instrument, levels: Levels, side: int, notional_atoms: in
     left = notional_atoms
     for key in sorted(levels.by_key):
         price = -side * key
-        lot_atoms = value(spec, price, 1)
-        if lot_atoms <= 0:
+        if price <= 0:
             return None
-        take = min(sum(order.open for order in levels.by_key[key].values()), div_ceil(left, lot_atoms))
+        level = sum(order.open for order in levels.by_key[key].values())
+        worth = abs(value(spec, price, level))
+        take = level if worth < left else div_ceil(left * level, worth)
         lots += take
         ticks += take * price
-        left -= value(spec, price, take)
+        left -= worth
         if left <= 0:
             return div_ceil(ticks, lots) if side == BUY else ticks // lots
     return None

@@ -4,11 +4,13 @@ import random
 from functools import lru_cache
 from typing import Any
 
+from msgspec import structs
+
 from tests.venues import ASSETS, T0, USD, hyperliquid, perpetual, spot
 from zerodebt.exchange import commands as ask
 from zerodebt.exchange import events as says
 from zerodebt.exchange.events import FIRST_ACCOUNT, HOUSE, INSURANCE, Event
-from zerodebt.exchange.instruments import Tier
+from zerodebt.exchange.instruments import Instrument, Tier
 from zerodebt.exchange.rules import VenueRules
 from zerodebt.exchange.units import MINUTE_NS, SECOND_NS
 from zerodebt.exchange.venue import Venue
@@ -21,6 +23,55 @@ INSTRUMENTS = (
     perpetual("ETH", tiers=(Tier(0, 25), Tier(10_000 * USD, 10)), tick_value_atoms=1000),
     spot(tick_value_atoms=1000, lot_atoms=1),
 )
+
+
+def btc(**changes: Any) -> tuple[Instrument, ...]:
+    return (structs.replace(INSTRUMENTS[0], **changes), *INSTRUMENTS[1:])
+
+
+def both(**changes: Any) -> tuple[Instrument, ...]:
+    return (*(structs.replace(spec, **changes) for spec in INSTRUMENTS[:2]), INSTRUMENTS[2])
+
+
+RATES = (
+    Tier(0, 40, 10_000_000, 25_000_000),
+    Tier(2_000 * USD, 20, 20_000_000, 50_000_000),
+    Tier(8_000 * USD, 10, 45_000_000, 100_000_000),
+)
+BY_LOTS = (Tier(0, 40, 10_000_000), Tier(50, 25, 15_000_000), Tier(150, 10))
+LOT = 90 * USD * 40_000
+INVERSE: dict[str, Any] = {
+    "contract": "inverse",
+    "open_interest_max_lots": 10_000,
+    "size_max_lots": 10_000,
+}
+TABLES: dict[str, tuple[Instrument, ...]] = {
+    "rates by tier": both(tiers=RATES),
+    "whole tiers": both(tiers=RATES, tier_form="whole"),
+    "whole tiers by lots": both(tiers=BY_LOTS, tier_form="whole", tier_unit="lots"),
+    "a slope": both(tiers=(Tier(0, 0, 10_000_000, 20_000_000),), slope_ppb=1_000_000, slope_size=10),
+    "a share of initial": both(tiers=RATES[:1], maintenance_of_initial_ppb=600_000_000),
+    "open interest": both(
+        tiers=(Tier(0, 0, 12_000_000, 20_000_000),),
+        open_interest_low_atoms=1_000 * USD,
+        open_interest_high_atoms=900_000 * USD,
+    ),
+    "amounts per lot": both(margin_floor_atoms_per_lot=2 * USD, initial_atoms_per_lot=5 * USD),
+    "inverse": both(**INVERSE, tick_value_atoms=LOT),
+    "one inverse": btc(**INVERSE, tick_value_atoms=LOT),
+    "inverse, dear lots": btc(
+        **INVERSE | {"tick_value_atoms": 81 * 10**11, "open_interest_max_lots": 100_000}
+    ),
+    "inverse, a slope": both(
+        **INVERSE,
+        tick_value_atoms=LOT,
+        tiers=(Tier(0, 50, 10_000_000),),
+        slope_ppb=5_000_000,
+        slope_size=1_000 * USD,
+    ),
+    "inverse, whole tiers": both(**INVERSE, tick_value_atoms=LOT, tiers=RATES, tier_form="whole"),
+}
+"""Markets whose margin tables and contracts have another form."""
 
 
 def crash_rules(*waterfall: str, **tables: Any) -> VenueRules:
@@ -40,9 +91,17 @@ def crash_rules(*waterfall: str, **tables: Any) -> VenueRules:
 class Crash:
     """Random commands of a small market through a fall of about a half, by a seed."""
 
-    def __init__(self, seed: int, rules: VenueRules, *, fund_usd: int = 0, house_usd: int = 0) -> None:
+    def __init__(
+        self,
+        seed: int,
+        rules: VenueRules,
+        *,
+        fund_usd: int = 0,
+        house_usd: int = 0,
+        instruments: tuple[Instrument, ...] = INSTRUMENTS,
+    ) -> None:
         self.random = random.Random(seed)
-        self.venue = Venue(rules, ASSETS, INSTRUMENTS)
+        self.venue = Venue(rules, ASSETS, instruments)
         self.sources = len(rules.sources)
         self.time_ns = T0
         self.batches = [self.venue.opening()]
@@ -210,13 +269,13 @@ ADL: dict[str, dict[str, Any]] = {
 }
 """Deleveraging tables, each the only stage between the book and the house."""
 
-FORMS: dict[str, tuple[VenueRules, int, int]] = {
-    name: (crash_rules("book", "adl", "house", adl=adl), 0, 100_000) for name, adl in ADL.items()
-}
-RULEBOOKS |= FORMS
+RULEBOOKS |= {name: (crash_rules("book", "adl", "house", adl=adl), 0, 100_000) for name, adl in ADL.items()}
+RULEBOOKS |= {name: (crash_rules(), 0, 0) for name in TABLES}
+FORMS = {*ADL, *TABLES}
 
 
 @lru_cache(maxsize=64)
 def crash(name: str, seed: int) -> Crash:
     rules, fund_usd, house_usd = RULEBOOKS[name]
-    return Crash(seed, rules, fund_usd=fund_usd, house_usd=house_usd)
+    instruments = TABLES.get(name, INSTRUMENTS)
+    return Crash(seed, rules, fund_usd=fund_usd, house_usd=house_usd, instruments=instruments)

@@ -8,15 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from tests.exchange.audit.crash import TABLES
 from tests.venues import ASSETS, USD, perpetual, rulebook
 from zerodebt.exchange.audit.books import BUY, SELL, Levels, Order
 from zerodebt.exchange.audit.forms import adl, forced_order, funding, mark, sharing
 from zerodebt.exchange.audit.forms.requirement import requirement
-from zerodebt.exchange.audit.forms.valuation import Worth, worth_at
+from zerodebt.exchange.audit.forms.valuation import Worth, dust_atoms, price_of, worth_at
 from zerodebt.exchange.audit.holdings import Holdings
 from zerodebt.exchange.audit.notes import Notes
 from zerodebt.exchange.events import CLEARING, FIRST_ACCOUNT, AccountsOpened, Marked, Opened
-from zerodebt.exchange.instruments import Tier
+from zerodebt.exchange.instruments import Instrument, Tier
 from zerodebt.exchange.rules import AdlRules, FundingRules, LiquidationRules, MarkRules
 
 BTC = perpetual("BTC", tick_value_atoms=1000, tiers=(Tier(0, 40), Tier(20_000 * USD, 20)))
@@ -27,23 +28,95 @@ def test_lots_of_a_linear_market_are_worth_price_times_lots_times_tick_value() -
 
 
 def test_tiers_take_each_slice_at_its_own_rate_and_round_up_once() -> None:
-    maintenance, _ = requirement(BTC)
+    maintenance = requirement(BTC).maintenance
     assert maintenance(20_000 * USD, 1) == 20_000 * USD // 80
     assert maintenance(20_000 * USD + 1, 1) == 20_000 * USD // 80 + 1
     assert maintenance(30_000 * USD, 1) == 20_000 * USD // 80 + 10_000 * USD // 40
 
 
 def test_a_floor_per_lot_holds_where_the_price_crosses_zero() -> None:
-    maintenance, _ = requirement(structs.replace(BTC, margin_floor_atoms_per_lot=7))
+    maintenance = requirement(structs.replace(BTC, margin_floor_atoms_per_lot=7)).maintenance
     assert maintenance(0, 5) == 5 * 7
 
 
-@given(st.integers(1, 10**6), st.integers(1, 10**6), st.sampled_from([0, 10**5]))
-def test_no_position_requires_more_than_the_bound_that_is_watched(price: int, lots: int, floor: int) -> None:
-    spec = structs.replace(BTC, margin_floor_atoms_per_lot=floor)
-    worth = worth_at(spec, price)
-    maintenance, most_per_lot = requirement(spec)
-    assert maintenance(worth(lots), lots) <= lots * most_per_lot(worth(1))
+BOUNDED = [
+    BTC,
+    structs.replace(BTC, margin_floor_atoms_per_lot=10**5),
+    *(spec for specs in TABLES.values() for spec in specs[:2]),
+]
+
+
+@given(st.sampled_from(BOUNDED), st.integers(1, 10**5), st.integers(1, 10**5), st.integers(0, 10**4))
+def test_no_position_requires_more_than_the_bound_that_is_watched(
+    spec: Instrument, price: int, lots: int, move_bp: int
+) -> None:
+    """Neither at the price that the bound was taken at, nor a move of at most 100 % away."""
+    form, worth = requirement(spec), worth_at(spec, price)
+    notional = abs(worth(lots))
+    per_lot = form.most_per_lot(abs(worth(1)) + dust_atoms(spec))
+    most = lots * per_lot if form.most is None else form.most(notional, lots)
+    assert form.maintenance(notional, lots) <= most
+    moved = notional + notional * move_bp // 10**4
+    assert form.maintenance(moved, lots) <= most + most * move_bp // 10**4 + 1 + lots
+
+
+K = 1000 * USD
+
+
+@pytest.mark.parametrize(
+    ("changes", "notional", "lots", "expected"),
+    [
+        ({"tiers": (Tier(0, 40), Tier(20 * K, 20)), "tier_form": "whole"}, 30 * K, 1, 30 * K // 40),
+        ({"tiers": (Tier(0, 40), Tier(5, 20)), "tier_form": "whole", "tier_unit": "lots"}, K, 4, K // 80),
+        ({"tiers": (Tier(0, 40), Tier(5, 20)), "tier_form": "whole", "tier_unit": "lots"}, K, 5, K // 40),
+        ({"tiers": (Tier(0, 40, 10_000_000), Tier(20 * K, 20))}, 30 * K, 1, 20 * K // 100 + 10 * K // 40),
+        (
+            {"tiers": (Tier(0, 0, 10_000_000, 1),), "slope_ppb": 10**6, "slope_size": 10},
+            K,
+            20,
+            K * 12 // 1000,
+        ),
+        ({"tiers": (Tier(0, 30),), "maintenance_of_initial_ppb": 600_000_000}, 100, 1, 3),  # ceil(4 * .6)
+    ],
+)
+def test_maintenance_of_margin_tables(
+    changes: dict[str, Any], notional: int, lots: int, expected: int
+) -> None:
+    assert requirement(structs.replace(BTC, **changes)).maintenance(notional, lots) == expected
+
+
+def test_initial_requirement_is_of_tier_leverage_and_lots_whichever_asks_most() -> None:
+    spec = structs.replace(BTC, tiers=(Tier(0, 40), Tier(20 * K, 20)), margin_floor_atoms_per_lot=USD)
+    initial = requirement(spec).initial
+    assert initial(30 * K, 1, 0, 0) == 20 * K // 40 + 10 * K // 20
+    assert initial(30 * K, 1, 10, 0) == 30 * K // 10
+    assert initial(K, 50, 40, 0) == 50 * 2 * USD
+    assert requirement(structs.replace(spec, initial_atoms_per_lot=USD)).initial(K, 50, 40, 0) == 50 * USD
+
+
+@pytest.mark.parametrize(
+    ("open_interest", "rate_ppm"), [(0, 25_000), (K, 25_000), (2 * K, 350_000), (9 * K, 10**6)]
+)
+def test_the_initial_rate_rises_with_open_interest_and_maintenance_does_not(
+    open_interest: int, rate_ppm: int
+) -> None:
+    spec = structs.replace(
+        BTC, tiers=(Tier(0, 40),), open_interest_low_atoms=K, open_interest_high_atoms=4 * K
+    )
+    form = requirement(spec)
+    assert form.initial(K, 1, 0, open_interest) == K * rate_ppm // 10**6
+    assert form.maintenance(K, 1) == K // 80
+
+
+INVERSE_BTC = structs.replace(BTC, contract="inverse", tick_value_atoms=10**6)
+
+
+def test_lots_of_an_inverse_market_are_worth_less_the_dearer_they_are() -> None:
+    assert [worth_at(INVERSE_BTC, 300)(lots) for lots in (-2, 1, 2)] == [6666, -3333, -6666]
+    assert price_of(INVERSE_BTC, 2, -6666) == 301  # 2 * 10^6 / 6666 is 300.03: rounded up for the long
+    assert price_of(INVERSE_BTC, -2, 6666) == 300
+    assert price_of(INVERSE_BTC, 2, 1) == price_of(INVERSE_BTC, -2, 0) == INVERSE_BTC.price_max_ticks + 1
+    assert [price_of(BTC, lots, lots * 1500) for lots in (1, -1)] == [2, 1]
 
 
 def inputs(basis: int | None, book: int | None, perps: int | None, average: int | None) -> Marked:
