@@ -306,7 +306,7 @@ class Oracle:
         """A chosen leverage may not be above that of the tier that the position is in at its entry."""
         value = abs(value_atoms(spec, entry, lots))
         size = lots if spec.tier_unit == "lots" else value
-        tier = [tier for tier in spec.tiers if tier.lower <= size][-1]
+        tier = [tier for tier in spec.tiers if not tier.lower or tier.lower < size][-1]
         most = tier.leverage_max if spec.tier_form == "whole" else spec.tiers[0].leverage_max
         if leverage > most:
             raise UnanswerableError("leverage_above_tier", field, leverage, f"is at most {most}")
@@ -428,13 +428,17 @@ class Oracle:
     def _requirement_line(self, instrument: int, value: int, lots: int) -> Line:
         table = self.situation.state.markets[instrument].margin
         spec, tiers = self.specs[instrument], self.instruments[instrument].tiers
+        basis = "value"
+        if table.is_at_entry:
+            value = abs(self.situation.state.accounts.cost.cells[instrument][ASKED])
+            basis = "entry value"
         n = tier_of(table, value, lots)
         rate = _decimal(maintenance_rate(tiers[n]))
         least = _decimal(initial_rate(tiers[n]))
         deduction = _decimal(Fraction(table.deductions[n], table.denominator * 10**self._decimals))
         return Line(
             f"{spec.symbol} tier from {spec.tiers[n].above} {spec.tier_unit}",
-            f"{rate} of the value less {deduction}",
+            f"{rate} of the {basis} less {deduction}",
             f"maintenance rate {rate}, least initial rate {least}, {spec.tier_form} tiers",
             f"{spec.source or self.rules.source} ({spec.valid_from or self.rules.valid_from})",
         )

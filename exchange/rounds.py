@@ -3,7 +3,7 @@
 One call of `work` is one round of the phases of the architecture page: scan and cancel; forced orders of all
 liquidatable compartments, the most underwater first; takeovers; bankrupt compartments and absorbers. The
 waterfall of the rulebook is read twice: first it disposes of positions (book, backstop, insurance, adl), then
-it pays in cash what is still missing (backstop, insurance, socialise, house, recourse).
+it pays in cash what is still missing (backstop, insurance, socialise, house, default_fund, recourse).
 """
 
 from collections.abc import Iterator
@@ -15,15 +15,18 @@ from zerodebt.exchange.accounts import BACKSTOP
 from zerodebt.exchange.clearing import Clearing
 from zerodebt.exchange.commands import BUY, SELL, PlaceOrder, Side
 from zerodebt.exchange.events import (
+    DEFAULT_FUND,
     DEFICIT,
     FINANCIER,
     FIRST_ACCOUNT,
     HOUSE,
     INSURANCE,
     ROUNDING,
+    DefaultDeclared,
     DeficitClosed,
     DeficitOpened,
     Deleveraged,
+    LayerDrawn,
     LiquidationEnded,
     LiquidationStarted,
     OrderClosed,
@@ -40,15 +43,17 @@ from zerodebt.exchange.margin import (
     Risk,
     customer_equities,
     find_liquidatable,
-    maintenance_at_mark,
+    maintenance_of,
     pooled_equity,
     risk_of,
 )
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.matching import plan_fills
 from zerodebt.exchange.rules import StageName
+from zerodebt.exchange.sessions import stands_still, within_limits
 from zerodebt.exchange.state import Compartment, State
-from zerodebt.exchange.waterfall import adl, allocation, policies, socialise
+from zerodebt.exchange.variation import may_be_forced, review_calls
+from zerodebt.exchange.waterfall import adl, allocation, default_fund, policies, socialise
 from zerodebt.exchange.waterfall.origins import deficit_origins
 
 DUST_ATOMS = 10
@@ -71,7 +76,8 @@ class RiskRounds:
     def work(self) -> bool:
         """One round; says whether anything was done that may call for another."""
         state = self.state
-        found = [f.compartment for f in find_liquidatable(state)]
+        below = [f.compartment for f in find_liquidatable(state)]
+        found = [compartment for compartment in below if may_be_forced(state, compartment)]
         for compartment in found:
             self._start(compartment)
         acted = False
@@ -82,7 +88,7 @@ class RiskRounds:
         for compartment in found + self._absorbers():
             acted |= self._resolve(compartment)
         self.clearing.close_attached()
-        self._finish()
+        self._finish(below)
         return acted
 
     # Scan and cancel
@@ -96,6 +102,10 @@ class RiskRounds:
             self.clearing.out.append(
                 LiquidationStarted(account, pocket, risk.equity_atoms, risk.maintenance_atoms)
             )
+            if "default_fund" in state.rules.waterfall:
+                members = (member for member in sorted(state.contributions.items()) if member[1])
+                state.defaults[compartment] = tuple(members)
+                self.clearing.out.append(DefaultDeclared(account, pocket, state.defaults[compartment]))
         if state.accounts.orders.cells[0][account]:
             markets = state.contracts_of(compartment)
             if pocket == state.settle:
@@ -103,31 +113,36 @@ class RiskRounds:
             for market in markets:
                 self.clearing.close_all(account, market.number, "liquidation")
 
-    def _finish(self) -> None:
-        """Let go of the compartments that are safe again, and write down which are still below zero."""
+    def _finish(self, below: list[Compartment]) -> None:
+        """Let go of the compartments that are safe again, and write down which are still below zero.
+
+        below  those that this round found below maintenance, the ones that are only called included
+        """
         state = self.state
-        for absorber in self._absorbers():
-            equity = risk_of(state, absorber).equity_atoms
-            if equity < 0:
-                state.open_deficits[absorber] = -equity
-            else:
-                state.open_deficits.pop(absorber, None)
+        others = {*below, *state.open_deficits, *self._absorbers()}.difference(state.in_liquidation)
+        for compartment in sorted(others):
+            self._note_deficit(compartment, risk_of(state, compartment))
         for compartment in sorted(state.in_liquidation):
             risk = risk_of(state, compartment)
             account, pocket = compartment
-            if risk.is_bankrupt:
-                state.open_deficits[compartment] = -risk.equity_atoms
-            else:
-                state.open_deficits.pop(compartment, None)
+            self._note_deficit(compartment, risk)
             if risk.is_liquidatable:
                 continue
             del state.in_liquidation[compartment]
+            state.defaults.pop(compartment, None)
             self.clearing.out.append(
                 LiquidationEnded(account, pocket, risk.equity_atoms, risk.maintenance_atoms)
             )
             if pocket != state.settle and not state.positions_of(compartment):
                 left = state.accounts.balances.cells[pocket][account]
                 self.clearing.post("isolate", [(account, pocket, -left), (account, state.settle, left)])
+        review_calls(state, self.clearing)
+
+    def _note_deficit(self, compartment: Compartment, risk: Risk) -> None:
+        if risk.is_bankrupt:
+            self.state.open_deficits[compartment] = -risk.equity_atoms
+        else:
+            self.state.open_deficits.pop(compartment, None)
 
     # Positions: book, backstop, insurance, adl
 
@@ -143,7 +158,7 @@ class RiskRounds:
             risk = risk_of(state, compartment)
             if not risk.is_liquidatable or not self._is_for_the_book(compartment, risk):
                 break
-            if not state.status[market.number].liquidate:
+            if stands_still(state, market.number):
                 continue
             account = compartment[0]
             lots = state.accounts.lots.cells[market.number][account]
@@ -162,9 +177,10 @@ class RiskRounds:
 
     def _forced_limit(self, market: Market, lots: int, risk: Risk) -> int | None:
         """The rulebook's price limit; a bankrupt position that no stage would take goes at any price."""
-        if self.state.rules.liquidation.price_limit == "none" or risk.is_bankrupt:
-            return None
-        return closing_ticks(market.instrument, lots, market.value_atoms(lots) - risk.equity_atoms)
+        limit = None
+        if self.state.rules.liquidation.price_limit != "none" and not risk.is_bankrupt:
+            limit = closing_ticks(market.instrument, lots, market.value_atoms(lots) - risk.equity_atoms)
+        return within_limits(self.state, market.number, -lots, limit)
 
     def _send(self, compartment: Compartment, risk: Risk, order: PlaceOrder) -> bool:
         state = self.state
@@ -274,7 +290,7 @@ class RiskRounds:
         if self.state.rules.adl.bankruptcy_allocation == "pro_rata_value":
             return notional
         lots = self.state.accounts.lots.cells[market.number][account]
-        return maintenance_at_mark(market, lots)
+        return maintenance_of(self.state, market, account, lots)
 
     def _take_from_winners(
         self, compartment: Compartment, deficit_id: int, market: Market, price: int
@@ -377,7 +393,7 @@ class RiskRounds:
                 account, pocket, lots, abs(worth), abs(entry), worth - entry, equity, wallet, maintenance
             )
 
-    # Cash: backstop, insurance, socialise, house, recourse
+    # Cash: backstop, insurance, socialise, house, default_fund, recourse
 
     def _collect(self, compartment: Compartment, deficit_id: int) -> int:
         """Let the rulebook's payers bring what is missing, in order; returns what they brought."""
@@ -398,6 +414,8 @@ class RiskRounds:
                 payers = socialise.shares(left, self._winners(account))
             elif stage == "house":
                 payers = [(HOUSE, state.accounts.balances.cells[state.settle][HOUSE])]
+            elif stage == "default_fund" and is_customer:
+                brought += self._draw_fund(compartment, deficit_id)
             elif stage == "recourse" and is_customer:
                 payers = [(FINANCIER, left)]
                 state.receivables[account] = state.receivables.get(account, 0) + left
@@ -410,6 +428,28 @@ class RiskRounds:
                     brought += self._pay(deficit_id, stage, payer, compartment, min(left, most))
         return brought
 
+    def _draw_fund(self, compartment: Compartment, deficit_id: int) -> int:
+        """Let the layers of the default fund pay, one after the other; returns what they brought."""
+        state = self.state
+        brought = 0
+        for layer in default_fund.LAYERS:
+            risk = risk_of(state, compartment)
+            drawn = default_fund.shares(-risk.equity_atoms, default_fund.payers(state, compartment, layer))
+            if not drawn:
+                continue
+            if not brought:
+                self._arm("default_fund", compartment, risk, "equity is still below zero")
+            self.clearing.out.append(LayerDrawn(deficit_id, layer, tuple(drawn)))
+            paid: dict[int, int] = {}
+            for account, atoms in drawn:
+                source = default_fund.source(layer, account)
+                paid[source] = paid.get(source, 0) + atoms
+                if source == DEFAULT_FUND:
+                    state.contributions[account] -= atoms
+            for source, atoms in paid.items():
+                brought += self._pay(deficit_id, "default_fund", source, compartment, atoms)
+        return brought
+
     def _pay(
         self, deficit_id: int, stage: StageName, payer: int, compartment: Compartment, atoms: int
     ) -> int:
@@ -420,6 +460,7 @@ class RiskRounds:
             "socialise": "socialise",
             "house": "house",
             "recourse": "recourse",
+            "default_fund": "default_fund",
         }
         self.clearing.post(reasons[stage], [(payer, self.state.settle, -atoms), (account, pocket, atoms)])
         self.clearing.out.append(StagePaid(deficit_id, stage, payer, atoms))
@@ -447,6 +488,8 @@ class RiskRounds:
 
     def _is_for_the_book(self, compartment: Compartment, risk: Risk) -> bool:
         """Is it the book's turn, because no other stage would take the positions now?"""
+        if self.state.rules.default_fund.close_out == "auction":
+            return False
         if risk.is_bankrupt:
             return not self._disposes()
         return not self._is_for_the_backstop(compartment, risk)
@@ -464,14 +507,14 @@ class RiskRounds:
         return "adl" in self.state.rules.waterfall or "insurance" in self.state.rules.waterfall
 
     def _may_liquidate(self, markets: list[Market]) -> bool:
-        return all(self.state.status[market.number].liquidate for market in markets)
+        return not any(stands_still(self.state, market.number) for market in markets)
 
     def _by_requirement(self, compartment: Compartment) -> list[Market]:
         account = compartment[0]
 
         def requirement(market: Market) -> int:
             lots = self.state.accounts.lots.cells[market.number][account]
-            return maintenance_at_mark(market, lots)
+            return maintenance_of(self.state, market, account, lots)
 
         return sorted(self.state.positions_of(compartment), key=lambda m: (-requirement(m), m.number))
 

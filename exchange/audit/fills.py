@@ -2,6 +2,7 @@
 
 from zerodebt.exchange.audit.arithmetic import PPB, div_ceil
 from zerodebt.exchange.audit.books import BUY, Levels
+from zerodebt.exchange.audit.contracts import Contracts
 from zerodebt.exchange.audit.forms.valuation import Worth, worth_at
 from zerodebt.exchange.audit.harm import Harm
 from zerodebt.exchange.audit.holdings import Compartment, Holdings
@@ -30,6 +31,7 @@ class Fills:
         notes: Notes,
         holdings: Holdings,
         ledger: Ledger,
+        contracts: Contracts,
         liquidations: Liquidations,
         harm: Harm,
         orders: Orders,
@@ -38,6 +40,7 @@ class Fills:
         self._notes = notes
         self._holdings = holdings
         self._ledger = ledger
+        self._contracts = contracts
         self._liquidations = liquidations
         self._harm = harm
         self._orders = orders
@@ -52,6 +55,7 @@ class Fills:
             self._find("BOOK-07", f"trade {event.trade_id} is for {event.size_lots} lots")
         if event.taker == event.maker:
             self._find("BOOK-13", f"trade {event.trade_id} is between two orders of account {event.taker}")
+        self._contracts.check_trade(event, market)
         forced = self._fill_taker(event, market)
         self._fill_maker(event, market)
         market.last = event.price_ticks

@@ -211,7 +211,7 @@ class Holdings:
             else:
                 value = worth(lots)
                 equity += value - cost
-                required += market.maintenance(abs(value), abs(lots))
+                required += market.required(lots, cost, value)
         return equity, required
 
     def risk_at_index(self, account: int, pocket: int) -> tuple[int, int]:
@@ -221,7 +221,7 @@ class Holdings:
             lots, cost, _ = market.holders[account]
             value = worth_at(market.spec, market.index or 0)(lots)
             equity += value - cost
-            required += market.maintenance(abs(value), abs(lots))
+            required += market.required(lots, cost, value)
         return equity, required
 
     def value(self, market: Market, lots: int) -> int:
@@ -232,16 +232,19 @@ class Holdings:
     def notional(self, account: int, market: Market) -> int:
         return abs(self.value(market, market.holders[account][0]))
 
-    def initial(self, account: int) -> tuple[int, int]:
-        """(initial requirement, value) of a cross pool's positions at the marks, without its orders."""
-        required = gross = 0
-        for market in self.positions(account, self.settle):
+    def initial(self, account: int, pocket: int) -> int:
+        """Initial requirement of a compartment's positions at the marks, without its orders."""
+        required = 0
+        for market in self.positions(account, pocket):
             lots = market.holders[account][0]
             notional = abs(self.value(market, lots))
-            gross += notional
-            leverage = market.leverage.get(account, 0)
+            leverage = market.leverage.get(account, market.spec.tiers[0].leverage_max)
             required += market.initial(notional, abs(lots), leverage, self._open_interest_atoms(market))
-        return required, gross
+        return required
+
+    def gross(self, account: int, pocket: int) -> int:
+        """Value of a compartment's positions at the marks, long and short alike."""
+        return sum(self.notional(account, market) for market in self.positions(account, pocket))
 
     def _open_interest_atoms(self, market: Market) -> int:
         """Value of all long lots at the mark, where the rulebook asks."""
@@ -251,8 +254,20 @@ class Holdings:
 
     def requirement(self, account: int, market: Market) -> int:
         """Maintenance requirement of one position at the mark."""
-        lots = market.holders[account][0]
-        return market.maintenance(abs(self.value(market, lots)), abs(lots))
+        lots, cost, _ = market.holders[account]
+        return market.required(lots, cost, self.value(market, lots))
+
+    def requirement_of(self, account: int, market: Market, after: int) -> int:
+        """The same of `after` lots instead: lots that stay keep their cost, others cost the mark."""
+        held, cost, _ = market.holders.get(account, (0, 0, 0))
+        value = self.value(market, after)
+        if held * after <= 0:
+            basis = value
+        elif abs(after) <= abs(held):
+            basis = cost - cost * (held - after) // held
+        else:
+            basis = cost + self.value(market, after - held)
+        return market.required(after, basis, value)
 
     def is_protected(self, account: int) -> bool:
         return account >= FIRST_ACCOUNT and account not in self.serving

@@ -2,6 +2,8 @@
 
 from zerodebt.exchange.audit.arithmetic import PPB
 from zerodebt.exchange.audit.books import Order
+from zerodebt.exchange.audit.calls import Calls
+from zerodebt.exchange.audit.contracts import Contracts
 from zerodebt.exchange.audit.forms.forced_order import chunk_lots, limit_ticks
 from zerodebt.exchange.audit.forms.valuation import worth_at
 from zerodebt.exchange.audit.harm import Harm
@@ -20,8 +22,18 @@ from zerodebt.exchange.rules import VenueRules
 class Liquidations:
     """Compartments below their requirement, and the forced orders sent for them."""
 
-    def __init__(self, rules: VenueRules, notes: Notes, holdings: Holdings, harm: Harm) -> None:
+    def __init__(
+        self,
+        rules: VenueRules,
+        notes: Notes,
+        holdings: Holdings,
+        harm: Harm,
+        contracts: Contracts,
+        calls: Calls,
+    ) -> None:
         self._rules = rules
+        self._contracts = contracts
+        self._calls = calls
         self._notes = notes
         self._holdings = holdings
         self._harm = harm
@@ -45,6 +57,8 @@ class Liquidations:
             )
         if not self._holdings.is_protected(account):
             self._find("LIQ-01", f"account {account} is liquidated but is no customer")
+        if self._calls.is_left_alone(account, pocket):
+            self._find("LIQ-11", f"account {account} is liquidated before its margin call is due")
         if key in self.open:
             self._find("LIQ-03", f"account {account} pocket {pocket} is liquidated twice at a time")
         else:
@@ -114,6 +128,8 @@ class Liquidations:
     ) -> None:
         """Neither bankrupt, where a stage takes such positions, nor low enough for a backstop that serves."""
         waterfall = self._rules.waterfall
+        if self._rules.default_fund.close_out == "auction":
+            self._find("WFALL-01", f"forced order {order_id} in the book although the rulebook has auctions")
         is_first = (account, pocket) not in self._forced_in_batch
         self._forced_in_batch.add((account, pocket))
         if equity < 0 and is_first and not {"adl", "insurance"}.isdisjoint(waterfall):
@@ -132,6 +148,7 @@ class Liquidations:
     ) -> None:
         rules = self._rules.liquidation
         limit = limit_ticks(rules, market.spec, market.mark or 0, -lots, equity)
+        limit = self._contracts.within_band(market, order.side, limit)
         if order.price != limit:
             self._find(
                 "LIQ-08", f"forced order {order_id} is limited to {order.price}, the rulebook says {limit}"
@@ -158,12 +175,12 @@ class Liquidations:
         held = market.lots_of(order.account)
         value, worth = self._holdings.value, worth_at(market.spec, order.price)
         equity, required = self._holdings.risk(order.account, self._holdings.settle)
-        required -= market.maintenance(abs(value(market, held)), abs(held))
+        required -= self._holdings.requirement_of(order.account, market, held)
         for size in (1, lots):
             bought = order.side * size
             after = held + bought
             gain = value(market, bought) - worth(bought)
-            if equity + gain < required + market.maintenance(abs(value(market, after)), abs(after)):
+            if equity + gain < required + self._holdings.requirement_of(order.account, market, after):
                 return False
         return True
 
@@ -177,7 +194,8 @@ class Liquidations:
             if equity < 0 or equity * PPB >= required * rules.liquidation.backstop_below_ppb:
                 continue
             positions = self._holdings.positions(account, pocket)
-            if all(m.number in self._holdings.backstops and not m.stands_still for m in positions):
+            halted = any(self._contracts.stands_still(market) for market in positions)
+            if not halted and all(market.number in self._holdings.backstops for market in positions):
                 self._find(
                     "WFALL-01",
                     f"account {account} is left with equity {equity} over {required}: it is for the backstop",

@@ -13,8 +13,9 @@ class Market:
     """State of one instrument.
 
     holders       [lots, cost, entry cost] by account; lots signed, costs in atoms
-    leverage      chosen by an account; without an entry nobody chose
+    leverage      chosen by an account; without an entry it is the largest
     swept_max     atoms that may be left of values that were rounded when all positions were settled
+    is_at_entry   the maintenance requirement is a share of what the lots cost
     dust          atoms by which rounding may part a position's value from that of its lots
     isolated      accounts whose position here answers with its own pocket
     stands_still  while forced orders are halted the mark is held
@@ -26,6 +27,7 @@ class Market:
         self.pocket = pocket
         self.is_spot = spec.kind == "spot"
         self.maintenance, self.initial, self.most_per_lot, self.most = requirement(spec)
+        self.is_at_entry = spec.maintenance_basis == "entry"
         self.dust = dust_atoms(spec)
         self.bids, self.asks = Levels(), Levels()
         self.sides = {BUY: self.bids, SELL: self.asks}
@@ -53,3 +55,7 @@ class Market:
         """Signed lots; 0 without a position."""
         position = self.holders.get(account)
         return position[0] if position else 0
+
+    def required(self, lots: int, cost: int, value: int) -> int:
+        """Maintenance requirement of a position (signed): a share of its value, or of what it cost."""
+        return self.maintenance(abs(cost if self.is_at_entry else value), abs(lots))

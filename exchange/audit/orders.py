@@ -1,6 +1,7 @@
 """Orders in and out of the books: who may rest, where, and why one leaves."""
 
 from zerodebt.exchange.audit.books import BUY, SELL, Order
+from zerodebt.exchange.audit.contracts import Contracts
 from zerodebt.exchange.audit.holdings import Holdings
 from zerodebt.exchange.audit.liquidations import Liquidations
 from zerodebt.exchange.audit.notes import Notes
@@ -18,9 +19,15 @@ class Orders:
     """Live orders, the one that is entering, and the books that they rest in."""
 
     def __init__(
-        self, notes: Notes, holdings: Holdings, liquidations: Liquidations, triggers: Triggers
+        self,
+        notes: Notes,
+        holdings: Holdings,
+        contracts: Contracts,
+        liquidations: Liquidations,
+        triggers: Triggers,
     ) -> None:
         self._notes = notes
+        self._contracts = contracts
         self._liquidations = liquidations
         self._triggers = triggers
         self._find = notes.find
@@ -164,6 +171,8 @@ class Orders:
                 self._find(
                     "LIQ-12", f"order {event.order_id} is closed though account {order.account} could bear it"
                 )
+        elif reason == "price_limit":
+            self._contracts.check_close(event, self._markets[order.instrument], order.price)
         elif reason == "liquidation":
             if order.account not in self._liquidations.accounts:
                 self._find("LIQ-12", f"order {event.order_id} is closed by a liquidation that did not start")

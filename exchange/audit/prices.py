@@ -2,6 +2,7 @@
 
 from zerodebt.exchange.audit.arithmetic import median
 from zerodebt.exchange.audit.books import BUY, SELL
+from zerodebt.exchange.audit.contracts import Contracts
 from zerodebt.exchange.audit.forms.mark import mark_ticks
 from zerodebt.exchange.audit.forms.valuation import worth_at
 from zerodebt.exchange.audit.funding import Funding
@@ -18,8 +19,11 @@ from zerodebt.exchange.rules import VenueRules
 class Prices:
     """Marks of every instrument, once an instant."""
 
-    def __init__(self, rules: VenueRules, notes: Notes, holdings: Holdings, funding: Funding) -> None:
+    def __init__(
+        self, rules: VenueRules, notes: Notes, holdings: Holdings, funding: Funding, contracts: Contracts
+    ) -> None:
         self._rules = rules
+        self._contracts = contracts
         self._notes = notes
         self._holdings = holdings
         self._funding = funding
@@ -50,8 +54,8 @@ class Prices:
         self._holdings.worths[n] = None if market.is_spot else worth_at(market.spec, event.mark_ticks)
 
     def _due(self, market: Market, event: Marked) -> int:
-        """The mark that follows from its inputs, within the instrument's bounds; in a halt it stands."""
-        if market.stands_still and market.mark is not None:
+        """The mark that follows from its inputs, within its bounds; it stands in a halt or at night."""
+        if market.mark is not None and self._contracts.stands_still(market):
             return market.mark
         mark = mark_ticks(self._rules.mark, event)
         return max(market.spec.price_min_ticks, min(market.spec.price_max_ticks, mark))
@@ -95,6 +99,7 @@ class Prices:
             if market.marked_seq != self._notes.seq:
                 self._find("MARK-03", f"instrument {market.number} is not marked with the others")
             self._funding.rest(market)
+            self._contracts.rest(market)
 
     def end_instant(self) -> None:
         self.is_marked = False

@@ -3,7 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+from zerodebt.exchange.audit.calls import Calls
+from zerodebt.exchange.audit.contracts import Contracts
 from zerodebt.exchange.audit.debts import Debts
+from zerodebt.exchange.audit.defaults import Defaults
 from zerodebt.exchange.audit.deficits import Deficits
 from zerodebt.exchange.audit.deleveraging import Deleveraging
 from zerodebt.exchange.audit.fills import Fills
@@ -25,17 +28,23 @@ from zerodebt.exchange.audit.triggers import Triggers
 from zerodebt.exchange.audit.watch import Watch
 from zerodebt.exchange.events import (
     AccountsOpened,
+    AuctionHeld,
     BackstopSet,
     Batch,
+    Contributed,
+    DefaultDeclared,
     DeficitClosed,
     DeficitOpened,
     Deleveraged,
     Filled,
     FundingSampled,
     FundingSet,
+    LayerDrawn,
     LeverageSet,
     LiquidationEnded,
     LiquidationStarted,
+    MarginCalled,
+    MarginCallEnded,
     Marked,
     Opened,
     OrderAccepted,
@@ -54,6 +63,7 @@ from zerodebt.exchange.events import (
     TakenOver,
     TriggerArmed,
     TriggerFired,
+    VariationSettled,
     WorkLeft,
 )
 
@@ -69,30 +79,35 @@ class Reading:
         self.debts = debts = Debts(notes, holdings)
         self.harm = harm = Harm()
         self.funding = funding = Funding(rules, notes, holdings, ledger)
-        self.prices = prices = Prices(rules, notes, holdings, funding)
+        self.contracts = contracts = Contracts(rules, notes, holdings)
+        self.calls = calls = Calls(rules, notes, holdings)
+        self.prices = prices = Prices(rules, notes, holdings, funding, contracts)
         self.transfers = Transfers(rules, notes, holdings, debts, funding)
-        self.liquidations = liquidations = Liquidations(rules, notes, holdings, harm)
+        self.liquidations = liquidations = Liquidations(rules, notes, holdings, harm, contracts, calls)
         self.triggers = triggers = Triggers(notes, holdings)
-        self.orders = orders = Orders(notes, holdings, liquidations, triggers)
-        self.fills = Fills(rules, notes, holdings, ledger, liquidations, harm, orders)
+        self.orders = orders = Orders(notes, holdings, contracts, liquidations, triggers)
+        self.fills = Fills(rules, notes, holdings, ledger, contracts, liquidations, harm, orders)
         self.deficits = deficits = Deficits(notes, holdings, debts)
         self.payments = payments = Payments(rules, notes, holdings, deficits)
         self.rankings = rankings = Rankings(rules, notes, holdings)
         self.deleveraging = deleveraging = Deleveraging(
             rules, notes, holdings, ledger, harm, deficits, payments, rankings
         )
+        self.defaults = defaults = Defaults(
+            rules, notes, holdings, ledger, harm, contracts, liquidations, deficits
+        )
         self.stages = stages = Stages(
-            rules, notes, holdings, liquidations, deficits, payments, rankings, deleveraging
+            rules, notes, holdings, liquidations, deficits, payments, rankings, deleveraging, defaults
         )
         self.takeovers = Takeovers(notes, holdings, ledger, harm, stages)
-        self.settlements = Settlements(notes, holdings, ledger)
-        self.watch = Watch(notes, holdings, debts, liquidations, prices)
+        self.settlements = Settlements(notes, holdings, ledger, contracts, calls, prices)
+        self.watch = Watch(notes, holdings, debts, calls, liquidations, prices)
         self._readers: dict[type, Callable[[Any], None]] = {
             AccountsOpened: holdings.open_accounts,
             BackstopSet: holdings.set_backstop,
             LeverageSet: holdings.set_leverage,
             Opened: self._open_again,
-            PositionsLoaded: holdings.load_positions,
+            PositionsLoaded: self._load_positions,
             Posted: self._post,
             Rejected: self.transfers.refuse,
             OrderAccepted: orders.accept,
@@ -118,6 +133,13 @@ class Reading:
             StatusSet: prices.set_status,
             Settled: self.settlements.settle,
             WorkLeft: liquidations.leave_work,
+            VariationSettled: self.settlements.settle_variation,
+            MarginCalled: calls.call,
+            MarginCallEnded: calls.end,
+            DefaultDeclared: defaults.declare,
+            AuctionHeld: defaults.auction,
+            LayerDrawn: self._draw_layer,
+            Contributed: defaults.contribute,
         }
 
     def read(self, batch: Batch) -> None:
@@ -134,6 +156,14 @@ class Reading:
         if ledger.is_expecting:
             ledger.miss()
         self._rest()
+
+    def _load_positions(self, event: PositionsLoaded) -> None:
+        self.holdings.load_positions(event)
+        self.contracts.load(event)
+
+    def _draw_layer(self, event: LayerDrawn) -> None:
+        self.stages.check_draws(event)
+        self.defaults.draw(event)
 
     def _open_again(self, _: Opened) -> None:
         self.notes.find("EVENT-01", "the rulebook is stated twice")
@@ -161,7 +191,7 @@ class Reading:
                 transfers.pay_dust(event)
             case "deficit":
                 self.deficits.floor(moved)
-            case "backstop" | "insurance" | "socialise" | "house" | "recourse":
+            case "backstop" | "insurance" | "socialise" | "house" | "recourse" | "default_fund":
                 self.payments.take(reason, moved)
             case _:
                 self.notes.find("LEDG-03", f"a {reason} posting without an event that causes it")
@@ -174,11 +204,14 @@ class Reading:
     def _open_deficit(self, event: DeficitOpened) -> None:
         self.orders.rest_entering()
         self.deficits.open(event)
+        self.defaults.open_deficit()
         self.stages.disarm()
 
     def _state_payment(self, event: StagePaid) -> None:
         self.deleveraging.end()
         self.stages.check_pays(event)
+        if event.stage == "default_fund":
+            self.defaults.check_paid(event.payer, event.atoms)
         self.payments.state(event)
 
     def _close_deficit(self, event: DeficitClosed) -> None:
@@ -193,6 +226,7 @@ class Reading:
         self.takeovers.end()
         self.deleveraging.end()
         self.payments.rest()
+        self.defaults.rest()
         self.deficits.rest()
         self.watch.rest()
         self.debts.rest()
@@ -200,6 +234,7 @@ class Reading:
         self.stages.disarm()
         self.liquidations.rest()
         self.prices.end_instant()
+        self.calls.rest()
         self.holdings.rest()
 
     def end(self) -> None:

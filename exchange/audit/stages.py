@@ -2,6 +2,7 @@
 
 from zerodebt.exchange.audit.arithmetic import PPB
 from zerodebt.exchange.audit.debts import Deficit
+from zerodebt.exchange.audit.defaults import Defaults
 from zerodebt.exchange.audit.deficits import Deficits
 from zerodebt.exchange.audit.deleveraging import Deleveraging
 from zerodebt.exchange.audit.forms import payers
@@ -12,6 +13,7 @@ from zerodebt.exchange.audit.payments import Payments
 from zerodebt.exchange.audit.rankings import Rankings
 from zerodebt.exchange.events import (
     INSURANCE,
+    LayerDrawn,
     StageArmed,
     StagePaid,
 )
@@ -31,6 +33,7 @@ class Stages:
         payments: Payments,
         rankings: Rankings,
         deleveraging: Deleveraging,
+        defaults: Defaults,
     ) -> None:
         self._rules = rules
         self._holdings = holdings
@@ -39,6 +42,7 @@ class Stages:
         self._payments = payments
         self._rankings = rankings
         self._deleveraging = deleveraging
+        self._defaults = defaults
         self._find = notes.find
         self._settle = holdings.settle
         self._armed: tuple[str, int, int] | None = None
@@ -83,6 +87,11 @@ class Stages:
         if deficit is not None and not self.is_armed_for(event.stage, deficit.account, deficit.pocket):
             self._find("WFALL-01", f"stage {event.stage} pays {event.atoms} atoms without being armed")
 
+    def check_draws(self, event: LayerDrawn) -> None:
+        deficit = self._deficits.current
+        if deficit is not None and not self.is_armed_for("default_fund", deficit.account, deficit.pocket):
+            self._find("WFALL-01", f"the fund's {event.layer} are drawn on without being armed")
+
     def check_nobody_could(self, deficit: Deficit) -> None:
         """A residual is left only when positions were deleveraged and no stage has more cash to bring."""
         for stage in self._rules.waterfall:
@@ -96,7 +105,7 @@ class Stages:
         if stage == "backstop" and equity >= 0:
             share = self._rules.liquidation.backstop_below_ppb
             return equity * PPB < required * share and (account, pocket) in self._liquidations.open
-        if stage in ("backstop", "recourse") and not self._holdings.is_protected(account):
+        if stage in ("backstop", "recourse", "default_fund") and not self._holdings.is_protected(account):
             return False
         if stage == "insurance" and account == INSURANCE:
             return False
@@ -133,7 +142,10 @@ class Stages:
                 return
 
     def _check_exhausted(self, before: str, account: int, stage: str) -> None:
-        left = sum(payers.could_bring(before, self._holdings, account).values())
+        if before == "default_fund":
+            left = self._defaults.left_atoms(account)
+        else:
+            left = sum(payers.could_bring(before, self._holdings, account).values())
         if left > 0:
             self._find(
                 "WFALL-01",

@@ -68,8 +68,8 @@ class Transfers:
                 continue
             holdings.brought_in[account] = holdings.brought_in.get(account, 0) + atoms
             equity = holdings.equity(account, settle)
-            initial, gross = holdings.initial(account)
-            required = max(initial, div_ceil(gross * self._rules.margin.transfer_min_ppb, PPB))
+            share = div_ceil(holdings.gross(account, settle) * self._rules.margin.transfer_min_ppb, PPB)
+            required = max(holdings.initial(account, settle), share)
             if equity < required:
                 self._find(
                     "MARG-05",

@@ -45,11 +45,12 @@ def report(reading: Reading) -> Report:
 
 
 def _verdict(reading: Reading, clauses: tuple[Clause, ...], residuals: Residuals) -> Verdict:
-    """HELD needs all of (a) to (g); with receivables a debt may have stood until it was booked."""
+    """HELD needs all of (a) to (g); under recourse or in a member's default a debt may stand until then."""
     holds = {clause.letter: clause.holds for clause in clauses}
     receivables = reading.payments.receivables
     missing = bool(residuals) or not all(holds[letter] for letter in "bcdefg")
-    answered_late = receivables and not reading.debts.hidden_atoms and "(a)" not in reading.notes.broken
+    is_late = receivables or reading.defaults.is_declared
+    answered_late = is_late and not reading.debts.hidden_atoms and "(a)" not in reading.notes.broken
     if missing or not (holds["a"] or answered_late):
         return "RESIDUAL"
     if receivables:

@@ -3,6 +3,7 @@
 from bisect import bisect_right
 
 from zerodebt.exchange.audit.arithmetic import PPB
+from zerodebt.exchange.audit.calls import Calls
 from zerodebt.exchange.audit.debts import Debts
 from zerodebt.exchange.audit.holdings import Holdings
 from zerodebt.exchange.audit.liquidations import Liquidations
@@ -25,11 +26,18 @@ class Watch:
     """Full passes now and then; between them, those whom the marks' moves could have reached."""
 
     def __init__(
-        self, notes: Notes, holdings: Holdings, debts: Debts, liquidations: Liquidations, prices: Prices
+        self,
+        notes: Notes,
+        holdings: Holdings,
+        debts: Debts,
+        calls: Calls,
+        liquidations: Liquidations,
+        prices: Prices,
     ) -> None:
         self._notes = notes
         self._holdings = holdings
         self._debts = debts
+        self._calls = calls
         self._liquidations = liquidations
         self._prices = prices
         self._find = notes.find
@@ -106,8 +114,9 @@ class Watch:
         settle, assets, worths = self._settle, self._assets, self._holdings.worths
         balances, held, all_alone = self._holdings.balances, self._holdings.held, self._holdings.alone
         known, nowhere = self._liquidations.open, frozenset[int]()
-        value_of, bounds = self._holdings.value, [market.most for market in self._markets]
-        per_lot = [market.most_per_lot(abs(value_of(market, 1)) + market.dust) for market in self._markets]
+        value_of, markets = self._holdings.value, self._markets
+        bounds = [market.most for market in markets]
+        per_lot = [market.most_per_lot(abs(value_of(market, 1)) + market.dust) for market in markets]
         for _, account, pocket in self._watched[:reached]:
             if (account, pocket) in known:
                 continue
@@ -120,7 +129,10 @@ class Watch:
                     value = worth(lots)
                     equity += value - cost
                     size, bound = abs(lots), bounds[n]
-                    most += size * per_lot[n] if bound is None else bound(abs(value), size)
+                    if bound is None:
+                        most += size * per_lot[n]
+                    else:
+                        most += bound(abs(cost if markets[n].is_at_entry else value), size)
             if equity < most:
                 self._check_noticed(account, pocket)
             if equity < 0:
@@ -174,7 +186,10 @@ class Watch:
             for account, (lots, cost, _) in market.holders.items():
                 value = worth(lots)
                 notional, size = abs(value), abs(lots)
-                required = dust + (size * per_lot if bound is None else bound(notional, size))
+                if bound is None:
+                    required = dust + size * per_lot
+                else:
+                    required = dust + bound(abs(cost) if market.is_at_entry else notional, size)
                 if account in isolated:
                     self._look(account, pocket, margins[account] + value - cost, required, notional + dust)
                 else:
@@ -197,9 +212,12 @@ class Watch:
             self._debts.look_at(account, pocket, equity)
 
     def _check_noticed(self, account: int, pocket: int) -> None:
-        if not self._prices.is_marked or self._liquidations.is_work_left:
+        is_judged = self._prices.is_marked or self._calls.settled_now
+        if not is_judged or self._liquidations.is_work_left:
             return
         if (account, pocket) in self._liquidations.open or account in self._holdings.serving:
+            return
+        if self._calls.is_left_alone(account, pocket):
             return
         equity, required = self._holdings.risk(account, pocket)
         if equity < required:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 from zerodebt.exchange.audit.arithmetic import split
 from zerodebt.exchange.audit.holdings import Holdings
-from zerodebt.exchange.events import FINANCIER, FIRST_ACCOUNT, HOUSE, INSURANCE
+from zerodebt.exchange.events import DEFAULT_FUND, FINANCIER, FIRST_ACCOUNT, HOUSE, INSURANCE
 
 # Atoms that each payer could bring for a debtor.
 Means = dict[int, int]
@@ -21,6 +21,8 @@ def is_payer(stage: str, holdings: Holdings, account: int) -> bool:
             return holdings.is_protected(account)
         case "house":
             return account == HOUSE
+        case "default_fund":
+            return account in (DEFAULT_FUND, HOUSE) or holdings.is_protected(account)
         case "recourse":
             return account == FINANCIER
         case _:

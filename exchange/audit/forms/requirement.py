@@ -17,11 +17,13 @@ Charge = Callable[[int, int], tuple[int, int]]
 class Requirement(NamedTuple):
     """The requirements of an instrument.
 
-    maintenance   atoms for a position of (notional_atoms, size_lots), both unsigned
+    maintenance   atoms for a position of (notional_atoms, size_lots), both unsigned; the notional is that of
+                  the instrument's basis
     initial       the same, given the chosen leverage (0: nobody chose) and the value of the open interest
     most_per_lot  atoms that no position is asked to maintain more of for each lot, given one lot's value,
                   rounded up
-    most          where the rate grows with the size, the same for a position; otherwise None
+    most          the same for a position, where the rate grows with its size or it is a share of its cost;
+                  otherwise None
     When the value of a position grows by m, up to all of it, so do the bounds, by m of themselves at most.
     """
 
@@ -48,11 +50,12 @@ def requirement(spec: Instrument) -> Requirement:
     else:
         by_tiers = charge(spec, [maintenance_rate(tier) for tier in spec.tiers])
         maintenance = at_least_per_lot(rounded_up(sloped(spec, by_tiers)), spec.margin_floor_atoms_per_lot)
+    most = most_with_slope(spec) if spec.slope_ppb and not spec.maintenance_of_initial_ppb else None
     return Requirement(
         maintenance,
         initial(spec, rounded_up(sloped(spec, initial_charge))),
         most_per_lot(spec),
-        most_with_slope(spec) if spec.slope_ppb and not spec.maintenance_of_initial_ppb else None,
+        maintenance if spec.maintenance_basis == "entry" else most,
     )
 
 
@@ -67,13 +70,13 @@ def charge(spec: Instrument, rates: list[Fraction]) -> Charge:
 
 
 def whole_tiers(spec: Instrument, slopes: list[int], denominator: int, *, by_lots: bool) -> Charge:
-    """The rate of the tier that the position's size falls into, on all of it."""
+    """The rate of the tier that the size falls into, on all of it; a tier holds its upper bound."""
     lines = [(tier.lower, slope) for tier, slope in zip(spec.tiers, slopes, strict=True)][::-1]
 
     def charged(notional_atoms: int, size_lots: int) -> tuple[int, int]:
         size = size_lots if by_lots else notional_atoms
         for lower, slope in lines:
-            if size >= lower:
+            if size > lower:
                 return notional_atoms * slope, denominator
         return 0, 1
 
@@ -94,7 +97,7 @@ def marginal_tiers(spec: Instrument, slopes: list[int], denominator: int, *, by_
     def charged(notional_atoms: int, size_lots: int) -> tuple[int, int]:
         size = size_lots if by_lots else notional_atoms
         for lower, slope, before in lines:
-            if size >= lower:
+            if size > lower:
                 return before + (size - lower) * slope, denominator
         return 0, 1
 
@@ -160,7 +163,7 @@ def initial(spec: Instrument, by_tiers: Callable[[int, int], int]) -> Callable[[
 def risen_rate_ppm(spec: Instrument, notional_atoms: int, size_lots: int, open_interest_atoms: int) -> int:
     """The tier's initial rate, which rises to 1 between two bounds of open interest; rounded down."""
     size = size_lots if spec.tier_unit == "lots" else notional_atoms
-    tier = [tier for tier in spec.tiers if size >= tier.lower][-1]
+    tier = [tier for n, tier in enumerate(spec.tiers) if not n or size > tier.lower][-1]
     base = int(initial_rate(tier) * PPM)
     low, high = spec.open_interest_low_atoms, spec.open_interest_high_atoms
     return base + (PPM - base) * min(max(0, open_interest_atoms - low), high - low) // (high - low)

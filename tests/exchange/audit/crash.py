@@ -57,6 +57,8 @@ TABLES: dict[str, tuple[Instrument, ...]] = {
         open_interest_high_atoms=900_000 * USD,
     ),
     "amounts per lot": both(margin_floor_atoms_per_lot=2 * USD, initial_atoms_per_lot=5 * USD),
+    "of the cost": both(tiers=RATES, maintenance_basis="entry"),
+    "inverse, of the cost": both(**INVERSE, tick_value_atoms=LOT, tiers=RATES, maintenance_basis="entry"),
     "inverse": both(**INVERSE, tick_value_atoms=LOT),
     "one inverse": btc(**INVERSE, tick_value_atoms=LOT),
     "inverse, dear lots": btc(

@@ -56,8 +56,9 @@ def test_no_position_requires_more_than_the_bound_that_is_watched(
     per_lot = form.most_per_lot(abs(worth(1)) + dust_atoms(spec))
     most = lots * per_lot if form.most is None else form.most(notional, lots)
     assert form.maintenance(notional, lots) <= most
-    moved = notional + notional * move_bp // 10**4
-    assert form.maintenance(moved, lots) <= most + most * move_bp // 10**4 + 1 + lots
+    if spec.maintenance_basis == "mark":
+        notional += notional * move_bp // 10**4
+    assert form.maintenance(notional, lots) <= most + most * move_bp // 10**4 + 1 + lots
 
 
 K = 1000 * USD
@@ -67,8 +68,8 @@ K = 1000 * USD
     ("changes", "notional", "lots", "expected"),
     [
         ({"tiers": (Tier(0, 40), Tier(20 * K, 20)), "tier_form": "whole"}, 30 * K, 1, 30 * K // 40),
-        ({"tiers": (Tier(0, 40), Tier(5, 20)), "tier_form": "whole", "tier_unit": "lots"}, K, 4, K // 80),
-        ({"tiers": (Tier(0, 40), Tier(5, 20)), "tier_form": "whole", "tier_unit": "lots"}, K, 5, K // 40),
+        ({"tiers": (Tier(0, 40), Tier(5, 20)), "tier_form": "whole", "tier_unit": "lots"}, K, 5, K // 80),
+        ({"tiers": (Tier(0, 40), Tier(5, 20)), "tier_form": "whole", "tier_unit": "lots"}, K, 6, K // 40),
         ({"tiers": (Tier(0, 40, 10_000_000), Tier(20 * K, 20))}, 30 * K, 1, 20 * K // 100 + 10 * K // 40),
         (
             {"tiers": (Tier(0, 0, 10_000_000, 1),), "slope_ppb": 10**6, "slope_size": 10},
