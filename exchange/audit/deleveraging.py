@@ -261,7 +261,7 @@ class Deleveraging:
                     "POS-01",
                     f"account {winner} realises {event.profit_atoms} atoms when deleveraged, it is {profit}",
                 )
-        at_index = worth_at(market.spec, market.index or 0)(lots)
+        at_index = worth_at(market.spec, market.reference or 0)(lots)
         self._harm.add((account, event.pocket), worth(lots) - at_index)
         legs = self._holdings.change_hands(market, winner, account, lots, worth, origin=None)
         self._ledger.expect("deleverage", legs, f"deleveraging of account {winner}")

@@ -219,7 +219,7 @@ class Holdings:
         equity, required = self.balances[pocket][account], 0
         for market in self.positions(account, pocket):
             lots, cost, _ = market.holders[account]
-            value = worth_at(market.spec, market.index or 0)(lots)
+            value = worth_at(market.spec, market.reference or 0)(lots)
             equity += value - cost
             required += market.required(lots, cost, value)
         return equity, required

@@ -1,8 +1,9 @@
 """An instrument as the witness sees it: its book, its prices, its holders."""
 
+from collections import deque
+
 from zerodebt.exchange.audit.arithmetic import Average
 from zerodebt.exchange.audit.books import BUY, SELL, Levels
-from zerodebt.exchange.audit.forms.funding import Premiums
 from zerodebt.exchange.audit.forms.requirement import requirement
 from zerodebt.exchange.audit.forms.valuation import dust_atoms
 from zerodebt.exchange.instruments import Instrument
@@ -12,6 +13,9 @@ from zerodebt.exchange.rules import VenueRules
 class Market:
     """State of one instrument.
 
+    reference     the index, or what it would be without the venue's own book
+    basis_points  the newest samples of bid + ask - 2 * index
+    premiums      samples of the interval
     holders       [lots, cost, entry cost] by account; lots signed, costs in atoms
     leverage      chosen by an account; without an entry it is the largest
     swept_max     atoms that may be left of values that were rounded when all positions were settled
@@ -32,13 +36,17 @@ class Market:
         self.bids, self.asks = Levels(), Levels()
         self.sides = {BUY: self.bids, SELL: self.asks}
         self.index: int | None = None
+        self.reference: int | None = None
         self.mark: int | None = None
         self.previous_mark: int | None = None
         self.last: int | None = None
         self.stands_still = False
         self.basis = Average(rules.mark.basis_ema_ns)
         self.median = Average(rules.mark.book_ema_ns)
-        self.premiums = Premiums()
+        self.basis_points: deque[int] = deque(maxlen=rules.mark.basis_points)
+        self.next_basis_ns = 0
+        self.premiums: list[int] = []
+        self.last_rate_ppt = self.funding_index_ppm = 0
         self.marked_seq = self.sampled_seq = -1
         self.holders: dict[int, list[int]] = {}
         self.leverage: dict[int, int] = {}

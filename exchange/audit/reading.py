@@ -85,7 +85,7 @@ class Reading:
         self.transfers = Transfers(rules, notes, holdings, debts, funding)
         self.liquidations = liquidations = Liquidations(rules, notes, holdings, harm, contracts, calls)
         self.triggers = triggers = Triggers(notes, holdings)
-        self.orders = orders = Orders(notes, holdings, contracts, liquidations, triggers)
+        self.orders = orders = Orders(rules, notes, holdings, contracts, liquidations, triggers)
         self.fills = Fills(rules, notes, holdings, ledger, contracts, liquidations, harm, orders)
         self.deficits = deficits = Deficits(notes, holdings, debts)
         self.payments = payments = Payments(rules, notes, holdings, deficits)

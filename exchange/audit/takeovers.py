@@ -76,7 +76,7 @@ class Takeovers:
         self._holdings.touched.add(taker)
         worth = worth_at(market.spec, event.price_ticks)
         taken = worth(event.lots)
-        self._harm.add((account, pocket), worth_at(market.spec, market.index or 0)(event.lots) - taken)
+        self._harm.add((account, pocket), worth_at(market.spec, market.reference or 0)(event.lots) - taken)
         taking.values[taker] = taking.values.get(taker, 0) + abs(taken)
         legs = self._holdings.change_hands(market, account, taker, event.lots, worth, origin=account)
         self._ledger.expect("takeover", legs, f"takeover of account {account} in instrument {n}")

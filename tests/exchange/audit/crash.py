@@ -84,7 +84,7 @@ def crash_rules(*waterfall: str, **tables: Any) -> VenueRules:
         "funding": {"interval_ns": MINUTE_NS, "impact_notional_atoms": 500 * USD},
     }
     for name, table in tables.items():
-        scaled[name] = scaled.get(name, {}) | table
+        scaled[name] = scaled.get(name, {}) | table if isinstance(table, dict) else table
     if waterfall:
         scaled["waterfall"] = list(waterfall)
     return hyperliquid(**scaled)
@@ -273,7 +273,43 @@ ADL: dict[str, dict[str, Any]] = {
 
 RULEBOOKS |= {name: (crash_rules("book", "adl", "house", adl=adl), 0, 100_000) for name, adl in ADL.items()}
 RULEBOOKS |= {name: (crash_rules(), 0, 0) for name in TABLES}
-FORMS = {*ADL, *TABLES}
+
+OWN_BOOK = [{"name": "outside", "weight": 1}, {"name": "here", "weight": 2, "kind": "own"}]
+PRICES: dict[str, dict[str, Any]] = {
+    "binance's mark": {
+        "mark": {"formula": "funding_median", "basis_points": 5, "basis_sample_ns": 10 * SECOND_NS},
+        "funding": {"average": "linear", "cap": "maintenance", "cap_factor_ppb": 750_000_000},
+    },
+    "bitmex's mark": {
+        "mark": {"formula": "fair"},
+        "funding": {"premium": "mid", "rate_step_ppt": 10**6, "caps": [{"symbol": "ETH", "cap_ppt": 10**8}]},
+    },
+    "deribit's mark": {
+        "mark": {"formula": "basis_ema", "band_ppb": 1_000_000},
+        "funding": {"premium": "mark", "rate": "deadband", "clamp_ppt": 250_000_000, "cap": "none"}
+        | {"paid_on": "mark", "interest_ppt": 0},
+        "orders": {"band": {"formula": "mark", "width_ppb": 15_000_000, "beyond": "refuse"}},
+    },
+    "okx's mark": {
+        "mark": {"basis_points": 3, "basis_sample_ns": 5 * SECOND_NS},
+        "funding": {"premium": "mid", "rate": "plain", "divisor": 1},
+        "orders": {
+            "band": {"formula": "index", "inner_ppb": 2_000_000, "outer_ppb": 9_000_000, "beyond": "cap"}
+        },
+    },
+    "dydx's funding": {
+        "funding": {"average": "padded", "tail_trim_ppm": 100_000, "rate": "plain", "accrual": "index"}
+        | {"cap": "margin_gap", "rate_step_ppt": 10**6, "quanta_per_lot": 1000}
+        | {"impact_margin_atoms": 50 * USD, "sample_ns": SECOND_NS, "interest_ppt": 0},
+        "mark": {"formula": "index"},
+    },
+    "an own book": {"sources": OWN_BOOK, "index": {"own": "mid"}},
+    "an own book by its last": {"sources": OWN_BOOK, "index": {"own": "last"}, "mark": {"formula": "index"}},
+}
+"""Rulebooks whose marks, funding and bands have another form."""
+
+RULEBOOKS |= {name: (crash_rules(**tables), 0, 0) for name, tables in PRICES.items()}
+FORMS = {*ADL, *TABLES, *PRICES}
 
 
 @lru_cache(maxsize=64)

@@ -18,7 +18,14 @@ from zerodebt.exchange.audit.holdings import Holdings
 from zerodebt.exchange.audit.notes import Notes
 from zerodebt.exchange.events import CLEARING, FIRST_ACCOUNT, AccountsOpened, Marked, Opened
 from zerodebt.exchange.instruments import Instrument, Tier
-from zerodebt.exchange.rules import AdlRules, FundingRules, LiquidationRules, MarkRules
+from zerodebt.exchange.rules import (
+    AdlRules,
+    BandRules,
+    FundingRules,
+    LiquidationRules,
+    MarkRules,
+    SymbolCap,
+)
 
 BTC = perpetual("BTC", tick_value_atoms=1000, tiers=(Tier(0, 40), Tier(20_000 * USD, 20)))
 
@@ -145,19 +152,102 @@ def side(which: int, *levels: tuple[int, int]) -> Levels:
     return book
 
 
+def seen(bids: Levels, asks: Levels, index: int, mark_: int = 0) -> funding.Seen:
+    best = [min(levels.by_key, default=None) for levels in (bids, asks)]
+    return funding.Seen(bids, asks, None if best[0] is None else -best[0], best[1], index, mark_)
+
+
 def test_the_premium_is_what_the_impact_prices_stand_beyond_the_index() -> None:
     rules = FundingRules(impact_notional_atoms=3 * 1000 * 1000)
     bids = side(BUY, (1002, 1), (999, 5))  # 1 lot at 1002 and 2 at 999 average 1000
     asks = side(SELL, (1010, 5))
-    assert funding.premium_ppt(rules, BTC, bids, asks, 990) == (1000 - 990) * 10**12 // 990
-    assert funding.premium_ppt(rules, BTC, side(BUY), asks, 1020) == (1010 - 1020) * 10**12 // 1020
+    assert funding.premium_ppt(rules, BTC, seen(bids, asks, 990)) == (1000 - 990) * 10**12 // 990
+    assert funding.premium_ppt(rules, BTC, seen(side(BUY), asks, 1020)) == (1010 - 1020) * 10**12 // 1020
+
+
+def test_premiums_of_mid_and_mark_in_steps_are_cut_off_towards_zero() -> None:
+    book = seen(side(BUY, (1000, 1)), side(SELL, (1003, 1)), 1005, 999)
+    mid = FundingRules(premium="mid", rate_step_ppt=10**6)
+    assert funding.premium_ppt(mid, BTC, book) == -(3500 * 10**9 // 1005 // 10**6 * 10**6)
+    assert funding.premium_ppt(FundingRules(premium="mark"), BTC, book) == -6 * 10**12 // 1005
+    assert funding.premium_ppt(mid, BTC, seen(side(BUY), side(SELL, (1003, 1)), 1005)) == 0
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        (FundingRules(), (10 + 20 + 60) // 3),
+        (FundingRules(average="linear"), (10 + 2 * 20 + 3 * 60) // 6),
+        (FundingRules(average="padded", interval_ns=10, sample_ns=1), 90 // 10),
+        (FundingRules(average="padded", interval_ns=10, sample_ns=1, tail_trim_ppm=150_000), 10 // 7),
+    ],
+)
+def test_samples_are_averaged(rules: FundingRules, expected: int) -> None:
+    """Of 10 with seven zeros and tails of 15 % three go: one zero below, 60 and 20 above."""
+    assert funding.average_ppt(rules, [10, 20, 60]) == expected
 
 
 def test_a_rate_is_pulled_to_the_interest_divided_and_capped() -> None:
     rules = FundingRules(interest_ppt=100, clamp_ppt=500, divisor=8, cap_ppt=1000)
-    assert funding.rate_ppt(rules, 300) == (300 + (100 - 300)) // 8
-    assert funding.rate_ppt(rules, 3000) == (3000 - 500) // 8
-    assert funding.rate_ppt(rules, 30_000) == 1000
+    assert funding.rate_ppt(rules, BTC, 300) == (300 + (100 - 300)) // 8
+    assert funding.rate_ppt(rules, BTC, 3000) == (3000 - 500) // 8
+    assert funding.rate_ppt(rules, BTC, 30_000) == 1000
+    deadband = structs.replace(rules, rate="deadband")
+    assert [funding.rate_ppt(deadband, BTC, p) for p in (400, 900, -900)] == [0, 400 // 8, -400 // 8]
+    assert funding.rate_ppt(structs.replace(rules, rate="plain"), BTC, 300) == (300 + 100) // 8
+
+
+def test_caps_follow_the_rates_of_the_largest_leverage() -> None:
+    """Leverage 40: an initial rate of 25,000 and a maintenance rate of 12,500 millionths."""
+    huge = 10**12
+    half = FundingRules(cap="maintenance", cap_factor_ppb=500_000_000, rate="plain", interest_ppt=0)
+    assert funding.rate_ppt(half, BTC, huge) == 12_500 * 10**6 // 2
+    gap = structs.replace(half, cap="margin_gap", cap_factor_ppb=6 * 10**9)
+    assert funding.rate_ppt(gap, BTC, -huge) == -6 * 12_500 * 10**6 // 8
+    assert funding.rate_ppt(structs.replace(half, cap="none"), BTC, huge) == huge // 8
+    own = structs.replace(half, caps=(SymbolCap("BTC", 77),))
+    assert funding.rate_ppt(own, BTC, huge) == 77
+    margin = FundingRules(impact_margin_atoms=500)
+    assert funding.impact_notional_atoms(margin, BTC) == 500 * 40
+
+
+def test_an_index_of_payments_moves_by_whole_millionths_of_an_atom() -> None:
+    rules = FundingRules(quanta_per_lot=1000)
+    assert funding.index_step_ppm(rules, 90_000, -15_000) == -(15_000 * 90_000 // (10**6 * 1000))
+    assert funding.owed_by_index(rules, -3, 1_000_001) == -(3 * 1000 * 1_000_001 // 10**6)
+    assert funding.exposure_atoms(INVERSE_BTC, 300, 2) == 6666
+
+
+@pytest.mark.parametrize(
+    ("formula", "expected"), [("funding_median", 103), ("fair", 102), ("basis_ema", 101), ("index", 100)]
+)
+def test_marks_of_other_venues(formula: Any, expected: int) -> None:
+    """A funded index of 102, a moving basis of 3, a last price of 110."""
+    event = Marked(0, 100, 0, None, (1, 2, 110), 101, 104, None, 104, 102, 103)
+    assert mark.mark_ticks(MarkRules(formula), event) == expected
+    assert mark.mark_ticks(MarkRules(formula, band_ppb=15_000_000), event) == min(expected, 101)
+
+
+def test_the_index_is_funded_for_the_time_that_is_left_and_moved_by_the_mean_basis() -> None:
+    assert mark.funded_index_ticks(1000, -3 * 10**9, 1, 2) == 1000 - 2  # 1000 * -.003 / 2 is -1.5
+    assert mark.moving_basis_ticks([3, -8]) == -2  # -5 / 4
+    assert mark.moving_basis_ticks([]) == 0
+
+
+@pytest.mark.parametrize(
+    ("rules", "premium", "buys_to", "sells_to"),
+    [
+        (BandRules("mark", width_ppb=15_000_000), 0, 1000 + 15, 1000 - 15),
+        (BandRules("index", inner_ppb=5_000_000, outer_ppb=20_000_000), 3, 900 + 7, 900 - 1),
+        (BandRules("index", inner_ppb=5_000_000, outer_ppb=20_000_000), -9, 900, 900 - 13),
+        (BandRules("index", inner_ppb=5_000_000, outer_ppb=20_000_000), 99, 900 + 18, 900),
+    ],
+)
+def test_bands_of_orders(rules: BandRules, premium: int, buys_to: int, sells_to: int) -> None:
+    """A mark of 1000 and an index of 900, of which .5 % is 4 whole ticks."""
+    assert mark.furthest_ticks(rules, 1, 1000, 900, premium) == buys_to
+    assert mark.furthest_ticks(rules, -1, 1000, 900, premium) == sells_to
+    assert mark.furthest_ticks(BandRules(), 1, 1000, 900, premium) is None
 
 
 def test_who_pays_funding_pays_the_rounding() -> None:
