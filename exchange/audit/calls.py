@@ -32,12 +32,12 @@ class Calls:
     def _called_to(self, account: int, pocket: int) -> int:
         """What a call asks for: the maintenance requirement or the initial one."""
         if self._rules.call_to == "maintenance":
-            return self._holdings.risk(account, pocket)[1]
+            return self._holdings.risk(account, pocket).maintenance_atoms
         return self._holdings.initial(account, pocket)
 
     def call(self, event: MarginCalled) -> None:
         account, pocket = key = (event.account, event.pocket)
-        equity, required = self._holdings.risk(account, pocket)
+        equity, required, _ = self._holdings.risk(account, pocket)
         stated = (event.equity_atoms, event.maintenance_atoms, event.called_atoms, event.due_ns)
         due_ns = self._notes.time_ns + self._rules.call_due_ns
         wanted = (equity, required, self._called_to(account, pocket) - equity, due_ns)

@@ -73,7 +73,7 @@ class Deficits:
         if over > 0:
             taken = self.overcharge_by_recipient
             taken[account] = taken.get(account, 0) + over
-            payers = sorted(deficit.transfers)
+            payers = sorted(payer for payer, atoms in deficit.transfers.items() if atoms > 0)
             if payers:
                 for payer, share in zip(
                     payers, split(over, [deficit.transfers[p] for p in payers]), strict=True

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterable
 from hashlib import blake2b
+from typing import NamedTuple
 
-from zerodebt.exchange.audit.arithmetic import split
+from zerodebt.exchange.audit.arithmetic import PPB, div_ceil, split
+from zerodebt.exchange.audit.forms import grid
+from zerodebt.exchange.audit.forms.collateral import pledges
 from zerodebt.exchange.audit.forms.valuation import Worth, worth_at
 from zerodebt.exchange.audit.lineage import Lineage
 from zerodebt.exchange.audit.markets import Market
@@ -23,6 +26,27 @@ from zerodebt.exchange.events import (
 Compartment = tuple[int, int]
 
 
+class Risk(NamedTuple):
+    """Where a compartment stands: equity without haircut, its requirement, and what the haircut takes off."""
+
+    equity_atoms: int
+    maintenance_atoms: int
+    haircut_atoms: int
+
+    @property
+    def margin_atoms(self) -> int:
+        """What answers for the requirement."""
+        return self.equity_atoms - self.haircut_atoms
+
+    @property
+    def is_short(self) -> bool:
+        return self.margin_atoms < self.maintenance_atoms
+
+    def is_below(self, share_ppb: int) -> bool:
+        """Does less than this share of the requirement stand against it?"""
+        return self.margin_atoms * PPB < self.maintenance_atoms * share_ppb
+
+
 class Holdings:
     """Balances, positions and memberships of every account, as the events move them."""
 
@@ -34,6 +58,10 @@ class Holdings:
         self.contracts = [market for market in self.markets if not market.is_spot]
         self.assets = len(opened.assets)
         self.settle = [asset.symbol for asset in opened.assets].index(opened.rules.settle_asset)
+        self.pledges = pledges(opened, self.markets, self.settle)
+        self._grid = opened.rules.portfolio
+        self.has_grid = bool(self._grid.moves_ppb)
+        self._groups = grid.groups(self._grid, opened.instruments)
         self.other_assets = [asset for asset in range(self.assets) if asset != self.settle]
         self.pocket_assets = (*range(self.assets), *(m.spec.settle_asset for m in self.markets))
         self.balances: list[list[int]] = [[0] * FIRST_ACCOUNT for _ in self.pocket_assets]
@@ -189,6 +217,8 @@ class Holdings:
     def equity(self, account: int, pocket: int) -> int:
         """Balance and profit at the marks; before its first mark a market counts at cost."""
         equity = self.balances[pocket][account]
+        if self.pledges and pocket == self.settle:
+            equity += self.worth(account)
         held, worths = self.held[account], self.worths
         answering: Iterable[int] = held
         if pocket != self.settle or self.alone.get(account):
@@ -200,29 +230,47 @@ class Holdings:
                 equity += worth(lots) - cost
         return equity
 
-    def risk(self, account: int, pocket: int) -> tuple[int, int]:
-        """(equity, maintenance requirement) at the marks; a market without one requires by its lots alone."""
-        equity, required = self.balances[pocket][account], 0
+    def worth(self, account: int) -> int:
+        """All collateral of an account at the indices, without haircut."""
+        return sum(pledge.worth_atoms(self.balances[pledge.asset][account]) for pledge in self.pledges)
+
+    def collateral_margin(self, account: int) -> int:
+        """What an account's collateral counts for when it takes new risk."""
+        return sum(pledge.margin_atoms(self.balances[pledge.asset][account]) for pledge in self.pledges)
+
+    def risk(self, account: int, pocket: int) -> Risk:
+        """At the marks; a market without one requires by its lots alone."""
+        return self._risk(account, pocket, self.worths)
+
+    def risk_at_index(self, account: int, pocket: int) -> Risk:
+        """As it would be with the marks at the indices."""
+        worths: list[Worth | None] = [None] * len(self.markets)
+        for market in self.positions(account, pocket):
+            worths[market.number] = worth_at(market.spec, market.reference or 0)
+        return self._risk(account, pocket, worths)
+
+    def _risk(self, account: int, pocket: int, worths: list[Worth | None]) -> Risk:
+        equity, required, haircut = self.balances[pocket][account], 0, 0
+        exposures: list[grid.Exposure] = []
         for market in self.positions(account, pocket):
             lots, cost, _ = market.holders[account]
-            worth = self.worths[market.number]
+            worth = worths[market.number]
             if worth is None:
                 required += market.maintenance(0, abs(lots))
-            else:
-                value = worth(lots)
-                equity += value - cost
-                required += market.required(lots, cost, value)
-        return equity, required
-
-    def risk_at_index(self, account: int, pocket: int) -> tuple[int, int]:
-        """(equity, maintenance requirement) as they would be with the marks at the indices."""
-        equity, required = self.balances[pocket][account], 0
-        for market in self.positions(account, pocket):
-            lots, cost, _ = market.holders[account]
-            value = worth_at(market.spec, market.reference or 0)(lots)
+                continue
+            value = worth(lots)
             equity += value - cost
             required += market.required(lots, cost, value)
-        return equity, required
+            if self.has_grid:
+                exposures.append(grid.Exposure(market.spec, self._groups[market.number], value))
+        if pocket == self.settle:
+            if self.has_grid:
+                required = grid.maintenance_atoms(self._grid, exposures)
+            for pledge in self.pledges:
+                held = self.balances[pledge.asset][account]
+                equity += pledge.worth_atoms(held)
+                haircut += pledge.haircut_atoms(held)
+        return Risk(equity, required, haircut)
 
     def value(self, market: Market, lots: int) -> int:
         """Lots at the mark, with their sign; 0 before the first mark."""
@@ -234,6 +282,8 @@ class Holdings:
 
     def initial(self, account: int, pocket: int) -> int:
         """Initial requirement of a compartment's positions at the marks, without its orders."""
+        if self.has_grid and pocket == self.settle:
+            return div_ceil(self.risk(account, pocket).maintenance_atoms * self._grid.initial_ppb, PPB)
         required = 0
         for market in self.positions(account, pocket):
             lots = market.holders[account][0]
@@ -268,6 +318,9 @@ class Holdings:
         else:
             basis = cost + self.value(market, after - held)
         return market.required(after, basis, value)
+
+    def is_absorber(self, account: int) -> bool:
+        return account == INSURANCE or account in self.serving
 
     def is_protected(self, account: int) -> bool:
         return account >= FIRST_ACCOUNT and account not in self.serving

@@ -4,10 +4,11 @@ from collections import deque
 
 from zerodebt.exchange.audit.arithmetic import Average
 from zerodebt.exchange.audit.books import BUY, SELL, Levels
+from zerodebt.exchange.audit.forms import grid
 from zerodebt.exchange.audit.forms.requirement import requirement
 from zerodebt.exchange.audit.forms.valuation import dust_atoms
 from zerodebt.exchange.instruments import Instrument
-from zerodebt.exchange.rules import VenueRules
+from zerodebt.exchange.rules import PortfolioRules, VenueRules
 
 
 class Market:
@@ -31,6 +32,8 @@ class Market:
         self.pocket = pocket
         self.is_spot = spec.kind == "spot"
         self.maintenance, self.initial, self.most_per_lot, self.most = requirement(spec)
+        if rules.portfolio.moves_ppb and not self.is_spot:
+            self._bound_by_grid(rules.portfolio)
         self.is_at_entry = spec.maintenance_basis == "entry"
         self.dust = dust_atoms(spec)
         self.bids, self.asks = Levels(), Levels()
@@ -54,6 +57,16 @@ class Market:
         self.swept_max = 0
         self.cost_sum = 0
         self.lots_sum = 0
+
+    def _bound_by_grid(self, rules: PortfolioRules) -> None:
+        """A cross position is asked for its worst loss, an isolated one for its own requirement."""
+        own_per_lot, own = self.most_per_lot, self.most
+        numerator, denominator = grid.most_share(rules, self.spec)
+        self.most_per_lot = lambda lot: max(own_per_lot(lot), lot * numerator // denominator + 3)
+        if own is not None:
+            self.most = lambda notional, size: max(
+                own(notional, size), (notional + 1) * numerator // denominator + 3
+            )
 
     def best(self, side: int) -> int | None:
         key = self.sides[side].best_key()

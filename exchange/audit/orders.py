@@ -2,6 +2,7 @@
 
 from zerodebt.exchange.audit.books import BUY, SELL, Order
 from zerodebt.exchange.audit.contracts import Contracts
+from zerodebt.exchange.audit.conversions import Conversions
 from zerodebt.exchange.audit.forms.mark import furthest_ticks, moving_basis_ticks
 from zerodebt.exchange.audit.holdings import Holdings
 from zerodebt.exchange.audit.liquidations import Liquidations
@@ -27,8 +28,10 @@ class Orders:
         holdings: Holdings,
         contracts: Contracts,
         liquidations: Liquidations,
+        conversions: Conversions,
         triggers: Triggers,
     ) -> None:
+        self._conversions = conversions
         self._band = rules.orders.band
         self._notes = notes
         self._contracts = contracts
@@ -58,7 +61,9 @@ class Orders:
         order.tif = event.tif
         order.post_only = event.post_only
         self.entering = (order_id, order)
-        if event.forced:
+        if event.forced and self._markets[order.instrument].is_spot:
+            self._conversions.check_forced(order_id, order)
+        elif event.forced:
             self._liquidations.check_forced(order_id, order)
         elif order.price is not None:
             self._check_band(order_id, order.instrument, order.side, order.price)
@@ -189,6 +194,8 @@ class Orders:
                 self._find(
                     "LIQ-12", f"order {event.order_id} is closed though account {order.account} could bear it"
                 )
+        elif reason == "conversion":
+            self._conversions.check_close(event, order)
         elif reason == "price_limit":
             self._contracts.check_close(event, self._markets[order.instrument], order.price)
         elif reason == "liquidation":

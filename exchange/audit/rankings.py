@@ -84,5 +84,5 @@ class Rankings:
             entry_atoms=entry,
             wallet_atoms=holdings.balances[pocket][account],
             equity_atoms=holdings.equity(account, pocket),
-            maintenance_atoms=lambda: holdings.risk(account, pocket)[1],
+            maintenance_atoms=lambda: holdings.risk(account, pocket).maintenance_atoms,
         )

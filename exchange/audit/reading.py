@@ -5,6 +5,7 @@ from typing import Any
 
 from zerodebt.exchange.audit.calls import Calls
 from zerodebt.exchange.audit.contracts import Contracts
+from zerodebt.exchange.audit.conversions import Conversions
 from zerodebt.exchange.audit.debts import Debts
 from zerodebt.exchange.audit.defaults import Defaults
 from zerodebt.exchange.audit.deficits import Deficits
@@ -32,10 +33,12 @@ from zerodebt.exchange.events import (
     BackstopSet,
     Batch,
     Contributed,
+    Converted,
     DefaultDeclared,
     DeficitClosed,
     DeficitOpened,
     Deleveraged,
+    ExchangeArmed,
     Filled,
     FundingSampled,
     FundingSet,
@@ -84,8 +87,9 @@ class Reading:
         self.prices = prices = Prices(rules, notes, holdings, funding, contracts)
         self.transfers = Transfers(rules, notes, holdings, debts, funding)
         self.liquidations = liquidations = Liquidations(rules, notes, holdings, harm, contracts, calls)
+        self.conversions = conversions = Conversions(rules, notes, holdings, ledger, liquidations)
         self.triggers = triggers = Triggers(notes, holdings)
-        self.orders = orders = Orders(rules, notes, holdings, contracts, liquidations, triggers)
+        self.orders = orders = Orders(rules, notes, holdings, contracts, liquidations, conversions, triggers)
         self.fills = Fills(rules, notes, holdings, ledger, contracts, liquidations, harm, orders)
         self.deficits = deficits = Deficits(notes, holdings, debts)
         self.payments = payments = Payments(rules, notes, holdings, deficits)
@@ -140,6 +144,8 @@ class Reading:
             AuctionHeld: defaults.auction,
             LayerDrawn: self._draw_layer,
             Contributed: defaults.contribute,
+            ExchangeArmed: self._arm_exchange,
+            Converted: conversions.convert,
         }
 
     def read(self, batch: Batch) -> None:
@@ -201,8 +207,13 @@ class Reading:
         self.deleveraging.end()
         self.stages.arm(event)
 
+    def _arm_exchange(self, event: ExchangeArmed) -> None:
+        self.orders.rest_entering()
+        self.conversions.arm(event)
+
     def _open_deficit(self, event: DeficitOpened) -> None:
         self.orders.rest_entering()
+        self.conversions.check_used_up(event)
         self.deficits.open(event)
         self.defaults.open_deficit()
         self.stages.disarm()
@@ -225,6 +236,7 @@ class Reading:
         self.orders.rest()
         self.takeovers.end()
         self.deleveraging.end()
+        self.conversions.rest()
         self.payments.rest()
         self.defaults.rest()
         self.deficits.rest()

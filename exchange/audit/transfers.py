@@ -64,10 +64,12 @@ class Transfers:
             left = holdings.balances[pocket][account]
             if left < 0:
                 self._find("(g)", f"account {account} withdraws {-atoms}, {-left} too much")
-            if pocket != settle:
+            if pocket == settle:
+                holdings.brought_in[account] = holdings.brought_in.get(account, 0) + atoms
+            elif all(pledge.asset != pocket for pledge in holdings.pledges):
                 continue
-            holdings.brought_in[account] = holdings.brought_in.get(account, 0) + atoms
-            equity = holdings.equity(account, settle)
+            equity = holdings.equity(account, settle) - holdings.worth(account)
+            equity += holdings.collateral_margin(account)
             share = div_ceil(holdings.gross(account, settle) * self._rules.margin.transfer_min_ppb, PPB)
             required = max(holdings.initial(account, settle), share)
             if equity < required:
@@ -75,7 +77,8 @@ class Transfers:
                     "MARG-05",
                     f"account {account} withdraws {-atoms}, which leaves {equity} over {required}",
                 )
-            self._check_share(account, -atoms)
+            if pocket == settle:
+                self._check_share(account, -atoms)
 
     def _check_share(self, account: int, atoms: int) -> None:
         """While debts stand nobody takes more of the settlement asset than a share of what is there."""

@@ -65,7 +65,8 @@ class Watch:
         self._prices.rest()
         for market in self._holdings.contracts:
             self._check_sums(market)
-        if self._holdings.all_touched or self._index_batches % FULL_PASS_EVERY == 0:
+        holdings, is_turn = self._holdings, self._index_batches % FULL_PASS_EVERY == 0
+        if holdings.all_touched or holdings.pledges or is_turn:
             self.full_pass()
         else:
             self._look_at_changed()
@@ -198,10 +199,20 @@ class Watch:
                     gross[account] += notional + dust
         for account in range(FIRST_ACCOUNT, len(equities)):
             equity, required = equities[account], requirements[account]
-            if required and account not in holdings.serving:
+            if holdings.pledges:
+                self._look_at_pool(account, equity, required)
+            elif required and account not in holdings.serving:
                 self._look(account, settle, equity, required, gross[account])
             elif equity < 0:
                 self._debts.look_at(account, settle, equity)
+
+    def _look_at_pool(self, account: int, equity: int, most: int) -> None:
+        """A cross pool whose collateral moves with other prices than those that are watched."""
+        pool = equity + self._holdings.worth(account)
+        if pool < 0:
+            self._debts.look_at(account, self._settle, pool)
+        if equity + self._holdings.collateral_margin(account) < most:
+            self._check_noticed(account, self._settle)
 
     def _look(self, account: int, pocket: int, equity: int, most: int, gross: int) -> None:
         """Remember how far the marks may move before this compartment could be below `most`, its bound."""
@@ -219,9 +230,10 @@ class Watch:
             return
         if self._calls.is_left_alone(account, pocket):
             return
-        equity, required = self._holdings.risk(account, pocket)
-        if equity < required:
+        risk = self._holdings.risk(account, pocket)
+        if risk.is_short:
             self._find(
                 "LIQ-02",
-                f"account {account} pocket {pocket} is unnoticed with equity {equity}, below {required}",
+                f"account {account} pocket {pocket} is unnoticed with equity {risk.margin_atoms}, below "
+                f"{risk.maintenance_atoms}",
             )
