@@ -45,7 +45,7 @@ from zerodebt.exchange.margin import (
 )
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.rounds import RiskRounds
-from zerodebt.exchange.rules import VenueRules
+from zerodebt.exchange.rules import BandRules, VenueRules
 from zerodebt.exchange.state import Compartment, State
 from zerodebt.exchange.units import PPB, mul_ppb_ceil
 from zerodebt.exchange.venue import Venue
@@ -53,7 +53,10 @@ from zerodebt.exchange.venue import Venue
 ASKED, HOLDER, STREET, BACKSTOP_VAULT = range(FIRST_ACCOUNT, FIRST_ACCOUNT + 4)
 STREET_ATOMS = 2**58
 HOLDER_SHARE = 1_000
-"""The holder of the other side owns this many times its value: safe, and still ranked when it wins."""
+"""The holder of the other side owns this many times its value: safe, and still ranked when it wins.
+
+At most STREET_ATOMS a position, so that the sum of all that was brought in stays within 64 bits.
+"""
 _ROOT_SCALE = 10**24
 
 
@@ -94,23 +97,28 @@ class PricePoint(Struct, frozen=True):
 class PathStep(Struct, frozen=True):
     """Marks of an instant, one for each instrument, `after_ns` later than the step before.
 
+    mark_ticks     None where the instrument has no price; nothing may be held there
     depth_lots     what the street bids and offers in each instrument; 0: an empty book
     slippage_ppb   how far from the mark it does
     """
 
-    mark_ticks: tuple[int, ...]
+    mark_ticks: tuple[int | None, ...]
     after_ns: int = 10**9
     depth_lots: tuple[int, ...] = ()
     slippage_ppb: int = 0
 
 
 class Outcome(Struct, frozen=True):
-    """What an instant of a path did: the venue's events, and where the account stands afterwards."""
+    """What an instant of a path did: the venue's events, and where the account stands afterwards.
+
+    isolated  (instrument, standing) of each position that answers with its own margin
+    """
 
     events: tuple[Event, ...]
     lots: tuple[int, ...]
     balances: tuple[int, ...]
     cross: Standing
+    isolated: tuple[tuple[int, Standing], ...]
 
 
 class Situation:
@@ -187,7 +195,7 @@ class Situation:
         instrument = state.instruments[n]
         cost = value_atoms(instrument, position.entry_ticks, lots)
         accounts = state.accounts
-        self._bring(state.settle, HOLDER, HOLDER_SHARE * abs(cost))
+        self._bring(state.settle, HOLDER, min(HOLDER_SHARE * abs(cost), STREET_ATOMS))
         for account, sign in ((ASKED, 1), (HOLDER, -1)):
             accounts.lots.cells[n][account] = sign * lots
             accounts.cost.cells[n][account] = sign * cost
@@ -283,10 +291,20 @@ class Situation:
 
     # Orders
 
-    def largest_order(self, instrument: int, side: Side, price_ticks: int) -> int:
-        """Most lots of one more order, all taken at this price, that the initial requirement allows."""
-        spec = self.state.instruments[instrument]
-        low, high = 0, spec.size_max_lots
+    def largest_order(self, instrument: int, side: Side, price_ticks: int, leverage: int = 0) -> int:
+        """Most lots of one more order, all taken at this price, that the initial requirement allows.
+
+        leverage  chosen for it; 0: the position's own
+        """
+        cells = self.state.accounts.leverage.cells[instrument]
+        before = cells[ASKED]
+        cells[ASKED] = leverage or before
+        most = self._most_that_fits(instrument, side, price_ticks)
+        cells[ASKED] = before
+        return most
+
+    def _most_that_fits(self, instrument: int, side: Side, price_ticks: int) -> int:
+        low, high = 0, self.state.instruments[instrument].size_max_lots
         while low < high:
             middle = (low + high + 1) // 2
             low, high = (
@@ -334,7 +352,7 @@ class Situation:
             self.state.rules,
             mark=structs.replace(self.state.rules.mark, formula="index"),
             funding=structs.replace(self.state.rules.funding, interval_ns=2**60, sample_ns=2**60),
-            orders=structs.replace(self.state.rules.orders, value_min_atoms=0),
+            orders=structs.replace(self.state.rules.orders, value_min_atoms=0, band=BandRules()),
         )
         venue = Venue.restore(rules, self.state.assets, self.state.instruments, self.state.snapshot())
         state = venue._state
@@ -359,6 +377,7 @@ class Situation:
         seen = tuple(
             Observation(number, source, ticks, now_ns)
             for number, ticks in enumerate(step.mark_ticks)
+            if ticks is not None
             for source in sources
         )
         events = venue.apply(UpdateIndex(seen), now_ns).events
@@ -371,17 +390,24 @@ class Situation:
                 accounts.balances.cells[pocket][ASKED] for pocket in range(accounts.balances.array.shape[0])
             ),
             _standing(state, (ASKED, state.settle)),
+            tuple(
+                (market.number, _standing(state, (ASKED, state.pocket(market.number))))
+                for market in state.contracts
+                if accounts.isolated.cells[market.number][ASKED] and accounts.lots.cells[market.number][ASKED]
+            ),
         )
 
 
 def _quotes(state: State, step: PathStep, side: Side) -> Iterator[PlaceOrder]:
     for number, depth in enumerate(step.depth_lots):
         mark = step.mark_ticks[number]
+        if mark is None or not depth:
+            continue
         spec = state.instruments[number]
         away = max(1, mark * step.slippage_ppb // PPB)
         price = mark - side * away
         price -= side * (side * price % order_step_ticks(spec, price))
-        if depth and spec.price_min_ticks <= price <= spec.price_max_ticks:
+        if spec.price_min_ticks <= price <= spec.price_max_ticks:
             yield PlaceOrder(STREET, number, side, depth, price)
 
 
