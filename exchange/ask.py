@@ -105,7 +105,7 @@ class Oracle:
             instruments=case.instruments,
             symbols=_symbols(case),
         )
-        self.situation = _situation(self.book, case)
+        self.situation = situation_of(self.book, case)
 
     @classmethod
     def read(cls, table: Mapping[str, Any] | Case) -> "Oracle":
@@ -152,7 +152,8 @@ def _symbols(case: Case) -> set[str]:
 # Reading
 
 
-def _situation(book: Rulebook, case: Case) -> Situation:
+def situation_of(book: Rulebook, case: Case) -> Situation:
+    """The account of a case in the venue's integers."""
     balances = [0] * len(book.assets)
     for symbol, amount in case.balances.items():
         field = f"balances.{symbol}"
@@ -439,7 +440,7 @@ class Replier:
         for symbol, size in question.depth.items():
             number = book.number(f"{field}.depth.{symbol}", symbol)
             depth[number] = book.lots(f"{field}.depth.{symbol}", number, size)
-        slippage = _from_zero(f"{field}.slippage", units(f"{field}.slippage", question.slippage, 9), PPB)
+        slippage = from_zero(f"{field}.slippage", units(f"{field}.slippage", question.slippage, 9), PPB)
         for n, point in enumerate(question.path):
             for symbol, price in point.prices.items():
                 at = f"{field}.path.{n}.prices.{symbol}"
@@ -452,7 +453,7 @@ class Replier:
             at = f"{field}.path.{n}.after_s"
             yield PathStep(
                 tuple(marks),
-                _from_zero(at, units(at, point.after_s, 9), _STEP_MAX_NS),
+                from_zero(at, units(at, point.after_s, 9), STEP_MAX_NS),
                 tuple(depth),
                 slippage,
             )
@@ -481,7 +482,7 @@ class Replier:
         }
 
 
-_STEP_MAX_NS = 10**7 * SECOND_NS
+STEP_MAX_NS = 10**7 * SECOND_NS
 """An instant of a path is at most about four months after the one before."""
 
 _EVENT_RULES = {
@@ -581,7 +582,8 @@ def _price_line(what: str, found: Mapping[str, Any], rule: str, source: str) -> 
     return Line(what, value, rule if found["price"] is not None else "no price does it", source)
 
 
-def _from_zero(field: str, value: int, most: int) -> int:
+def from_zero(field: str, value: int, most: int) -> int:
+    """A value in billionths, when it is 0..most."""
     if not 0 <= value <= most:
         shown, largest = (decimal_text(Fraction(number, PPB)) for number in (value, most))
         raise UnanswerableError("out_of_bounds", field, shown, f"is 0..{largest}")

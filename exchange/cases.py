@@ -208,6 +208,15 @@ def read_case(table: Mapping[str, Any]) -> Case:
         raise wrong_case("", error) from None
 
 
+def read_question(table: Mapping[str, Any]) -> Question:
+    """One question from a table; UnanswerableError names the place of what is wrong."""
+    try:
+        question: Question = msgspec.convert(table, Question, strict=False)
+    except msgspec.ValidationError as error:
+        raise wrong_case("ask", error) from None
+    return question
+
+
 def wrong_case(field: str, error: msgspec.ValidationError) -> UnanswerableError:
     """`$.positions[0].size` is said as positions.0.size."""
     what, _, place = str(error).partition(" - at ")

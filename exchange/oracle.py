@@ -45,7 +45,7 @@ from zerodebt.exchange.margin import (
 )
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.rounds import RiskRounds
-from zerodebt.exchange.rules import BandRules, VenueRules
+from zerodebt.exchange.rules import BandRules, IndexRules, IndexSource, VenueRules
 from zerodebt.exchange.state import Compartment, State
 from zerodebt.exchange.units import PPB, mul_ppb_ceil
 from zerodebt.exchange.venue import Venue
@@ -178,10 +178,15 @@ class Situation:
         marks = [market.prices.mark_ticks for market in view.markets]
         indexes = [market.prices.index_ticks for market in view.markets]
         situation = cls(view.rules, view.assets, view.instruments, balances, positions, marks, indexes)
+        asked = situation.state.accounts
+        for market in view.contracts:
+            for name in ("leverage", "isolated"):
+                cells = getattr(accounts, name).cells[market.number]
+                getattr(asked, name).cells[market.number][ASKED] = cells[account]
         for position in positions:
             n = position.instrument
             for name in ("cost", "entry_cost"):
-                cells = getattr(situation.state.accounts, name).cells[n]
+                cells = getattr(asked, name).cells[n]
                 cells[ASKED] = getattr(accounts, name).cells[n][account]
                 cells[HOLDER] = -cells[ASKED]
         return situation
@@ -222,6 +227,10 @@ class Situation:
     def standing(self, compartment: Compartment | None = None) -> Standing:
         """Equity and requirements of a compartment; of the cross pool when none is named."""
         return _standing(self.state, compartment or (ASKED, self.state.settle))
+
+    def maintenance_atoms(self, instrument: int) -> int:
+        """Maintenance requirement of the position in an instrument alone."""
+        return maintenance_at_mark(self.state.markets[instrument], self.lots(instrument))
 
     def withdrawable_atoms(self) -> int:
         """Settlement asset that may leave the wallet."""
@@ -350,6 +359,8 @@ class Situation:
         """
         rules = structs.replace(
             self.state.rules,
+            sources=(IndexSource("path", 1),),
+            index=IndexRules(),
             mark=structs.replace(self.state.rules.mark, formula="index"),
             funding=structs.replace(self.state.rules.funding, interval_ns=2**60, sample_ns=2**60),
             orders=structs.replace(self.state.rules.orders, value_min_atoms=0, band=BandRules()),
@@ -373,12 +384,10 @@ class Situation:
         for order in (*_quotes(state, step, BUY), *_quotes(state, step, SELL)):
             batch = venue.apply(order, now_ns)
             assert not isinstance(batch.events[0], Rejected), batch.events[0]
-        sources = [n for n, source in enumerate(state.rules.sources) if source.kind == "spot"]
         seen = tuple(
-            Observation(number, source, ticks, now_ns)
+            Observation(number, 0, ticks, now_ns)
             for number, ticks in enumerate(step.mark_ticks)
             if ticks is not None
-            for source in sources
         )
         events = venue.apply(UpdateIndex(seen), now_ns).events
         venue.apply(CancelAll(STREET), now_ns)
