@@ -385,11 +385,11 @@ class Situation:
             batch = venue.apply(order, now_ns)
             assert not isinstance(batch.events[0], Rejected), batch.events[0]
         seen = tuple(
-            Observation(number, 0, ticks, now_ns)
+            Observation(number, 0, _price_ticks(state.instruments[number], ticks), now_ns)
             for number, ticks in enumerate(step.mark_ticks)
-            if ticks is not None
         )
         events = venue.apply(UpdateIndex(seen), now_ns).events
+        assert not isinstance(events[0], Rejected), events[0]
         venue.apply(CancelAll(STREET), now_ns)
         accounts = state.accounts
         return Outcome(
@@ -405,6 +405,11 @@ class Situation:
                 if accounts.isolated.cells[market.number][ASKED] and accounts.lots.cells[market.number][ASKED]
             ),
         )
+
+
+def _price_ticks(instrument: Instrument, mark_ticks: int | None) -> int:
+    """The first index needs a price of every instrument: any, where nothing is held."""
+    return max(1, instrument.price_min_ticks) if mark_ticks is None else mark_ticks
 
 
 def _quotes(state: State, step: PathStep, side: Side) -> Iterator[PlaceOrder]:
