@@ -216,11 +216,15 @@ def _position(book: Rulebook, field: str, held: PositionCase) -> Position:
     )
 
 
-def _check_leverage(field: str, spec: Instrument, leverage: int, lots: int, price_ticks: int) -> None:
-    """A chosen leverage may not be above that of the tier of the size at this price."""
+def leverage_max(spec: Instrument, lots: int, price_ticks: int) -> int:
+    """The most that may be chosen for a size at this price: its tier's, or the first of marginal tiers."""
     size = lots if spec.tier_unit == "lots" else abs(value_atoms(spec, price_ticks, lots))
     tier = [tier for tier in spec.tiers if tier.lower <= size][-1]
-    most = tier.leverage_max if spec.tier_form == "whole" else spec.tiers[0].leverage_max
+    return tier.leverage_max if spec.tier_form == "whole" else spec.tiers[0].leverage_max
+
+
+def _check_leverage(field: str, spec: Instrument, leverage: int, lots: int, price_ticks: int) -> None:
+    most = leverage_max(spec, lots, price_ticks)
     if leverage > most:
         raise UnanswerableError("leverage_above_tier", field, leverage, f"is at most {most}")
 
@@ -438,8 +442,12 @@ class Replier:
         marks = [market.prices.mark_ticks for market in self.situation.state.markets]
         depth = [0] * len(book.specs)
         for symbol, size in question.depth.items():
-            number = book.number(f"{field}.depth.{symbol}", symbol)
-            depth[number] = book.lots(f"{field}.depth.{symbol}", number, size)
+            at = f"{field}.depth.{symbol}"
+            number = book.number(at, symbol)
+            depth[number] = book.lots(at, number, size)
+            most = book.instruments[number].size_max_lots
+            if depth[number] > most:
+                raise UnanswerableError("out_of_bounds", at, size, f"is 0..{book.size(number, most)}")
         slippage = from_zero(f"{field}.slippage", units(f"{field}.slippage", question.slippage, 9), PPB)
         for n, point in enumerate(question.path):
             for symbol, price in point.prices.items():

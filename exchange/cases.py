@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from zerodebt.exchange.rules import VenueRules
+from zerodebt.exchange.rules import RulesError, VenueRules
 from zerodebt.exchange.specs import AssetSpec, InstrumentSpec
 
 ErrorCode = Literal[
@@ -193,7 +193,9 @@ class UnanswerableError(ValueError):
     """A case that cannot be answered. `code` is for programs, the message for people."""
 
     def __init__(self, code: ErrorCode, field: str, found: object, allowed: str) -> None:
-        super().__init__(f"{field}: found {found}, allowed {allowed}")
+        super().__init__(
+            f"{field}: found {found}, allowed {allowed}" if found != "" else f"{field}: {allowed}"
+        )
         self.code, self.field, self.found, self.allowed = code, field, str(found), allowed
 
     def table(self) -> dict[str, str]:
@@ -215,6 +217,21 @@ def read_question(table: Mapping[str, Any]) -> Question:
     except msgspec.ValidationError as error:
         raise wrong_case("ask", error) from None
     return question
+
+
+def wrong_rule(error: RulesError) -> UnanswerableError:
+    """`venue.fees: ...` is said of rules.fees, `instrument BTC: ...` of instruments.BTC."""
+    where, _, what = str(error).partition(": ")
+    if not what:
+        where, _, what = str(error).partition(" ")
+    what, _, place = what.partition(" - at `$.")
+    where = "rules" + where.removeprefix("venue") if where.startswith("venue") else where
+    where = where.replace("instrument ", "instruments.", 1)
+    field = ".".join(part for part in (where, place.strip("`")) if part)
+    if what.startswith("found "):
+        found, _, allowed = what.removeprefix("found ").partition(", allowed ")
+        return UnanswerableError("wrong_rule", field, found, allowed)
+    return UnanswerableError("wrong_rule", field, "", what)
 
 
 def wrong_case(field: str, error: msgspec.ValidationError) -> UnanswerableError:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from zerodebt.exchange.assets import Asset
-from zerodebt.exchange.cases import UnanswerableError, wrong_case
+from zerodebt.exchange.cases import UnanswerableError, wrong_case, wrong_rule
 from zerodebt.exchange.decimals import from_units, to_units
 from zerodebt.exchange.instruments import Instrument
 from zerodebt.exchange.rules import (
@@ -51,22 +51,25 @@ class Rulebook:
         symbols      the instruments that matter; None: all
         """
         own_rules, extra = split_profile(_profile(venue, as_of))
+        for key in ("assets", "instruments"):
+            if key in rules:
+                raise UnanswerableError("wrong_rule", f"rules.{key}", key, f"is `{key}` beside `rules`")
         self.specs = _specs(extra.get("instruments", ()), instruments, symbols)
         try:
             self.rules: VenueRules = venue_rules(_merged(own_rules, rules))
             asset_specs = tuple(assets) or msgspec.convert(extra.get("assets", ()), tuple[AssetSpec, ...])
             self.assets: tuple[Asset, ...] = build_assets(asset_specs)
             self._asset_numbers = {asset.symbol: n for n, asset in enumerate(self.assets)}
+            if len(self._asset_numbers) < len(self.assets):
+                raise UnanswerableError("wrong_case", "assets", "a symbol twice", "is one asset of each")
             if self.rules.settle_asset not in self._asset_numbers:
-                raise UnanswerableError(
-                    "unknown_asset", "assets", "/".join(self._asset_numbers), f"has {self.rules.settle_asset}"
-                )
+                known, needed = ", ".join(self._asset_numbers), self.rules.settle_asset
+                raise UnanswerableError("unknown_asset", "assets", known or "nothing", f"names {needed}")
             self.instruments: tuple[Instrument, ...] = tuple(
                 build_instrument(spec, asset_specs, self.rules.settle_asset) for spec in self.specs
             )
         except RulesError as error:
-            where, _, what = str(error).partition(": ")
-            raise UnanswerableError("wrong_rule", "rules", where, what) from None
+            raise wrong_rule(error) from None
         self._numbers = {spec.symbol: n for n, spec in enumerate(self.specs)}
         self.settle = self._asset_numbers[self.rules.settle_asset]
 

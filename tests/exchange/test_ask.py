@@ -162,7 +162,17 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
         "positions.0.instrument",
     ),
     ({"positions": [HELD | {"sise": "1"}]}, "wrong_case", "positions.0"),
-    ({"rules": {"fees": {"taker_ppb": -1}}}, "wrong_rule", "rules"),
+    ({"rules": {"fees": {"taker_ppb": -1}}}, "wrong_rule", "rules.fees.taker_ppb"),
+    ({"rules": {"fees": 3}}, "wrong_rule", "rules.fees"),
+    ({"rules": {"waterfall": ["adl"]}}, "wrong_rule", "rules.waterfall"),
+    (
+        {"rules": {"liquidation": {"backstop_below_ppb": 0}}},
+        "wrong_rule",
+        "rules.liquidation.backstop_below_ppb",
+    ),
+    ({"rules": {"assets": []}}, "wrong_rule", "rules.assets"),
+    ({"instruments": [{"symbol": "BTC", "tiers": []}]}, "wrong_rule", "instruments.BTC"),
+    ({"assets": [{"symbol": "USDC", "decimals": 6}] * 2}, "wrong_case", "assets"),
     ({"rules": {"settle_asset": "USDX"}}, "unknown_asset", "assets"),
     ({"balances": {"USDC": "1e400000"}}, "out_of_bounds", "balances.USDC"),
     ({"balances": {"USDC": "1" * 90}}, "out_of_bounds", "balances.USDC"),
@@ -175,7 +185,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"as_of": "2025-13-01"}, "wrong_case", "as_of"),
     ({"instruments": [{"symbol": "BTC", "tick": "x"}]}, "wrong_case", "instruments.BTC.tick"),
     ({"instruments": [{"tick": "1"}]}, "wrong_case", "instruments.0.symbol"),
-    ({"instruments": [{"symbol": "BTC", "tick": "0.3"}]}, "wrong_rule", "rules"),
+    ({"instruments": [{"symbol": "BTC", "tick": "0.3"}]}, "wrong_rule", "instruments.BTC.tick"),
     ({"ask": [{"question": "price"}]}, "wrong_case", "ask.0.question"),
 ]
 
