@@ -4,12 +4,13 @@ import io
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from tests.scenarios.conftest import Call, is_one_sentence
 from zerodebt.exchange.ask import answer, schema
+from zerodebt.exchange.cases import ErrorCode, UnanswerableError
 
 CASE: dict[str, Any] = {
     "venue": "hyperliquid",
@@ -172,3 +173,103 @@ def test_list_shows_rulebooks_with_their_days_and_instruments(zerodebt: Call) ->
     assert row["days"][0] == "2025-10-01"
     _, out, _ = zerodebt("list", "--json")
     assert set(json.loads(out)) == {"scenarios", "venues"}
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "ask.md").read_text(encoding="utf-8")
+BLOCKS = [json.loads(block.split("```")[0]) for block in PAGE.split("```json\n")[1:]]
+EXAMPLES = list(zip(BLOCKS[::2], BLOCKS[1::2], strict=True))
+
+
+@pytest.mark.parametrize(("case", "shown"), EXAMPLES, ids=lambda part: part.get("question", ""))
+def test_page_shows_what_is_answered(
+    case: dict[str, Any], shown: dict[str, Any], zerodebt: Call, tmp_path: Path
+) -> None:
+    _, out, _ = zerodebt("ask", written(tmp_path, json.dumps(case)), "--json")
+    found = json.loads(out)
+    if "answers" in found:
+        (found,) = found["answers"]
+        if "explain" not in shown:
+            del found["explain"]
+    assert found == shown
+
+
+def test_page_has_an_example_for_every_question_and_names_every_error() -> None:
+    asked = {question["question"] for case, _ in EXAMPLES for question in case["ask"]}
+    parts = schema()["$defs"]
+    tags = {
+        part["properties"]["question"]["enum"][0]
+        for part in parts.values()
+        if "question" in part.get("properties", {})
+    }
+    assert asked == tags
+    for code in get_args(ErrorCode):
+        assert f"`{code}`" in PAGE, code
+
+
+def faults(value: Any, part: dict[str, Any], parts: dict[str, Any], at: str = "$") -> list[str]:
+    """What of a value is not as the schema says; knows the keywords that the schema of a case uses."""
+    if "$ref" in part:
+        return faults(value, parts[part["$ref"].rpartition("/")[2]], parts, at)
+    found = [fault for inner in part.get("allOf", ()) for fault in faults(value, inner, parts, at)]
+    if "anyOf" in part and all(faults(value, inner, parts, at) for inner in part["anyOf"]):
+        found.append(f"{at}: none of {len(part['anyOf'])}")
+    kinds = part.get("type", [])
+    if kinds and not any(
+        isinstance(value, KINDS[kind]) for kind in ([kinds] if isinstance(kinds, str) else kinds)
+    ):
+        return [*found, f"{at}: not {kinds}"]
+    if "enum" in part and value not in part["enum"]:
+        found.append(f"{at}: not of {part['enum']}")
+    if isinstance(value, list):
+        for n, entry in enumerate(value):
+            found += faults(entry, part.get("items", {}), parts, f"{at}.{n}")
+    if isinstance(value, dict):
+        found += [f"{at}: lacks {key}" for key in part.get("required", ()) if key not in value]
+        for key, entry in value.items():
+            inner = part.get("properties", {}).get(key, part.get("additionalProperties", {}))
+            found += (
+                [f"{at}: unknown {key}"] if inner is False else faults(entry, inner, parts, f"{at}.{key}")
+            )
+    return found
+
+
+KINDS: dict[str, Any] = {
+    "object": dict,
+    "array": list,
+    "string": str,
+    "number": int | float,
+    "integer": int,
+    "boolean": bool,
+    "null": type(None),
+}
+
+
+@pytest.mark.parametrize("case", [case for case, _ in EXAMPLES])
+def test_schema_takes_every_example_of_the_page(case: dict[str, Any]) -> None:
+    read = schema()
+    assert faults(case, read, read["$defs"]) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"venu": "x"}, "unknown venu"),
+        ({"positions": [{"instrument": "BTC"}]}, "lacks side"),
+        ({"ask": [{"question": "price"}]}, "none of 7"),
+        ({"prices": {"BTC": 7}}, "not object"),
+        ({"instruments": [{"symbol": "BTC", "tik": 1}]}, "unknown tik"),
+        ({"rules": {"fees": {"taker": 1}}}, "unknown taker"),
+    ],
+)
+def test_schema_refuses_what_the_oracle_refuses(change: dict[str, Any], fault: str) -> None:
+    read = schema()
+    assert fault in " ".join(faults(CASE | change, read, read["$defs"]))
+    with pytest.raises(UnanswerableError):
+        answer(CASE | change)
+
+
+def test_schema_lets_rules_and_instruments_be_overridden_field_by_field() -> None:
+    read = schema()
+    case = CASE | {"rules": {"fees": {"taker_ppb": 0}}, "instruments": [{"symbol": "BTC", "lot": 0.001}]}
+    assert faults(case, read, read["$defs"]) == []
+    assert "error" not in answer(case)["answers"][0]
