@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 
@@ -72,9 +73,11 @@ def test_without_fixtures_fails():
 }
 
 
-def run_in_project(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_in_project(
+    folder: Path, files: Mapping[str, str], *arguments: str
+) -> subprocess.CompletedProcess[str]:
     """pytest as a bot's author calls it; this working copy of the package stands for the installed one."""
-    for name, text in BOT.items():
+    for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
@@ -99,13 +102,13 @@ def run_in_project(folder: Path, *arguments: str) -> subprocess.CompletedProcess
 
 
 def test_bot_with_modules_of_the_same_names_is_tested(tmp_path: Path) -> None:
-    done = run_in_project(tmp_path, "test_bot.py")
+    done = run_in_project(tmp_path, BOT, "test_bot.py")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "3 passed" in done.stdout
 
 
 def test_failure_shows_the_margin_table_of_the_accounts_of_that_test(tmp_path: Path) -> None:
-    done = run_in_project(tmp_path, "test_fails.py")
+    done = run_in_project(tmp_path, BOT, "test_fails.py")
     assert "3 failed" in done.stdout, done.stdout + done.stderr
     assert done.stdout.count("zerodebt: margin") == 2
     assert "assert Figure(115189.8) == '115000'" in done.stdout
