@@ -8,6 +8,7 @@ from msgspec import Struct, structs
 from zerodebt.agents.clients import ClientParams, Clients, Upstream, UpstreamParams
 from zerodebt.agents.leveraged_retail import LeveragedRetail, RetailParams
 from zerodebt.agents.market_makers import MarketMakerParams, MarketMakers
+from zerodebt.agents.members import MemberParams, Members
 from zerodebt.agents.natural_shorts import NaturalShortParams, NaturalShorts
 from zerodebt.agents.noise import Noise, NoiseParams
 from zerodebt.agents.opening import Opening
@@ -26,6 +27,7 @@ PopulationParams = (
     | VaultParams
     | ClientParams
     | UpstreamParams
+    | MemberParams
 )
 
 _MAKERS_MIN = 2
@@ -98,6 +100,8 @@ def _counts(specs: Sequence[PopulationParams], accounts: int | None) -> tuple[li
             counts.append(max(1, round(spec.count * scale)))
         elif isinstance(spec, ClientParams):
             counts.append(spec.count + (1 if spec.named_lots else 0))
+        elif isinstance(spec, MemberParams):
+            counts.append(len(spec.members))
         elif isinstance(spec, VaultParams | UpstreamParams):
             counts.append(1)
         elif isinstance(spec, MarketMakerParams):
@@ -119,6 +123,8 @@ def _open(
             return Vault(spec, opening, first)
         case ClientParams():
             return Clients(spec, opening, first)
+        case MemberParams():
+            return Members(spec, opening, first)
         case RetailParams():
             return LeveragedRetail(spec, opening, first, count, relax)
         case NaturalShortParams():
@@ -147,7 +153,8 @@ def _commands(opening: Opening, populations: Sequence[Population]) -> list[Comma
     commands: list[Command] = [OpenAccounts(len(p.accounts), p.role) for p in populations]
     for population in populations:
         first = int(population.accounts[0])
-        commands.append(Deposit(opening.settle_asset, first, tuple(population.deposits_atoms.tolist())))
+        if population.deposits_atoms.any():
+            commands.append(Deposit(opening.settle_asset, first, tuple(population.deposits_atoms.tolist())))
     for population in populations:
         commands += population.opening_commands()
     for number, price_ticks in enumerate(opening.start_ticks):

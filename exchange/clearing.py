@@ -5,12 +5,13 @@ from collections import deque
 from msgspec import Struct
 
 from zerodebt.exchange.book import Order
-from zerodebt.exchange.commands import BUY, PlaceOrder
+from zerodebt.exchange.commands import BUY, AuctionBid, PlaceOrder
 from zerodebt.exchange.events import (
     CLEARING,
     FEES,
     FIRST_ACCOUNT,
     INSURANCE,
+    AuctionHeld,
     CloseReason,
     Event,
     Filled,
@@ -428,6 +429,30 @@ class Clearing:
             legs = [(account, pocket, -margin)]
             legs += [(taker, state.settle, share) for taker, share in zip(receivers, shares, strict=True)]
             self.post("takeover", legs)
+
+    def sell(
+        self,
+        account: int,
+        best: AuctionBid,
+        lots: list[tuple[int, int]],
+        bids: tuple[AuctionBid, ...],
+        refused: tuple[int, ...],
+    ) -> None:
+        """Move a portfolio, (instrument, signed lots) in the order of the prices, to an auction's winner."""
+        legs: list[Leg] = []
+        marks = []
+        for (n, held), price in zip(lots, best.price_ticks, strict=True):
+            market = self.state.markets[n]
+            marks.append(market.mark_ticks)
+            self.move(market, account, -held, price, legs)
+            self.move(market, best.account, held, price, legs, origin=account)
+        instruments, sizes = zip(*lots, strict=True)
+        self.out.append(
+            AuctionHeld(
+                account, best.account, instruments, sizes, best.price_ticks, tuple(marks), bids, refused
+            )
+        )
+        self.post("auction", legs)
 
     # Money
 

@@ -173,6 +173,42 @@ class SettleInstrument(Struct, frozen=True, array_like=True, tag="settle_instrum
     price_ticks: int
 
 
+class SettleVariation(Struct, frozen=True, array_like=True, tag="settle_variation"):
+    """Settle a future for the day, or within it: every position is carried on at this price.
+
+    What it gained or lost since the last time moves in cash, and the rulebook may call for margin.
+    """
+
+    instrument: int
+    price_ticks: int
+
+
+class Contribute(Struct, frozen=True, array_like=True, tag="contribute"):
+    """Pay `atoms` from the wallet into the default fund (positive) or take them back (negative)."""
+
+    account: int
+    atoms: int
+
+
+class AuctionBid(Struct, frozen=True, array_like=True):
+    """What a member offers for a whole portfolio: a price for each of its instruments, in their order."""
+
+    account: int
+    price_ticks: tuple[int, ...]
+
+
+class HoldAuction(Struct, frozen=True, array_like=True, tag="hold_auction"):
+    """Sell the portfolio of a member in default to the best bid that can bear it.
+
+    `instruments` are those of all his positions, ascending. The best bid is the one that leaves him the most;
+    of equal ones the first.
+    """
+
+    account: int
+    instruments: tuple[int, ...]
+    bids: tuple[AuctionBid, ...]
+
+
 Command = (
     OpenAccounts
     | Deposit
@@ -190,6 +226,9 @@ Command = (
     | Tick
     | SetStatus
     | SettleInstrument
+    | SettleVariation
+    | Contribute
+    | HoldAuction
 )
 
 

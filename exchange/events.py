@@ -11,12 +11,12 @@ from typing import Literal
 from msgspec import Struct
 
 from zerodebt.exchange.assets import Asset
-from zerodebt.exchange.commands import MarginMode, Role, Side, TimeInForce, Trigger
+from zerodebt.exchange.commands import AuctionBid, MarginMode, Role, Side, TimeInForce, Trigger
 from zerodebt.exchange.instruments import Instrument
 from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.rules import StageName, VenueRules
 
-EXTERNAL, FEES, ROUNDING, INSURANCE, DEFICIT, HOUSE, FINANCIER, CLEARING = range(8)
+EXTERNAL, FEES, ROUNDING, INSURANCE, DEFICIT, HOUSE, FINANCIER, CLEARING, DEFAULT_FUND = range(9)
 HOUSE_ACCOUNT_NAMES = (
     "external",
     "fees",
@@ -26,6 +26,7 @@ HOUSE_ACCOUNT_NAMES = (
     "house",
     "financier",
     "clearing",
+    "default_fund",
 )
 FIRST_ACCOUNT = 16
 
@@ -45,6 +46,10 @@ PostReason = Literal[
     "house",
     "recourse",
     "rounding",
+    "variation",
+    "contribution",
+    "auction",
+    "default_fund",
 ]
 CloseReason = Literal[
     "cancelled",
@@ -54,6 +59,12 @@ CloseReason = Literal[
     "maker_below_maintenance",
     "liquidation",
     "settlement",
+    "price_limit",
+]
+
+
+FundLayer = Literal[
+    "defaulter_contribution", "house_capital", "contributions", "assessments", "variation_haircut"
 ]
 
 
@@ -299,7 +310,7 @@ class Deleveraged(Struct, frozen=True, array_like=True, tag="deleveraged"):
 
     `transfer_atoms` = (mark - price) * lots is what the winner gives up against the mark, never negative for
     the bankruptcy price. `score` is the rank's score in parts per billion; ranks were frozen when the ADL of
-    this instrument and command began.
+    this instrument and command began. A policy without scores gives the place in its list, and 0.
     """
 
     deficit_id: int
@@ -363,6 +374,72 @@ class WorkLeft(Struct, frozen=True, array_like=True, tag="work_left"):
     rounds: int
 
 
+class VariationSettled(Struct, frozen=True, array_like=True, tag="variation_settled"):
+    """All positions of the instrument are carried on at this price; a `Posted` pays the variation."""
+
+    instrument: int
+    price_ticks: int
+
+
+class MarginCalled(Struct, frozen=True, array_like=True, tag="margin_called"):
+    """A compartment below maintenance must bring `called_atoms` until `due_ns`."""
+
+    account: int
+    pocket: int
+    equity_atoms: int
+    maintenance_atoms: int
+    called_atoms: int
+    due_ns: int
+
+
+class MarginCallEnded(Struct, frozen=True, array_like=True, tag="margin_call_ended"):
+    """The compartment has reached what it was called to."""
+
+    account: int
+    pocket: int
+    equity_atoms: int
+    required_atoms: int
+
+
+class DefaultDeclared(Struct, frozen=True, array_like=True, tag="default_declared"):
+    """A member's call is overdue. `contributions` (account, atoms) are frozen for what this default needs."""
+
+    account: int
+    pocket: int
+    contributions: tuple[tuple[int, int], ...]
+
+
+class AuctionHeld(Struct, frozen=True, array_like=True, tag="auction_held"):
+    """A whole portfolio went to `winner` at his prices; a `Posted` realises the profit.
+
+    `lots` are the defaulter's, signed. `refused` made better bids than the winner and could not bear it.
+    """
+
+    account: int
+    winner: int
+    instruments: tuple[int, ...]
+    lots: tuple[int, ...]
+    price_ticks: tuple[int, ...]
+    mark_ticks: tuple[int, ...]
+    bids: tuple[AuctionBid, ...]
+    refused: tuple[int, ...]
+
+
+class LayerDrawn(Struct, frozen=True, array_like=True, tag="layer_drawn"):
+    """What a layer of the default fund brings to a deficit: (account, atoms) by whose money it is."""
+
+    deficit_id: int
+    layer: FundLayer
+    shares: tuple[tuple[int, int], ...]
+
+
+class Contributed(Struct, frozen=True, array_like=True, tag="contributed"):
+    """A member's contribution changed by `atoms`; a `Posted` moves them between wallet and fund."""
+
+    account: int
+    atoms: int
+
+
 Event = (
     Opened
     | AccountsOpened
@@ -394,6 +471,13 @@ Event = (
     | StatusSet
     | Settled
     | WorkLeft
+    | VariationSettled
+    | MarginCalled
+    | MarginCallEnded
+    | DefaultDeclared
+    | AuctionHeld
+    | LayerDrawn
+    | Contributed
 )
 
 

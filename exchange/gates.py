@@ -6,6 +6,7 @@ from zerodebt.exchange.events import INSURANCE
 from zerodebt.exchange.instruments import order_step_ticks
 from zerodebt.exchange.marks import Market, market_band_ticks
 from zerodebt.exchange.reject import RejectReason, refuse
+from zerodebt.exchange.sessions import is_closed, limit_band
 from zerodebt.exchange.state import State
 
 
@@ -81,6 +82,24 @@ def price(market: Market, price_ticks: int, *, on_step: bool) -> None:
     if on_step and price_ticks % order_step_ticks(instrument, price_ticks):
         step = order_step_ticks(instrument, price_ticks)
         refuse(RejectReason.PRICE_OFF_STEP, f"{price_ticks} ticks is not a multiple of {step}")
+
+
+def limit(state: State, market: Market, price_ticks: int) -> None:
+    """The rulebook's band of the day around the last settlement price."""
+    band = limit_band(state, market.number)
+    if band is not None and not band[0] <= price_ticks <= band[1]:
+        refuse(RejectReason.PRICE_BEYOND_LIMIT, f"{price_ticks} ticks, allowed is {band[0]}..{band[1]}")
+
+
+def in_session(state: State, market: Market) -> None:
+    if is_closed(state, market.number):
+        refuse(RejectReason.SESSION_CLOSED, market.instrument.symbol)
+
+
+def may_isolate(state: State) -> None:
+    """An auction sells the whole account: no position of it may answer with its own margin only."""
+    if state.rules.default_fund.close_out == "auction":
+        refuse(RejectReason.NOT_IN_RULEBOOK, "the rulebook has no isolated margin beside auctions")
 
 
 def band(state: State, market: Market, side: int, price_ticks: int) -> None:

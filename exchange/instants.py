@@ -27,13 +27,14 @@ from zerodebt.exchange.marks import (
     observe_own,
     reference_ticks,
 )
+from zerodebt.exchange.sessions import stands_still
 from zerodebt.exchange.state import State
 
 _METER_MAX_PPB = 2**60
 
 
 def set_marks(state: State, clearing: Clearing) -> None:
-    """Index and mark of every instrument; while forced orders are halted a mark stands still."""
+    """Index and mark of every instrument; a mark stands still while nobody may be forced to trade."""
     rules = state.rules
     funding_left_ns = max(0, state.counters.next_funding_ns - state.time_ns)
     largest = 0
@@ -48,7 +49,7 @@ def set_marks(state: State, clearing: Clearing) -> None:
         inputs = mark_inputs(market, rules, book, prices.index_ticks, state.time_ns, funding_left_ns)
         mark = mark_ticks(rules.mark, inputs)
         mark = max(market.instrument.price_min_ticks, min(market.instrument.price_max_ticks, mark))
-        if not state.status[market.number].liquidate and prices.mark_ticks is not None:
+        if stands_still(state, market.number) and prices.mark_ticks is not None:
             mark = prices.mark_ticks
         if market.instrument.kind != "spot":
             largest = max(largest, move_ppb(market, mark))

@@ -343,7 +343,7 @@ class Situation:
         """What the rulebook ranks the position by among the winners of its side; 0 without a profit."""
         lots = self.lots(instrument)
         rounds = RiskRounds(self.state, Clearing(self.state))
-        ranking = rounds.ranking(self.state.markets[instrument], 1 if lots > 0 else -1)
+        ranking = rounds.asked(self.state.markets[instrument], -1 if lots > 0 else 1)
         return next((ranked.score_ppb for ranked in ranking if ranked.candidate.account == ASKED), 0)
 
     # A path

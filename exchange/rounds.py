@@ -3,26 +3,30 @@
 One call of `work` is one round of the phases of the architecture page: scan and cancel; forced orders of all
 liquidatable compartments, the most underwater first; takeovers; bankrupt compartments and absorbers. The
 waterfall of the rulebook is read twice: first it disposes of positions (book, backstop, insurance, adl), then
-it pays in cash what is still missing (backstop, insurance, socialise, house, recourse).
+it pays in cash what is still missing (backstop, insurance, socialise, house, default_fund, recourse).
 """
 
 from collections.abc import Iterator
 
 import numpy as np
+from msgspec import structs
 
 from zerodebt.exchange.accounts import BACKSTOP
 from zerodebt.exchange.clearing import Clearing
 from zerodebt.exchange.commands import BUY, SELL, PlaceOrder, Side
 from zerodebt.exchange.events import (
+    DEFAULT_FUND,
     DEFICIT,
     FINANCIER,
     FIRST_ACCOUNT,
     HOUSE,
     INSURANCE,
     ROUNDING,
+    DefaultDeclared,
     DeficitClosed,
     DeficitOpened,
     Deleveraged,
+    LayerDrawn,
     LiquidationEnded,
     LiquidationStarted,
     OrderClosed,
@@ -46,9 +50,10 @@ from zerodebt.exchange.margin import (
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.matching import plan_fills
 from zerodebt.exchange.rules import StageName
+from zerodebt.exchange.sessions import stands_still, within_limits
 from zerodebt.exchange.state import Compartment, State
-from zerodebt.exchange.units import div_ceil
-from zerodebt.exchange.waterfall import adl, socialise
+from zerodebt.exchange.variation import may_be_forced, review_calls
+from zerodebt.exchange.waterfall import adl, allocation, default_fund, policies, socialise
 from zerodebt.exchange.waterfall.origins import deficit_origins
 
 DUST_ATOMS = 10
@@ -71,7 +76,8 @@ class RiskRounds:
     def work(self) -> bool:
         """One round; says whether anything was done that may call for another."""
         state = self.state
-        found = [f.compartment for f in find_liquidatable(state)]
+        below = [f.compartment for f in find_liquidatable(state)]
+        found = [compartment for compartment in below if may_be_forced(state, compartment)]
         for compartment in found:
             self._start(compartment)
         acted = False
@@ -82,7 +88,7 @@ class RiskRounds:
         for compartment in found + self._absorbers():
             acted |= self._resolve(compartment)
         self.clearing.close_attached()
-        self._finish()
+        self._finish(below)
         return acted
 
     # Scan and cancel
@@ -96,6 +102,10 @@ class RiskRounds:
             self.clearing.out.append(
                 LiquidationStarted(account, pocket, risk.equity_atoms, risk.maintenance_atoms)
             )
+            if "default_fund" in state.rules.waterfall:
+                members = (member for member in sorted(state.contributions.items()) if member[1])
+                state.defaults[compartment] = tuple(members)
+                self.clearing.out.append(DefaultDeclared(account, pocket, state.defaults[compartment]))
         if state.accounts.orders.cells[0][account]:
             markets = state.contracts_of(compartment)
             if pocket == state.settle:
@@ -103,31 +113,36 @@ class RiskRounds:
             for market in markets:
                 self.clearing.close_all(account, market.number, "liquidation")
 
-    def _finish(self) -> None:
-        """Let go of the compartments that are safe again, and write down which are still below zero."""
+    def _finish(self, below: list[Compartment]) -> None:
+        """Let go of the compartments that are safe again, and write down which are still below zero.
+
+        below  those that this round found below maintenance, the ones that are only called included
+        """
         state = self.state
-        for absorber in self._absorbers():
-            equity = risk_of(state, absorber).equity_atoms
-            if equity < 0:
-                state.open_deficits[absorber] = -equity
-            else:
-                state.open_deficits.pop(absorber, None)
+        others = {*below, *state.open_deficits, *self._absorbers()}.difference(state.in_liquidation)
+        for compartment in sorted(others):
+            self._note_deficit(compartment, risk_of(state, compartment))
         for compartment in sorted(state.in_liquidation):
             risk = risk_of(state, compartment)
             account, pocket = compartment
-            if risk.is_bankrupt:
-                state.open_deficits[compartment] = -risk.equity_atoms
-            else:
-                state.open_deficits.pop(compartment, None)
+            self._note_deficit(compartment, risk)
             if risk.is_liquidatable:
                 continue
             del state.in_liquidation[compartment]
+            state.defaults.pop(compartment, None)
             self.clearing.out.append(
                 LiquidationEnded(account, pocket, risk.equity_atoms, risk.maintenance_atoms)
             )
             if pocket != state.settle and not state.positions_of(compartment):
                 left = state.accounts.balances.cells[pocket][account]
                 self.clearing.post("isolate", [(account, pocket, -left), (account, state.settle, left)])
+        review_calls(state, self.clearing)
+
+    def _note_deficit(self, compartment: Compartment, risk: Risk) -> None:
+        if risk.is_bankrupt:
+            self.state.open_deficits[compartment] = -risk.equity_atoms
+        else:
+            self.state.open_deficits.pop(compartment, None)
 
     # Positions: book, backstop, insurance, adl
 
@@ -143,7 +158,7 @@ class RiskRounds:
             risk = risk_of(state, compartment)
             if not risk.is_liquidatable or not self._is_for_the_book(compartment, risk):
                 break
-            if not state.status[market.number].liquidate:
+            if stands_still(state, market.number):
                 continue
             account = compartment[0]
             lots = state.accounts.lots.cells[market.number][account]
@@ -162,9 +177,10 @@ class RiskRounds:
 
     def _forced_limit(self, market: Market, lots: int, risk: Risk) -> int | None:
         """The rulebook's price limit; a bankrupt position that no stage would take goes at any price."""
-        if self.state.rules.liquidation.price_limit == "none" or risk.is_bankrupt:
-            return None
-        return closing_ticks(market.instrument, lots, market.value_atoms(lots) - risk.equity_atoms)
+        limit = None
+        if self.state.rules.liquidation.price_limit != "none" and not risk.is_bankrupt:
+            limit = closing_ticks(market.instrument, lots, market.value_atoms(lots) - risk.equity_atoms)
+        return within_limits(self.state, market.number, -lots, limit)
 
     def _send(self, compartment: Compartment, risk: Risk, order: PlaceOrder) -> bool:
         state = self.state
@@ -244,25 +260,37 @@ class RiskRounds:
     def _deleverage(self, compartment: Compartment, deficit_id: int) -> int:
         """Close a bankrupt compartment's positions against the other side; returns the winners' transfers."""
         state = self.state
+        rules = state.rules.adl
         account = compartment[0]
         is_absorber = account == INSURANCE or state.accounts.vault.cells[0][account] == BACKSTOP
-        at_bankruptcy = is_absorber or state.rules.adl.price == "bankruptcy"
-        if not at_bankruptcy:
-            at_bankruptcy = self._shortfall_at_rule_price(compartment) > self._capacity()
+        is_bearable = self._shortfall_at_rule_price(compartment) <= self._capacity()
+        at_bankruptcy = is_absorber or rules.price == "bankruptcy" or not is_bearable
         brought = 0
         markets = sorted(
             state.positions_of(compartment), key=lambda m: (-self._notional(account, m), m.number)
         )
         for k, market in enumerate(markets):
             lots = state.accounts.lots.cells[market.number][account]
+            equity = min(0, risk_of(state, compartment).equity_atoms)
+            parts = [self._answers_for(account, m) for m in markets[k:]]
+            part = allocation.share_atoms(-equity, parts[0], sum(parts))
+            limit = closing_ticks(market.instrument, lots, market.value_atoms(lots) + part)
             price = self._rule_price(market, lots)
             if at_bankruptcy:
-                missing = max(0, -risk_of(state, compartment).equity_atoms)
-                whole = sum(self._notional(account, m) for m in markets[k:])
-                part = div_ceil(missing * self._notional(account, market), whole) if whole else missing
-                price = closing_ticks(market.instrument, lots, market.value_atoms(lots) + part)
+                if is_absorber or not is_bearable or not adl.is_far(rules, limit, market.mark_ticks):
+                    price = limit
+            elif rules.clamp == "bankruptcy":
+                price = min(price, limit) if lots > 0 else max(price, limit)
             brought += self._take_from_winners(compartment, deficit_id, market, price)
         return brought
+
+    def _answers_for(self, account: int, market: Market) -> int:
+        """What a position weighs when an account's shortfall is allocated over its positions."""
+        notional = self._notional(account, market)
+        if self.state.rules.adl.bankruptcy_allocation == "pro_rata_value":
+            return notional
+        lots = self.state.accounts.lots.cells[market.number][account]
+        return maintenance_at_mark(market, lots)
 
     def _take_from_winners(
         self, compartment: Compartment, deficit_id: int, market: Market, price: int
@@ -275,19 +303,12 @@ class RiskRounds:
         sign = 1 if cells[account] > 0 else -1
         mark = market.prices.mark_ticks
         assert mark is not None
-        charge = -market.gain_atoms(sign, price)
+        charge = -market.gain_atoms(sign, price) + (market.instrument.contract == "inverse")
         brought = 0
-        for ranked in self.ranking(market, -sign):
-            wanted = abs(cells[account])
-            if not wanted:
-                break
+        demand = adl.Demand(abs(cells[account]), charge)
+        for ranked, lots in policies.plan(state.rules.adl, self.asked(market, sign), demand):
             winner = ranked.candidate.account
-            if winner == account or sign * cells[winner] >= 0:
-                continue
-            where = (winner, ranked.candidate.pocket)
-            lots = adl.lots_to_take(wanted, cells[winner], risk_of(state, where).equity_atoms, charge)
-            if not lots:
-                continue
+            transfer = -market.gain_atoms(sign * lots, price)
             legs: list[Leg] = []
             clearing.move(market, account, -sign * lots, price, legs)
             change = clearing.move(market, winner, sign * lots, price, legs)
@@ -302,7 +323,7 @@ class RiskRounds:
                     -sign * lots,
                     price,
                     mark,
-                    charge * lots,
+                    transfer,
                     change.profit_atoms,
                     ranked.rank,
                     ranked.score_ppb,
@@ -311,14 +332,33 @@ class RiskRounds:
             clearing.post("deleverage", legs)
             if not change.lots:
                 clearing.release(market, winner, change)
-            brought += charge * lots
+            brought += transfer
         return brought
 
-    def ranking(self, market: Market, sign: int) -> list[adl.Ranked]:
-        """The ranking of one side of an instrument, frozen at its first use in this command."""
+    def asked(self, market: Market, sign: int) -> Iterator[adl.Ranked]:
+        """Who is asked on the other side of this sign; of a frozen queue who is still there, as he is now."""
+        is_frozen = self.state.rules.adl.policy == "queue"
+        cells = self.state.accounts.lots.cells[market.number]
+        for ranked in self._ranking(market, -sign):
+            c = ranked.candidate
+            if sign * cells[c.account] >= 0:
+                continue
+            if is_frozen:
+                equity = risk_of(self.state, (c.account, c.pocket)).equity_atoms
+                c = structs.replace(c, lots=cells[c.account], equity_atoms=equity)
+                ranked = structs.replace(ranked, candidate=c)
+            yield ranked
+
+    def _ranking(self, market: Market, sign: int) -> list[adl.Ranked]:
+        """One side of an instrument: a queue frozen at its first use in this command, or a new list."""
+        rules = self.state.rules.adl
+        if rules.policy != "queue":
+            return adl.listed(rules, self._candidates(market, sign), self.state.seq)
         key = (market.number, sign)
         if key not in self._rankings:
-            self._rankings[key] = adl.rank(self.state.rules.adl.score, self._candidates(market, sign))
+            self._rankings[key] = adl.rank(
+                rules.score, self._candidates(market, sign), rules.wallet_min_atoms
+            )
         return self._rankings[key]
 
     def _candidates(self, market: Market, sign: int) -> Iterator[adl.Candidate]:
@@ -343,7 +383,7 @@ class RiskRounds:
         )
         for account, equity, maintenance, lots, cost, entry, isolated, wallet, margin in columns:
             worth = market.value_atoms(lots)
-            if worth <= entry:
+            if worth <= entry and not adl.reaches_losers(state.rules.adl):
                 continue
             pocket = state.settle
             if isolated:
@@ -353,7 +393,7 @@ class RiskRounds:
                 account, pocket, lots, abs(worth), abs(entry), worth - entry, equity, wallet, maintenance
             )
 
-    # Cash: backstop, insurance, socialise, house, recourse
+    # Cash: backstop, insurance, socialise, house, default_fund, recourse
 
     def _collect(self, compartment: Compartment, deficit_id: int) -> int:
         """Let the rulebook's payers bring what is missing, in order; returns what they brought."""
@@ -374,6 +414,8 @@ class RiskRounds:
                 payers = socialise.shares(left, self._winners(account))
             elif stage == "house":
                 payers = [(HOUSE, state.accounts.balances.cells[state.settle][HOUSE])]
+            elif stage == "default_fund" and is_customer:
+                brought += self._draw_fund(compartment, deficit_id)
             elif stage == "recourse" and is_customer:
                 payers = [(FINANCIER, left)]
                 state.receivables[account] = state.receivables.get(account, 0) + left
@@ -386,6 +428,28 @@ class RiskRounds:
                     brought += self._pay(deficit_id, stage, payer, compartment, min(left, most))
         return brought
 
+    def _draw_fund(self, compartment: Compartment, deficit_id: int) -> int:
+        """Let the layers of the default fund pay, one after the other; returns what they brought."""
+        state = self.state
+        brought = 0
+        for layer in default_fund.LAYERS:
+            risk = risk_of(state, compartment)
+            drawn = default_fund.shares(-risk.equity_atoms, default_fund.payers(state, compartment, layer))
+            if not drawn:
+                continue
+            if not brought:
+                self._arm("default_fund", compartment, risk, "equity is still below zero")
+            self.clearing.out.append(LayerDrawn(deficit_id, layer, tuple(drawn)))
+            paid: dict[int, int] = {}
+            for account, atoms in drawn:
+                source = default_fund.source(layer, account)
+                paid[source] = paid.get(source, 0) + atoms
+                if source == DEFAULT_FUND:
+                    state.contributions[account] -= atoms
+            for source, atoms in paid.items():
+                brought += self._pay(deficit_id, "default_fund", source, compartment, atoms)
+        return brought
+
     def _pay(
         self, deficit_id: int, stage: StageName, payer: int, compartment: Compartment, atoms: int
     ) -> int:
@@ -396,6 +460,7 @@ class RiskRounds:
             "socialise": "socialise",
             "house": "house",
             "recourse": "recourse",
+            "default_fund": "default_fund",
         }
         self.clearing.post(reasons[stage], [(payer, self.state.settle, -atoms), (account, pocket, atoms)])
         self.clearing.out.append(StagePaid(deficit_id, stage, payer, atoms))
@@ -423,6 +488,8 @@ class RiskRounds:
 
     def _is_for_the_book(self, compartment: Compartment, risk: Risk) -> bool:
         """Is it the book's turn, because no other stage would take the positions now?"""
+        if self.state.rules.default_fund.close_out == "auction":
+            return False
         if risk.is_bankrupt:
             return not self._disposes()
         return not self._is_for_the_backstop(compartment, risk)
@@ -440,7 +507,7 @@ class RiskRounds:
         return "adl" in self.state.rules.waterfall or "insurance" in self.state.rules.waterfall
 
     def _may_liquidate(self, markets: list[Market]) -> bool:
-        return all(self.state.status[market.number].liquidate for market in markets)
+        return not any(stands_still(self.state, market.number) for market in markets)
 
     def _by_requirement(self, compartment: Compartment) -> list[Market]:
         account = compartment[0]
@@ -455,9 +522,11 @@ class RiskRounds:
         return abs(market.value_atoms(self.state.accounts.lots.cells[market.number][account]))
 
     def _rule_price(self, market: Market, lots: int) -> int:
-        """The rulebook's deleveraging price: the previous mark where it is the kinder one, or the mark."""
+        """The rulebook's deleveraging price: mark, index, or the previous mark where it is the kinder one."""
         mark, previous = market.prices.mark_ticks, market.prices.previous_mark_ticks
         assert mark is not None
+        if self.state.rules.adl.price == "index" and market.prices.index_ticks is not None:
+            return market.prices.index_ticks
         if self.state.rules.adl.price != "previous_mark" or previous is None:
             return mark
         return max(mark, previous) if lots > 0 else min(mark, previous)

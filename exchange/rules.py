@@ -11,13 +11,13 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from zerodebt.exchange.units import HOUR_NS, MINUTE_NS, PPB, SECOND_NS
+from zerodebt.exchange.units import DAY_NS, HOUR_NS, MINUTE_NS, PPB, SECOND_NS
 
 Positive = Annotated[int, Meta(ge=1)]
 NotNegative = Annotated[int, Meta(ge=0)]
 Ppb = Annotated[int, Meta(ge=0, le=PPB)]
 
-StageName = Literal["book", "backstop", "insurance", "adl", "socialise", "house", "recourse"]
+StageName = Literal["book", "backstop", "insurance", "adl", "socialise", "house", "recourse", "default_fund"]
 
 
 class Dated(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -185,22 +185,102 @@ class LiquidationRules(Dated, frozen=True, forbid_unknown_fields=True):
 
 
 class AdlRules(Dated, frozen=True, forbid_unknown_fields=True):
-    """Whom deleveraging takes and at which price.
+    """Whom deleveraging takes, how much of each, and at which price.
 
-    score   hyperliquid: (value / account value) * (profit / entry value)
-            binance: max(0, profit)/max(1, wallet) * maintenance/(wallet + profit)
-    price   for accounts; a vault's position always closes at its bankruptcy price, and where the price leaves
-            a deficit that no absorber can bear, the bankruptcy price is used instead
+    policy   queue (by `score`), iteration (dYdX), pro_rata and levered (by `weights`), capped and risk_aware
+             (the same under caps), mirror_descent, min_max; formulas in docs/adl.md
+    score    hyperliquid, bybit: (value / account value) * (profit / entry value)
+             binance: max(0, profit)/max(wallet_min, wallet) * maintenance/(wallet + profit)
+             bitmex: PNL% * EffLev of winners, PNL% / EffLev of losers
+             paper: leverage * mark / bankruptcy price
+    weights  wealth: open profit of the compartment; profit: of the position; equity; contracts: lots
+    price    for accounts; a vault's position always closes at its bankruptcy price, and where the price
+             leaves a deficit that no absorber can bear, the bankruptcy price is used instead
+    clamp    bankruptcy: never a price that takes more than is missing
+    bankruptcy_off_max_ppb   a bankruptcy price farther from the mark than this share of it gives way to the
+             mark; 0 lets it lie anywhere
+    bankruptcy_allocation    over a cross account's positions: by value, or by maintenance requirement
+    haircut_max_ppb, keep    caps: at most this share of the open profit, and equity that must be left
+    risk_power, risk_threshold_ppb   g(leverage) = max(0, leverage - threshold)^power of risk_aware
     """
 
-    score: Literal["hyperliquid", "binance"] = "hyperliquid"
-    price: Literal["previous_mark", "mark", "bankruptcy"] = "bankruptcy"
+    policy: Literal[
+        "queue", "iteration", "pro_rata", "levered", "capped", "risk_aware", "mirror_descent", "min_max"
+    ] = "queue"
+    score: Literal["hyperliquid", "binance", "bybit", "bitmex", "paper"] = "hyperliquid"
+    wallet_min_atoms: Positive = 1
+    weights: Literal["wealth", "profit", "equity", "contracts"] = "wealth"
+    price: Literal["previous_mark", "mark", "index", "bankruptcy"] = "bankruptcy"
+    clamp: Literal["none", "bankruptcy"] = "none"
+    bankruptcy_off_max_ppb: NotNegative = 0
+    bankruptcy_allocation: Literal["pro_rata_value", "pro_rata_requirement"] = "pro_rata_value"
+    haircut_max_ppb: Ppb = PPB
+    keep: Literal["nothing", "maintenance"] = "nothing"
+    risk_power: Annotated[int, Meta(ge=0, le=4)] = 1
+    risk_threshold_ppb: NotNegative = 0
 
 
 class RecourseRules(Dated, frozen=True, forbid_unknown_fields=True):
     """Share of its receivables that the venue expects to recover; it changes reports, not postings."""
 
     recovery_ppb: Ppb = 0
+
+
+class Session(Struct, frozen=True, forbid_unknown_fields=True):
+    """Hours in which there is trading, from 00:00 UTC of the weekdays (0 is Monday) on which they open.
+
+    A session may last into the next day: then `closes_ns` is more than a day.
+    """
+
+    opens_ns: Annotated[int, Meta(ge=0, lt=DAY_NS)]
+    closes_ns: Annotated[int, Meta(ge=1, le=2 * DAY_NS)]
+    weekdays: tuple[Annotated[int, Meta(ge=0, le=6)], ...] = (0, 1, 2, 3, 4)
+
+
+class ContractRules(Dated, frozen=True, forbid_unknown_fields=True):
+    """Terms of one dated future; a time or a limit of 0 means that there is none.
+
+    expires_at_ns      from then on it is settled finally, at the next index or tick
+    final_price_ticks  at this price, or (None) at the index of that instant
+    limit_ticks        orders may go this far from the last settlement price, and no further
+    """
+
+    symbol: str
+    expires_at_ns: NotNegative = 0
+    final_price_ticks: int | None = None
+    limit_ticks: NotNegative = 0
+
+
+class SettlementRules(Dated, frozen=True, forbid_unknown_fields=True):
+    """Daily settlement: who is below maintenance after it, and when there is trading at all.
+
+    call_to      none: who is below maintenance is liquidated at once. Otherwise a settlement calls him to
+                 bring what is missing to his maintenance or initial requirement
+    call_due_ns  time that he has, and in which he is left alone
+    sessions     without one there is trading at all times
+    """
+
+    call_to: Literal["none", "maintenance", "initial"] = "none"
+    call_due_ns: Positive = HOUR_NS
+    sessions: tuple[Session, ...] = ()
+    contracts: tuple[ContractRules, ...] = ()
+
+
+class DefaultFundRules(Dated, frozen=True, forbid_unknown_fields=True):
+    """What clearing members and the house have put up for a member's default.
+
+    close_out              book: forced orders; auction: the portfolio waits for an auction among the others
+    house_capital_atoms    most that the house brings for one default, before the others' contributions
+    assessment_ppb         most that a member can be asked for beyond it, as a multiple of his contribution
+    variation_haircut_ppb  share of what the winners gained since the last settlement that they may lose
+    cover                  the fund must cover this many of the largest stressed losses at once
+    """
+
+    close_out: Literal["book", "auction"] = "book"
+    house_capital_atoms: NotNegative = 0
+    assessment_ppb: Annotated[int, Meta(ge=0, le=100 * PPB)] = 0
+    variation_haircut_ppb: Ppb = 0
+    cover: Positive = 2
 
 
 class MarginRules(Dated, frozen=True, forbid_unknown_fields=True):
@@ -229,6 +309,8 @@ class VenueRules(Struct, frozen=True, forbid_unknown_fields=True):
     liquidation: LiquidationRules = LiquidationRules()
     adl: AdlRules = AdlRules()
     recourse: RecourseRules = RecourseRules()
+    settlement: SettlementRules = SettlementRules()
+    default_fund: DefaultFundRules = DefaultFundRules()
 
 
 class RulesError(ValueError):
@@ -323,4 +405,25 @@ def venue_rules(table: dict[str, Any]) -> VenueRules:
         )
     if "backstop" in rules.waterfall and not rules.liquidation.backstop_below_ppb:
         raise RulesError("venue.liquidation.backstop_below_ppb is 0, but the waterfall has a backstop")
+    _check_settlement(rules)
     return rules
+
+
+def _check_settlement(rules: VenueRules) -> None:
+    symbols = [contract.symbol for contract in rules.settlement.contracts]
+    if len(set(symbols)) != len(symbols):
+        raise RulesError(f"venue.settlement.contracts: {symbols} names a contract twice")
+    for session in rules.settlement.sessions:
+        if not 0 < session.closes_ns - session.opens_ns <= DAY_NS:
+            raise RulesError(
+                f"venue.settlement.sessions: a session from {session.opens_ns} to {session.closes_ns} ns, "
+                "allowed is one that closes after it opens, at most a day later"
+            )
+    takers = {"backstop", "insurance", "adl"}.intersection(rules.waterfall)
+    if rules.default_fund.close_out == "auction" and takers:
+        raise RulesError(
+            f"venue.default_fund.close_out: 'auction' beside the stage {min(takers)!r}, "
+            "allowed is a waterfall in which no other stage takes positions"
+        )
+    if rules.default_fund != DefaultFundRules() and "default_fund" not in rules.waterfall:
+        raise RulesError("venue.default_fund is filled in, but the waterfall has no stage 'default_fund'")

@@ -31,6 +31,13 @@ class Status(Struct, frozen=True, array_like=True):
     liquidate: bool = True
 
 
+class Call(Struct, frozen=True, array_like=True):
+    """A margin call: what was asked for, and until when."""
+
+    atoms: int
+    due_ns: int
+
+
 class Counters(Struct):
     """Scalars of the state. `meter_ppb` sums the largest mark move of each instant."""
 
@@ -64,6 +71,20 @@ class State:
             pair = {instrument.base_asset, instrument.settle_asset}
             if instrument.kind == "spot" and (len(pair) < 2 or not pair <= set(range(len(assets)))):
                 raise RulesError(f"instrument {instrument.symbol}: base and quote must be two of the assets")
+        futures = {i.symbol: i for i in instruments if i.kind == "future"}
+        for contract in rules.settlement.contracts:
+            future = futures.get(contract.symbol)
+            if future is None:
+                raise RulesError(
+                    f"venue.settlement.contracts: {contract.symbol!r} is no dated future, "
+                    f"allowed are {list(futures)}"
+                )
+            price = contract.final_price_ticks
+            if price is not None and not future.price_min_ticks <= price <= future.price_max_ticks:
+                raise RulesError(
+                    f"venue.settlement.contracts.{contract.symbol}.final_price_ticks: found {price}, "
+                    f"allowed is {future.price_min_ticks}..{future.price_max_ticks}"
+                )
         whole = sum(value_max_atoms(i) for i in instruments if i.kind != "spot")
         if 4 * whole >= 2**62:
             raise RulesError(
@@ -89,6 +110,11 @@ class State:
         self.in_liquidation: dict[Compartment, None] = {}
         self.open_deficits: dict[Compartment, int] = {}
         self.receivables: dict[int, int] = {}
+        self.calls: dict[Compartment, Call] = {}
+        self.settled_ticks: dict[int, int] = {}
+        self.expired: dict[int, None] = {}
+        self.contributions: dict[int, int] = {}
+        self.defaults: dict[Compartment, tuple[tuple[int, int], ...]] = {}
         self.open_interest = [0] * len(instruments)
         self.counters = Counters()
         self.accounts.recheck_at.array[0, :FIRST_ACCOUNT] = INT64_MAX
@@ -142,6 +168,11 @@ class State:
             sorted(self.receivables.items()),
             self.counters,
             sorted((key, list(ids)) for key, ids in self.own_orders.items() if ids),
+            sorted(self.calls.items()),
+            sorted(self.settled_ticks.items()),
+            sorted(self.expired),
+            sorted(self.contributions.items()),
+            sorted(self.defaults.items()),
         ]
 
     def hash(self) -> str:
@@ -191,6 +222,11 @@ class State:
         self.in_liquidation = dict.fromkeys(inner.in_liquidation)
         self.open_deficits = dict(inner.open_deficits)
         self.receivables = dict(inner.receivables)
+        self.calls = dict(inner.calls)
+        self.settled_ticks = dict(inner.settled_ticks)
+        self.expired = dict.fromkeys(inner.expired)
+        self.contributions = dict(inner.contributions)
+        self.defaults = dict(inner.defaults)
         for market in self.markets:
             lots = self.accounts.lots.array[market.number]
             self.open_interest[market.number] = int(lots[lots > 0].sum())
@@ -243,6 +279,11 @@ class _Content(Struct, array_like=True):
     receivables: list[tuple[int, int]]
     counters: Counters
     own_orders: list[tuple[tuple[int, int], list[int]]]
+    calls: list[tuple[Compartment, Call]]
+    settled_ticks: list[tuple[int, int]]
+    expired: list[int]
+    contributions: list[tuple[int, int]]
+    defaults: list[tuple[Compartment, tuple[tuple[int, int], ...]]]
 
 
 class _Snapshot(Struct, array_like=True):

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from msgspec import structs
 
-from zerodebt.exchange import gates, instants, judge
+from zerodebt.exchange import gates, instants, judge, variation
 from zerodebt.exchange.accounts import BACKSTOP, VAULT, Table
 from zerodebt.exchange.assets import Asset
 from zerodebt.exchange.book import Order
@@ -23,7 +23,9 @@ from zerodebt.exchange.commands import (
     CancelAll,
     CancelOrder,
     Command,
+    Contribute,
     Deposit,
+    HoldAuction,
     LoadPositions,
     MassQuote,
     OpenAccounts,
@@ -32,6 +34,7 @@ from zerodebt.exchange.commands import (
     SetLeverage,
     SetStatus,
     SettleInstrument,
+    SettleVariation,
     Tick,
     TransferMargin,
     UpdateIndex,
@@ -39,6 +42,7 @@ from zerodebt.exchange.commands import (
 )
 from zerodebt.exchange.events import (
     CLEARING,
+    DEFAULT_FUND,
     DEFICIT,
     EXTERNAL,
     HOUSE,
@@ -47,6 +51,7 @@ from zerodebt.exchange.events import (
     AccountsOpened,
     BackstopSet,
     Batch,
+    Contributed,
     Event,
     Filled,
     LeverageSet,
@@ -69,10 +74,13 @@ from zerodebt.exchange.matching import Plan, plan_fills, reducible_lots
 from zerodebt.exchange.reject import RefusedError, RejectReason, refuse
 from zerodebt.exchange.rounds import RiskRounds
 from zerodebt.exchange.rules import VenueRules
+from zerodebt.exchange.sessions import expiring, limit_band, within_limits
 from zerodebt.exchange.state import State, Status
 from zerodebt.exchange.triggers import is_met
 from zerodebt.exchange.units import div_floor
+from zerodebt.exchange.variation import review_calls
 from zerodebt.exchange.views import View
+from zerodebt.exchange.waterfall import auction
 
 _AMOUNT_MAX = 2**60
 
@@ -104,6 +112,9 @@ class Venue:
             Tick: self._tick,
             SetStatus: self._set_status,
             SettleInstrument: self._settle_instrument,
+            SettleVariation: self._settle_variation,
+            Contribute: self._contribute,
+            HoldAuction: self._hold_auction,
         }
 
     @property
@@ -190,6 +201,7 @@ class Venue:
             base = state.accounts.session_base.cells[0]
             for account, _, atoms in legs:
                 base[account] += atoms
+        review_calls(state, self._clearing)
 
     def _withdraw(self, command: Withdraw) -> None:
         state = self._state
@@ -242,6 +254,8 @@ class Venue:
             gates.customer(self._state, account)
             if accounts.lots.cells[n][account]:
                 refuse(RejectReason.CONTRADICTION, f"account {account} has a position already")
+            if isolated:
+                gates.may_isolate(state)
             if isolated and accounts.vault.cells[0][account]:
                 refuse(
                     RejectReason.CONTRADICTION, f"account {account} is a vault: its positions answer together"
@@ -265,6 +279,8 @@ class Venue:
                 legs += [(account, state.settle, -isolated), (account, state.pocket(n), isolated)]
             self._clearing.touch(account)
         state.open_interest[n] = longs
+        if market.instrument.kind == "future":
+            state.settled_ticks[n] = command.price_ticks
         self._clearing.post("isolate", legs)
 
     def _set_backstop(self, command: SetBackstop) -> None:
@@ -293,6 +309,8 @@ class Venue:
         if not 1 <= command.leverage <= leverage_max:
             refuse(RejectReason.LEVERAGE_OUT_OF_RANGE, f"{command.leverage}, allowed is 1..{leverage_max}")
         isolated = int(command.mode == "isolated")
+        if isolated:
+            gates.may_isolate(state)
         if isolated and state.accounts.vault.cells[0][account]:
             refuse(RejectReason.MODE_HAS_POSITION, "a vault's positions answer together")
         changes_mode = isolated != state.accounts.isolated.cells[n][account]
@@ -348,6 +366,7 @@ class Venue:
         reduces = reducible_lots(state.accounts.lots.cells[n][order.account], order.side) >= order.size_lots
         if not (order.reduce_only or reduces):
             gates.not_in_liquidation(self._state, order.account)
+        gates.in_session(state, market)
         status = state.status[n]
         if not (status.open or (status.reduce and (order.reduce_only or reduces))):
             refuse(RejectReason.HALTED, f"{market.instrument.symbol} takes no such orders now")
@@ -358,6 +377,7 @@ class Venue:
             gates.price(market, order.price_ticks, on_step=True)
             if order.trigger is None and state.rules.orders.band.beyond == "refuse":
                 gates.band(self._state, market, order.side, order.price_ticks)
+            gates.limit(state, market, order.price_ticks)
         if order.trigger is not None:
             gates.price(market, order.trigger.price_ticks, on_step=False)
         price = market.prices.mark_ticks if order.price_ticks is None else order.price_ticks
@@ -431,7 +451,8 @@ class Venue:
         band = market_band_ticks(market, rules, side)
         if band is not None:
             limits.append(band)
-        return side * min(side * limit for limit in limits) if limits else None
+        limit = side * min(side * limit for limit in limits) if limits else None
+        return within_limits(self._state, market.number, side, limit)
 
     def _capped(self, market: Market, order: PlaceOrder) -> PlaceOrder:
         """An order beyond a band that caps gets the furthest price that is on the step."""
@@ -500,6 +521,7 @@ class Venue:
             refuse(RejectReason.NOTHING_TO_DO, "price and size are as they were")
         if price != order.price_ticks or size > order.open_lots + order.filled_lots:
             gates.not_in_liquidation(self._state, command.account)
+            gates.in_session(state, market)
             if not state.status[order.instrument].open:
                 refuse(RejectReason.HALTED, f"{market.instrument.symbol} takes no such orders now")
         gates.size(market, size)
@@ -508,6 +530,7 @@ class Venue:
         gates.price(market, price, on_step=True)
         if price != order.price_ticks:
             gates.band(self._state, market, order.side, price)
+        gates.limit(state, market, price)
         open_lots = size - order.filled_lots
         value = abs(value_atoms(market.instrument, price, open_lots))
         if value < state.rules.orders.value_min_atoms and not order.reduce_only:
@@ -573,6 +596,7 @@ class Venue:
         market = gates.market_of(self._state, command.instrument)
         n = market.number
         gates.not_in_liquidation(self._state, account)
+        gates.in_session(state, market)
         if not state.status[n].open:
             refuse(RejectReason.HALTED, f"{market.instrument.symbol} takes no such orders now")
         if market.prices.mark_ticks is None:
@@ -585,6 +609,7 @@ class Venue:
         for side, side_quotes in ((BUY, command.bids), (SELL, command.asks)):
             for price, _ in side_quotes:
                 gates.band(self._state, market, side, price)
+                gates.limit(state, market, price)
         for price, lots in quotes:
             if abs(value_atoms(market.instrument, price, lots)) < state.rules.orders.value_min_atoms:
                 refuse(RejectReason.VALUE_TOO_SMALL, f"{lots} lots at {price}")
@@ -668,6 +693,7 @@ class Venue:
                 (state.time_ns - counters.next_funding_ns) // funding.interval_ns + 1,
             )
             counters.next_funding_ns = (state.time_ns // funding.interval_ns + 1) * funding.interval_ns
+        self._expire()
         self._work(state.markets, ("mark", "last"))
 
     def _work(self, markets: list[Market], references: tuple[str, ...], *, scan: bool = True) -> None:
@@ -757,14 +783,22 @@ class Venue:
         if not rows and not owners:
             refuse(RejectReason.NOTHING_TO_DO, "no positions and no orders")
         gates.price(market, command.price_ticks, on_step=False)
-        for account, _ in owners:
+        self._end(market, command.price_ticks)
+        self._work(state.markets, ("last",))
+
+    def _end(self, market: Market, price_ticks: int) -> None:
+        """The final settlement of a future: no orders and no positions are left, and none will come."""
+        state = self._state
+        n = market.number
+        for account, _ in sorted(key for key, ids in state.own_orders.items() if ids and key[1] == n):
             self._clearing.close_all(account, n, "settlement")
-        self._clearing.out.append(Settled(n, command.price_ticks))
+        self._clearing.out.append(Settled(n, price_ticks))
         legs: list[Leg] = []
+        rows = np.flatnonzero(state.accounts.lots.array[n, : state.accounts.count]).tolist()
         changes = []
         for account in rows:
             held = state.accounts.lots.cells[n][account]
-            changes.append(self._clearing.move(market, account, -held, command.price_ticks, legs))
+            changes.append(self._clearing.move(market, account, -held, price_ticks, legs))
         self._clearing.post("settlement", legs)
         for account, change in zip(rows, changes, strict=True):
             self._clearing.release(market, account, change)
@@ -772,6 +806,98 @@ class Venue:
         legs = [(CLEARING, state.pocket(n), -remainder), (ROUNDING, state.settle, remainder)]
         self._clearing.post("rounding", legs)
         state.status[n] = Status(False, False, True)
+        state.expired[n] = None
+
+    # Dated futures: expiry, daily settlement, the default of a member
+
+    def _expire(self) -> None:
+        """Settle the futures whose time has come, at the stated price or at the index of this instant."""
+        for market in self._state.contracts:
+            contract = expiring(self._state, market.number)
+            if contract is None:
+                continue
+            price = contract.final_price_ticks
+            if price is None:
+                price = market.prices.index_ticks
+            assert price is not None
+            self._end(market, price)
+
+    def _settle_variation(self, command: SettleVariation) -> None:
+        state = self._state
+        market = gates.contract_of(state, command.instrument)
+        if market.instrument.kind != "future":
+            refuse(RejectReason.WRONG_KIND, f"{market.instrument.symbol} has no settlement")
+        if not state.counters.started:
+            refuse(RejectReason.NO_PRICE, "there was no index yet")
+        if market.number in state.expired:
+            refuse(RejectReason.NOTHING_TO_DO, f"{market.instrument.symbol} has expired")
+        gates.price(market, command.price_ticks, on_step=False)
+        variation.settle(state, self._clearing, market, command.price_ticks)
+        self._close_beyond_limits(market)
+        variation.call(state, self._clearing, market)
+        self._work(state.markets, ("last",))
+
+    def _close_beyond_limits(self, market: Market) -> None:
+        """The band moved with the settlement price: what rests outside of it leaves the book."""
+        band = limit_band(self._state, market.number)
+        if band is None:
+            return
+        for side in (BUY, SELL):
+            for order in list(self._state.books[market.number].walk(side)):
+                if not band[0] <= order.price_ticks <= band[1]:
+                    self._clearing.close(order, "price_limit")
+
+    def _contribute(self, command: Contribute) -> None:
+        """A contribution leaves the wallet and answers for others; it comes back only in quiet times."""
+        state = self._state
+        account, atoms = command.account, command.atoms
+        gates.customer(state, account)
+        if "default_fund" not in state.rules.waterfall:
+            refuse(RejectReason.NOT_IN_RULEBOOK, "the waterfall has no default fund")
+        if not atoms:
+            refuse(RejectReason.NOTHING_TO_DO, "0 atoms")
+        gates.not_in_liquidation(state, account)
+        if atoms < 0 and state.defaults:
+            refuse(RejectReason.DEFAULT_OPEN, f"{len(state.defaults)} defaults are open")
+        gates.marked(state, account)
+        held = state.contributions.get(account, 0)
+        most = withdrawable_atoms(state, account) if atoms > 0 else held
+        if abs(atoms) > most:
+            refuse(RejectReason.BALANCE_TOO_SMALL, f"{abs(atoms)} atoms asked, {most} may move")
+        state.contributions[account] = held + atoms
+        self._clearing.out.append(Contributed(account, atoms))
+        self._clearing.post(
+            "contribution", [(account, state.settle, -atoms), (DEFAULT_FUND, state.settle, atoms)]
+        )
+        state.accounts.session_base.cells[0][account] -= atoms
+
+    def _hold_auction(self, command: HoldAuction) -> None:
+        """The defaulter's whole portfolio moves at the best bid's prices; the loss is paid for at once."""
+        state = self._state
+        account = command.account
+        gates.customer(state, account)
+        if state.rules.default_fund.close_out != "auction":
+            refuse(RejectReason.NOT_IN_RULEBOOK, "positions of a defaulter are closed in the book")
+        for bid in command.bids:
+            gates.customer(state, bid.account)
+        compartment = (account, state.settle)
+        if compartment not in state.in_liquidation:
+            refuse(RejectReason.NOT_IN_DEFAULT, f"account {account}")
+        for bid in command.bids:
+            gates.not_in_liquidation(state, bid.account)
+        held = state.positions_of(compartment)
+        if not held or tuple(market.number for market in held) != command.instruments:
+            refuse(RejectReason.CONTRADICTION, f"the portfolio is {[market.number for market in held]}")
+        for bid in command.bids:
+            if bid.account == account or len(bid.price_ticks) != len(held):
+                refuse(RejectReason.CONTRADICTION, f"account {bid.account} bids for itself or for other lots")
+            for market, price in zip(held, bid.price_ticks, strict=True):
+                gates.price(market, price, on_step=False)
+        lots = [(market.number, state.accounts.lots.cells[market.number][account]) for market in held]
+        best, refused = auction.best_bid(state, lots, command.bids)
+        if best is None:
+            refuse(RejectReason.MARGIN_TOO_SMALL, f"none of {len(refused)} bids can be borne")
+        self._clearing.sell(account, best, lots, command.bids, tuple(refused))
         self._work(state.markets, ("last",))
 
     # Invariants
@@ -794,6 +920,8 @@ class Venue:
                 )
             assert not accounts.cost.array[n, :count][lots == 0].any(), "cost without a position"
             state.books[n].check()
+        fund = accounts.balances.cells[state.settle][DEFAULT_FUND]
+        assert fund == sum(state.contributions.values()), "the fund is not the sum of its contributions"
         self._check_orders()
 
     def _check_orders(self) -> None:

@@ -6,11 +6,12 @@ from hashlib import blake2b
 import numpy as np
 from msgspec import Struct
 
-from zerodebt.exchange.events import DEFICIT, FIRST_ACCOUNT, INSURANCE
+from zerodebt.exchange.events import DEFAULT_FUND, DEFICIT, FIRST_ACCOUNT, INSURANCE
 from zerodebt.exchange.instruments import Instrument
 from zerodebt.exchange.margin import customer_equities, pooled_equity, risk_of, withdrawable_atoms
 from zerodebt.exchange.state import State, Status
 from zerodebt.exchange.units import Int64Array
+from zerodebt.exchange.waterfall.default_fund import required_atoms, stressed_losses
 
 Accounts = Sequence[int] | Int64Array
 
@@ -107,6 +108,12 @@ class View:
 
     def withdrawable_atoms(self, account: int) -> int:
         return withdrawable_atoms(self._state, account)
+
+    def default_fund(self, moves_ticks: Sequence[int]) -> tuple[int, int]:
+        """(held, required) atoms of the default fund, if every mark moved so."""
+        losses = stressed_losses(self._state, moves_ticks)
+        held = self._state.accounts.balances.cells[self._state.settle][DEFAULT_FUND]
+        return held, required_atoms(list(losses.values()), self._state.rules.default_fund.cover)
 
     def orders(self, account: int, instrument: int) -> list[tuple[int, int, int, int]]:
         """(order_id, side, price_ticks, open lots) of the account's resting orders, oldest first."""

@@ -14,6 +14,7 @@ import tomli_w
 from msgspec import Meta, Struct, inspect
 
 from zerodebt.agents.genesis import PopulationParams
+from zerodebt.agents.members import MemberParams
 from zerodebt.exchange.assets import Asset
 from zerodebt.exchange.decimals import from_units, parse_decimal, to_units
 from zerodebt.exchange.instruments import Instrument, value_atoms
@@ -83,13 +84,40 @@ class SettleAt(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, ta
     price: Decimal
 
 
+class VariationAt(
+    Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="do", tag="settle_variation"
+):
+    """Settle a future for the day at this price."""
+
+    at: Moment
+    instrument: str
+    price: Decimal
+
+
+class BidSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a named member offers for a portfolio: a price by instrument."""
+
+    account: str
+    prices: dict[str, Decimal]
+
+
+class AuctionAt(
+    Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="do", tag="hold_auction"
+):
+    """Sell the portfolio of a named member in default to the best of these bids."""
+
+    at: Moment
+    account: str
+    bids: tuple[BidSpec, ...]
+
+
 class TickAt(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="do", tag="tick"):
     """Let time pass at prices as they are."""
 
     at: Moment
 
 
-Action = StatusAt | SettleAt | TickAt
+Action = StatusAt | SettleAt | TickAt | VariationAt | AuctionAt
 
 
 class Claim(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -641,6 +669,7 @@ def build(scenario: Scenario, where: str = "scenario") -> World:
             f"{where}: clock.end: found {scenario.clock.end}, allowed are times after clock.start"
         )
     every = _units(where, "clock.index_every_s", scenario.clock.index_every_s, 9, least=1)
+    _unique(where, "populations.members", member_names(scenario))
     _check_schedule(scenario, instruments, where)
     for claim in scenario.claims:
         check_claim(claim, where)
@@ -739,8 +768,11 @@ def _check_schedule(scenario: Scenario, instruments: Sequence[Instrument], where
             raise CallError(f"{where}: {at}.at: found {action.at}, allowed are times within the clock")
         if isinstance(action, TickAt):
             continue
+        if isinstance(action, AuctionAt):
+            _check_auction(scenario, action, instruments, where, at)
+            continue
         number = _symbol(where, f"{at}.instrument", action.instrument, symbols)
-        if isinstance(action, SettleAt):
+        if isinstance(action, SettleAt | VariationAt):
             if instruments[number].kind != "future":
                 raise CallError(
                     f"{where}: {at}.instrument: {action.instrument} is of kind {instruments[number].kind}, "
@@ -753,6 +785,32 @@ def _check_schedule(scenario: Scenario, instruments: Sequence[Instrument], where
                     f"{where}: {at}.price: found {action.price}, "
                     f"allowed is {instruments[number].symbol}'s price_min..price_max"
                 )
+
+
+def _check_auction(
+    scenario: Scenario, action: AuctionAt, instruments: Sequence[Instrument], where: str, at: str
+) -> None:
+    symbols = [instrument.symbol for instrument in instruments]
+    names = member_names(scenario)
+    _symbol(where, f"{at}.account", action.account, names)
+    if not action.bids:
+        raise CallError(f"{where}: {at}.bids: found none, allowed is one or more")
+    for bid in action.bids:
+        _symbol(where, f"{at}.bids.account", bid.account, names)
+        if set(bid.prices) != set(action.bids[0].prices):
+            raise CallError(
+                f"{where}: {at}.bids: {bid.account} bids for {', '.join(bid.prices)}, "
+                "allowed are the same instruments in every bid"
+            )
+        for symbol, price in bid.prices.items():
+            number = _symbol(where, f"{at}.bids.prices", symbol, symbols)
+            _units(where, f"{at}.bids.prices", price, instruments[number].tick_decimals)
+
+
+def member_names(scenario: Scenario) -> list[str]:
+    """Names of the accounts that are known one by one, in the order of their populations."""
+    populations = (p for p in scenario.populations if isinstance(p, MemberParams))
+    return [member.name for population in populations for member in population.members]
 
 
 def check_claim(claim: Claim, where: str) -> None:

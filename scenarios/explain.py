@@ -12,7 +12,16 @@ from zerodebt.exchange.position import apply_fill
 from zerodebt.scenarios.orders import EventLines
 from zerodebt.scenarios.quantities import CallError, DataError, utc
 
-_TOLD_BY_OTHER_EVENTS = ("fill", "takeover", "deleverage", "settlement", "rounding", "isolate")
+_TOLD_BY_OTHER_EVENTS = (
+    "fill",
+    "takeover",
+    "deleverage",
+    "settlement",
+    "rounding",
+    "isolate",
+    "variation",
+    "auction",
+)
 
 
 class Line(Struct, frozen=True):
@@ -148,6 +157,29 @@ class _Reader:
                 yield "deficit closed", text
             case ev.ReceivableBooked(account=account) if account == me:
                 yield "receivable", f"the account owes {self._money(event.atoms)}"
+            case ev.VariationSettled():
+                yield from self._settled_for_the_day(event)
+            case ev.MarginCalled(account=account) if account == me:
+                text = (
+                    f"{self._money(event.called_atoms)} until {utc(event.due_ns)}: equity "
+                    f"{self._money(event.equity_atoms)} < requirement {self._money(event.maintenance_atoms)}"
+                )
+                yield "margin call", text
+            case ev.MarginCallEnded(account=account) if account == me:
+                equity, required = self._money(event.equity_atoms), self._money(event.required_atoms)
+                yield "margin call over", f"equity {equity}, asked were {required}"
+            case ev.DefaultDeclared(account=account) if account == me:
+                yield "in default", f"{len(event.contributions)} members answer for it"
+            case ev.AuctionHeld() if me in (event.account, event.winner):
+                yield from self._auctioned(event)
+            case ev.LayerDrawn() if event.deficit_id in self._deficits:
+                whole = self._money(sum(atoms for _, atoms in event.shares))
+                yield "default fund", f"{event.layer} bring {whole} (deficit {event.deficit_id})"
+            case ev.LayerDrawn():
+                for account, atoms in event.shares:
+                    if account == me:
+                        text = f"{event.layer}: {self._money(atoms)} for deficit {event.deficit_id}"
+                        yield "default fund", text
             case ev.Settled():
                 lots = self._lots[event.instrument]
                 if lots:
@@ -218,6 +250,30 @@ class _Reader:
         else:
             self._apply(n, event.lots, event.price_ticks)
             yield "takes over", f"{size} {self._symbol(n)} at {price} from account {event.account}"
+
+    def _settled_for_the_day(self, event: ev.VariationSettled) -> Iterator[tuple[str, str]]:
+        n = event.instrument
+        if not self._lots[n]:
+            return
+        value = value_atoms(self._instruments[n], event.price_ticks, self._lots[n])
+        paid, self._cost[n] = value - self._cost[n], value
+        price = self._texts.price(n, event.price_ticks)
+        yield "variation", f"{self._symbol(n)} settled at {price}, {self._money(paid)}"
+
+    def _auctioned(self, event: ev.AuctionHeld) -> Iterator[tuple[str, str]]:
+        texts = self._texts
+        for n, lots, ticks in zip(event.instruments, event.lots, event.price_ticks, strict=True):
+            size, price = texts.size(n, lots), texts.price(n, ticks)
+            if event.account == self._account:
+                profit = self._apply(n, -lots, ticks)
+                text = (
+                    f"{size} {self._symbol(n)} at {price} (mark {self._mark_text(n)}) "
+                    f"to account {event.winner}, result {self._money(profit)}"
+                )
+                yield "auctioned", text
+            else:
+                self._apply(n, lots, ticks)
+                yield "wins auction", f"{size} {self._symbol(n)} at {price} of account {event.account}"
 
     def _deleveraged(self, event: ev.Deleveraged) -> Iterator[tuple[str, str]]:
         texts, n = self._texts, event.instrument

@@ -8,10 +8,11 @@ docs/tables.md lists the names.
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import polars as pl
 
+from zerodebt.exchange.events import FundLayer
 from zerodebt.exchange.units import HOUR_NS, MINUTE_NS, SECOND_NS
 from zerodebt.scenarios.columns import TABLE_NAMES, money_unit, opening, read_table, settle_asset
 from zerodebt.scenarios.quantities import utc
@@ -251,9 +252,12 @@ def _deficits(frames: Frames, unit: str) -> dict[str, Any]:
 
     opened = amounts("opened")
     paid = dict(waterfall.filter(pl.col("entry") == "paid").group_by("stage").agg(amount.sum()).iter_rows())
-    stages = ("backstop", "insurance", "socialise", "house", "recourse")
+    stages = ("backstop", "insurance", "socialise", "house", "recourse", "default_fund")
+    layers = waterfall.filter(pl.col("entry") == "drawn").group_by("because").agg(amount.sum())
+    drawn = dict(layers.iter_rows())
     largest = opened.max()
     return {
+        **{f"fund_{layer}_{unit}": float(drawn.get(layer, 0.0)) for layer in get_args(FundLayer)},
         "deficits": opened.len(),
         f"deficits_opened_{unit}": float(opened.sum()),
         f"deficit_max_{unit}": largest if isinstance(largest, float) else 0.0,
@@ -271,10 +275,12 @@ def _absorbers(frames: Frames, unit: str) -> dict[str, Any]:
     used = (pl.col("equity_atoms") != 0) | (pl.col("gross_notional_atoms") != 0)
     least = absorbers.filter(used.any().over("account"))[f"equity_{unit}"].min()
     insurance = accounts.filter(pl.col("population") == "insurance")
+    fund = accounts.filter(pl.col("population") == "default_fund")
     measured: dict[str, Any] = {
         f"absorber_equity_min_{unit}": least,
         f"insurance_result_{unit}": float(insurance[f"change_{unit}"].sum()),
         f"insurance_end_{unit}": float(insurance[f"final_equity_{unit}"].sum()),
+        f"default_fund_end_{unit}": float(fund[f"final_equity_{unit}"].sum()),
     }
     numbers = absorbers.filter(pl.col("population") != "insurance")["account"].unique()
     vaults = accounts.filter(pl.col("account").is_in(numbers.implode()))

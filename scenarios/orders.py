@@ -13,6 +13,7 @@ from zerodebt.exchange.events import (
     CLEARING,
     FIRST_ACCOUNT,
     HOUSE_ACCOUNT_NAMES,
+    AuctionHeld,
     Batch,
     Event,
     Opened,
@@ -169,6 +170,26 @@ class Settle(_Line, tag="settle"):
     price: Text
 
 
+class SettleVariation(_Line, tag="settle_variation"):
+    instrument: str
+    price: Text
+
+
+class Contribute(_Line, tag="contribute"):
+    account: str
+    amount: Text
+
+
+class Bid(Struct, forbid_unknown_fields=True, kw_only=True):
+    account: str
+    prices: dict[str, Text]
+
+
+class HoldAuction(_Line, tag="hold_auction"):
+    account: str
+    bids: list[Bid]
+
+
 CommandLine = (
     OpenAccount
     | Deposit
@@ -186,6 +207,9 @@ CommandLine = (
     | Tick
     | SetStatus
     | Settle
+    | SettleVariation
+    | Contribute
+    | HoldAuction
 )
 
 
@@ -384,6 +408,35 @@ class _Reader:
             case Settle():
                 market = self._instrument(asked.instrument)
                 yield c.SettleInstrument(market, self._price(market, "price", asked.price))
+            case SettleVariation():
+                market = self._instrument(asked.instrument)
+                yield c.SettleVariation(market, self._price(market, "price", asked.price))
+            case Contribute():
+                decimals = self.assets[self._asset(None)].decimals
+                amount = self._units("amount", asked.amount, decimals)
+                yield c.Contribute(self._account(asked.account), amount)
+            case HoldAuction():
+                yield self._auction(asked)
+
+    def _auction(self, asked: HoldAuction) -> c.HoldAuction:
+        """Every bid names the same instruments; their order does not matter."""
+        offers = [{self._instrument(symbol): text for symbol, text in b.prices.items()} for b in asked.bids]
+        markets = sorted(set().union(*offers))
+        for bid, offer in zip(asked.bids, offers, strict=True):
+            if sorted(offer) != markets:
+                symbols = ", ".join(self.instruments[n].symbol for n in markets)
+                raise DataError(
+                    f"{self._where}: bids: found {', '.join(bid.prices)} of {bid.account}, "
+                    f"allowed is a price for each of {symbols}"
+                )
+        bids = tuple(
+            c.AuctionBid(
+                self._account(bid.account),
+                tuple(self._price(n, f"prices.{self.instruments[n].symbol}", offer[n]) for n in markets),
+            )
+            for bid, offer in zip(asked.bids, offers, strict=True)
+        )
+        return c.HoldAuction(self._account(asked.account), tuple(markets), bids)
 
     def _order(self, asked: PlaceOrder) -> c.PlaceOrder:
         market = self._instrument(asked.instrument)
@@ -538,6 +591,8 @@ class EventLines:
             return table | self._loaded(event)
         if isinstance(event, Quoted):
             return table | self._quoted(event)
+        if isinstance(event, AuctionHeld):
+            return table | self._auctioned(event)
         asset = getattr(event, "asset", self._settle)
         for field in event.__struct_fields__:
             key, value = self._field(field, getattr(event, field), market, asset)
@@ -562,7 +617,7 @@ class EventLines:
             return field, self._assets[value].symbol
         if field in ("side", "taker_side"):
             return field, "buy" if value == c.BUY else "sell"
-        if field == "origins":
+        if field in ("origins", "contributions", "shares"):
             return field, [{"account": self.account(a), "amount": self.money(x, asset)} for a, x in value]
         if field == "spread":
             return field, [None if x is None or market is None else self.price(market, x) for x in value]
@@ -582,6 +637,8 @@ class EventLines:
             return key, from_units(value, 9)
         if field.endswith("_ppt"):
             return key, from_units(value, 12)
+        if field == "due_ns":
+            return "due", utc(value)
         return key, str(value) if isinstance(value, str) else value
 
     def _loaded(self, event: PositionsLoaded) -> dict[str, Any]:
@@ -621,6 +678,27 @@ class EventLines:
             "removed": list(event.removed),
             "placed": [{"order_id": i, **level(side, p, s)} for i, side, p, s in event.placed],
             "refused": [level(side, p, s) for side, p, s in event.refused],
+        }
+
+    def _auctioned(self, event: AuctionHeld) -> dict[str, Any]:
+        markets = event.instruments
+
+        def by_symbol(texts: Iterable[str]) -> dict[str, str]:
+            return {self._instruments[n].symbol: text for n, text in zip(markets, texts, strict=True)}
+
+        def prices(ticks: Sequence[int]) -> dict[str, str]:
+            return by_symbol(self.price(n, price) for n, price in zip(markets, ticks, strict=True))
+
+        return {
+            "account": self.account(event.account),
+            "winner": self.account(event.winner),
+            "sizes": by_symbol(self.size(n, x) for n, x in zip(markets, event.lots, strict=True)),
+            "prices": prices(event.price_ticks),
+            "marks": prices(event.mark_ticks),
+            "bids": [
+                {"account": self.account(b.account), "prices": prices(b.price_ticks)} for b in event.bids
+            ],
+            "refused": [self.account(account) for account in event.refused],
         }
 
     def account(self, number: int) -> str | int:

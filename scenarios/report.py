@@ -55,6 +55,7 @@ _TERMS = {
     "insurance": "The venue's fund pays, or takes positions over.",
     "socialise": "The winners of the session pay in proportion to what they won.",
     "house": "The operator's own capital pays.",
+    "default fund": "After a member's default its contribution, the house's capital and the others pay.",
     "recourse": "The account owes what is missing; a financier carries it meanwhile.",
     "overcharge": "What a stage took beyond the deficit, through rounding up to whole ticks.",
     "residual": "What is left of a deficit after the last stage.",

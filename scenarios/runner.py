@@ -16,15 +16,26 @@ import zerodebt
 from zerodebt.agents import genesis
 from zerodebt.agents.feed import Path as PricePath
 from zerodebt.agents.feed import PriceFeed, Waypoints
+from zerodebt.agents.members import Members
 from zerodebt.agents.world import World as AgentWorld
-from zerodebt.exchange.commands import Command, Deposit, SetStatus, SettleInstrument, Stamped, Tick
+from zerodebt.exchange.commands import (
+    AuctionBid,
+    Command,
+    Deposit,
+    HoldAuction,
+    SetStatus,
+    SettleInstrument,
+    SettleVariation,
+    Stamped,
+    Tick,
+)
 from zerodebt.exchange.decimals import from_units, to_units
 from zerodebt.exchange.events import FIRST_ACCOUNT, HOUSE, HOUSE_ACCOUNT_NAMES, INSURANCE, Batch, Rejected
 from zerodebt.exchange.journal import replay
 from zerodebt.exchange.units import SECOND_NS, mul_ppb_floor
 from zerodebt.exchange.venue import Venue
 from zerodebt.scenarios import claims, config, rundir
-from zerodebt.scenarios.config import Scenario, SettleAt, StatusAt, World
+from zerodebt.scenarios.config import AuctionAt, Scenario, SettleAt, StatusAt, VariationAt, World
 from zerodebt.scenarios.prices import read_waypoints, waypoints_path
 from zerodebt.scenarios.quantities import CallError, DataError, time_ns, utc
 
@@ -331,8 +342,32 @@ class Prepared:
                 number = symbols.index(action.instrument)
                 ticks = to_units(action.price, self.world.instruments[number].tick_decimals)
                 command = SettleInstrument(number, ticks)
+            elif isinstance(action, VariationAt):
+                number = symbols.index(action.instrument)
+                ticks = to_units(action.price, self.world.instruments[number].tick_decimals)
+                command = SettleVariation(number, ticks)
+            elif isinstance(action, AuctionAt):
+                command = self._auction(action)
             found.append((time_ns(action.at), command))
         return found
+
+    def _auction(self, action: AuctionAt) -> HoldAuction:
+        instruments = self.world.instruments
+        accounts: dict[str, int] = {}
+        for population in self._genesis.populations:
+            if isinstance(population, Members):
+                names = (member.name for member in population.params.members)
+                accounts |= dict(zip(names, population.accounts.tolist(), strict=True))
+        symbols = [instrument.symbol for instrument in instruments]
+        numbers = tuple(sorted(symbols.index(symbol) for symbol in action.bids[0].prices))
+        bids = tuple(
+            AuctionBid(
+                accounts[bid.account],
+                tuple(to_units(bid.prices[symbols[n]], instruments[n].tick_decimals) for n in numbers),
+            )
+            for bid in action.bids
+        )
+        return HoldAuction(accounts[action.account], numbers, bids)
 
     def _summary(self, report: "Report", apart: Sequence[str], measures: Mapping[str, Any]) -> dict[str, Any]:
         checked = claims.check(self.scenario.claims, {**audit_measures(report), **measures})
@@ -439,7 +474,7 @@ def simulate(prepared: Prepared, path: Path, tell: Progress) -> Venue:
             recorder.command(Stamped(venue.seq + 1, at_ns, command))
             batch = venue.apply(command, at_ns)
             recorder.batch(batch)
-            if isinstance(command, SetStatus | SettleInstrument):
+            if isinstance(command, SetStatus | SettleInstrument | SettleVariation | HoldAuction):
                 _must_be_done(batch)
             return batch
 

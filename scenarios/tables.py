@@ -43,9 +43,9 @@ FLOW_SIGNS = {
     "adl_received": 1,
     "stage_payments": 1,
 }
-CAUSES = ("adl", "liquidation", "takeover", "vault", "voluntary", "settlement")
-_STAGE_REASONS = ("deficit", "backstop", "insurance", "socialise", "house", "recourse")
-_REALISED = ("fill_realised", "takeover_realised", "adl_realised", "settlement_realised")
+CAUSES = ("adl", "liquidation", "takeover", "vault", "voluntary", "settlement", "auction")
+_STAGE_REASONS = ("deficit", "backstop", "insurance", "socialise", "house", "recourse", "default_fund")
+_REALISED = ("fill_realised", "takeover_realised", "adl_realised", "settlement_realised", "auction_realised")
 _SUMS = (
     *_REALISED,
     "spot_paid",
@@ -111,6 +111,7 @@ class _Liquidation(Struct):
     book_notional: int = 0
     takeover_notional: int = 0
     adl_notional: int = 0
+    is_auctioned: bool = False
 
     def how(self, maintenance_atoms: int) -> str:
         """With a requirement left the compartment recovered; without, the last resort that was used."""
@@ -120,6 +121,8 @@ class _Liquidation(Struct):
             return "deleveraged"
         if self.takeover_notional:
             return "taken over"
+        if self.is_auctioned:
+            return "auctioned"
         return "closed in the book"
 
 
@@ -193,10 +196,13 @@ class _Recorder:
             ev.TakenOver: self._taken_over,
             ev.DeficitOpened: self._deficit_opened,
             ev.Deleveraged: self._deleveraged,
+            ev.LayerDrawn: self._layer_drawn,
             ev.StagePaid: self._stage_paid,
             ev.DeficitClosed: self._deficit_closed,
             ev.ReceivableBooked: self._receivable_booked,
             ev.Settled: self._settled,
+            ev.VariationSettled: self._variation_settled,
+            ev.AuctionHeld: self._auction_held,
         }
 
     def read(self, batch: ev.Batch) -> None:
@@ -481,6 +487,27 @@ class _Recorder:
                 realised[account] += self._move(account, n, -lots, e.price_ticks)
         self.interest_changes[n]["settlement"] += self.interest[n] - before
 
+    def _variation_settled(self, e: ev.VariationSettled) -> None:
+        """Realised by the settlement, and carried on at its price."""
+        n = e.instrument
+        realised = self.sums["settlement_realised"]
+        for account, lots in enumerate(self.lots[n]):
+            if lots:
+                value = value_atoms(self.instruments[n], e.price_ticks, lots)
+                realised[account] += value - self.cost[n][account]
+                self.cost[n][account] = value
+
+    def _auction_held(self, e: ev.AuctionHeld) -> None:
+        realised = self.sums["auction_realised"]
+        for n, lots, price in zip(e.instruments, e.lots, e.price_ticks, strict=True):
+            before = self.interest[n]
+            realised[e.account] += self._move(e.account, n, -lots, price)
+            realised[e.winner] += self._move(e.winner, n, lots, price)
+            self.interest_changes[n]["auction"] += self.interest[n] - before
+            entry = self.liquidations.get((e.account, self.settle))
+            if entry is not None:
+                entry.is_auctioned = True
+
     # Prices
 
     def _start(self) -> None:
@@ -604,6 +631,12 @@ class _Recorder:
     def _stage_paid(self, e: ev.StagePaid) -> None:
         self._entry("paid", e.payer, e.atoms, deficit_id=e.deficit_id, stage=e.stage)
 
+    def _layer_drawn(self, e: ev.LayerDrawn) -> None:
+        for account, atoms in e.shares:
+            self._entry(
+                "drawn", account, atoms, deficit_id=e.deficit_id, stage="default_fund", because=e.layer
+            )
+
     def _deficit_closed(self, e: ev.DeficitClosed) -> None:
         self._entry("residual", ev.DEFICIT, e.residual_atoms, deficit_id=e.deficit_id)
         if e.overcharge_atoms:
@@ -650,7 +683,7 @@ class _Recorder:
         return frame.with_columns(self.units.derived(frame.columns))
 
     def _account_frame(self) -> pl.DataFrame:
-        """Flows of every account; `other` is what the named flows leave: rounding and spot trades."""
+        """Flows of every account; `other` is the rest: rounding, spot trades, default fund contributions."""
         count = len(self.cash)
 
         def flow(*reasons: str) -> pl.Series:

@@ -34,10 +34,12 @@ ORDER = (
     "funding",
     "collateral",
     "state",
+    "sessions",
     "margin",
     "liquidation",
     "waterfall",
     "clearing",
+    "variation",
     "judge",
     "rounds",
     "gates",
@@ -165,12 +167,9 @@ def allowed_in_exchange(path: str, target: str) -> str | None:
         return None
     if module not in ORDER:
         return f"nothing of the project, as `{module}` has no place in ORDER of tests/test_imports.py"
-    if module == "audit":
-        below = AUDIT_MAY_IMPORT
-    else:
-        below = frozenset(ORDER[: ORDER.index(module)])
-        if path.startswith(f"exchange/{module}/"):
-            below |= {module}
+    below = AUDIT_MAY_IMPORT if module == "audit" else frozenset(ORDER[: ORDER.index(module)])
+    if path.startswith(f"exchange/{module}/"):
+        below |= {module}
     if is_within(target, frozenset(f"zerodebt.exchange.{name}" for name in below)):
         return None
     return "from zerodebt.exchange only " + (", ".join(n for n in ORDER if n in below) or "nothing")
@@ -240,7 +239,8 @@ def test_installed_name_links_to_the_folder(room: str) -> None:
         ("exchange/rules.py", "import tomllib\nfrom importlib import resources\nimport importlib.resources"),
         ("exchange/waterfall/adl.py", "from zerodebt.exchange.waterfall.stage import Stage"),
         ("exchange/clearing.py", "from zerodebt.exchange.waterfall.adl import plan_adl"),
-        ("exchange/audit.py", "from zerodebt.exchange.events import Fill"),
+        ("exchange/audit/fills.py", "from zerodebt.exchange.events import Filled"),
+        ("exchange/audit/fills.py", "from zerodebt.exchange.audit.ledger import Ledger"),
         ("exchange/oracle.py", "import numpy as np\nfrom zerodebt.exchange.margin import Risk"),
         ("exchange/testing/plugin.py", "import os\nfrom zerodebt.scenarios.run import run\nprint(open('a'))"),
         ("agents/maker.py", "import simpy\nfrom zerodebt.exchange.views import Depth"),
@@ -273,8 +273,8 @@ def test_what_the_plan_allows_passes(path: str, code: str) -> None:
         ("exchange/book.py", "from zerodebt import run", "`from zerodebt import run`"),
         ("exchange/margin.py", "from zerodebt.exchange.waterfall.adl import plan_adl", "adl"),
         ("exchange/units.py", "from zerodebt.exchange.testing.plugin import x", "testing"),
-        ("exchange/audit.py", "from zerodebt.exchange.margin import Risk", "margin"),
-        ("exchange/audit.py", "from zerodebt.exchange.units import div_floor", "units"),
+        ("exchange/audit/holdings.py", "from zerodebt.exchange.margin import Risk", "margin"),
+        ("exchange/audit/arithmetic.py", "from zerodebt.exchange.units import div_floor", "units"),
         ("exchange/unplanned.py", "from zerodebt.exchange.units import div_floor", "units"),
         ("exchange/__init__.py", "from zerodebt.exchange.venue import Venue", "venue"),
         ("exchange/book.py", "from . import units", "`from . import units`"),

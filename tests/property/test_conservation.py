@@ -29,6 +29,7 @@ from zerodebt.exchange.commands import (
     SetLeverage,
     SetStatus,
     SettleInstrument,
+    SettleVariation,
     Stamped,
     Tick,
     TransferMargin,
@@ -336,6 +337,10 @@ class Exchange(RuleBasedStateMachine):
     @rule(instrument=instruments, price=prices)
     def settle(self, instrument: int, price: int) -> None:
         self.do(SettleInstrument(instrument, price))
+
+    @rule(instrument=instruments, price=prices)
+    def settle_for_the_day(self, instrument: int, price: int) -> None:
+        self.do(SettleVariation(instrument, price))
 
     @invariant()
     def whole_work_is_done(self) -> None:

@@ -1,0 +1,73 @@
+"""Margin calls: who is called at a settlement, for what, and until when he is left alone."""
+
+from zerodebt.exchange.audit.forms.requirement import initial_atoms
+from zerodebt.exchange.audit.holdings import Compartment, Holdings
+from zerodebt.exchange.audit.notes import Notes
+from zerodebt.exchange.events import LeverageSet, MarginCalled, MarginCallEnded, PositionsLoaded
+from zerodebt.exchange.rules import VenueRules
+
+
+class Calls:
+    """Calls that are open, by compartment, with the time until which each is to be met."""
+
+    def __init__(self, rules: VenueRules, notes: Notes, holdings: Holdings) -> None:
+        self._rules = rules.settlement
+        self._notes = notes
+        self._holdings = holdings
+        self._find = notes.find
+        self.settled_now: set[int] = set()
+        self._due_ns: dict[Compartment, int] = {}
+        self._leverage: dict[tuple[int, int], int] = {}
+
+    def set_leverage(self, event: LeverageSet) -> None:
+        self._leverage[event.account, event.instrument] = event.leverage
+
+    def load(self, event: PositionsLoaded) -> None:
+        for account, leverage in zip(event.accounts, event.leverage, strict=True):
+            self._leverage[account, event.instrument] = leverage
+
+    def is_left_alone(self, account: int, pocket: int) -> bool:
+        """Under margin calls who is below maintenance is called at the settlement and has until it is due."""
+        if self._rules.call_to == "none":
+            return False
+        due_ns = self._due_ns.get((account, pocket))
+        if due_ns is not None:
+            return self._notes.time_ns < due_ns
+        return not self._is_settled_now(account, pocket)
+
+    def _is_settled_now(self, account: int, pocket: int) -> bool:
+        return any(m.number in self.settled_now for m in self._holdings.positions(account, pocket))
+
+    def _called_to(self, account: int, pocket: int) -> int:
+        """What a call asks for: the maintenance requirement or the initial one."""
+        if self._rules.call_to == "maintenance":
+            return self._holdings.risk(account, pocket)[1]
+        required = 0
+        for market in self._holdings.positions(account, pocket):
+            leverage = self._leverage.get((account, market.number), market.spec.tiers[0].leverage_max)
+            notional = self._holdings.notional(account, market)
+            required += initial_atoms(market.spec, notional, abs(market.lots_of(account)), leverage)
+        return required
+
+    def call(self, event: MarginCalled) -> None:
+        account, pocket = key = (event.account, event.pocket)
+        equity, required = self._holdings.risk(account, pocket)
+        stated = (event.equity_atoms, event.maintenance_atoms, event.called_atoms, event.due_ns)
+        due_ns = self._notes.time_ns + self._rules.call_due_ns
+        wanted = (equity, required, self._called_to(account, pocket) - equity, due_ns)
+        if stated != wanted or equity >= required or key in self._due_ns:
+            self._find("MARG-08", f"account {account} is called for {stated}, it is {wanted}")
+        if not self._is_settled_now(account, pocket):
+            self._find("MARG-08", f"account {account} is called without a settlement of what it holds")
+        self._due_ns[key] = event.due_ns
+
+    def end(self, event: MarginCallEnded) -> None:
+        account, pocket = key = (event.account, event.pocket)
+        equity, required = self._holdings.equity(account, pocket), self._called_to(account, pocket)
+        if (event.equity_atoms, event.required_atoms) != (equity, required) or equity < required:
+            self._find("MARG-08", f"the call of account {account} ends at {equity}, asked were {required}")
+        if self._due_ns.pop(key, None) is None:
+            self._find("MARG-08", f"a call of account {account} ends that was not made")
+
+    def rest(self) -> None:
+        self.settled_now.clear()

@@ -1,0 +1,113 @@
+"""Funding: when it is sampled and paid, and how much."""
+
+from zerodebt.exchange.audit.forms.funding import owed_atoms, premium_ppt, rate_ppt
+from zerodebt.exchange.audit.forms.valuation import worth_at
+from zerodebt.exchange.audit.holdings import Compartment, Holdings
+from zerodebt.exchange.audit.ledger import Ledger
+from zerodebt.exchange.audit.markets import Market
+from zerodebt.exchange.audit.notes import Notes
+from zerodebt.exchange.events import (
+    ROUNDING,
+    FundingSampled,
+    FundingSet,
+)
+from zerodebt.exchange.rules import VenueRules
+
+
+class Funding:
+    """The clock of samples and payments, and what each must say."""
+
+    def __init__(self, rules: VenueRules, notes: Notes, holdings: Holdings, ledger: Ledger) -> None:
+        self._rules = rules
+        self._notes = notes
+        self._holdings = holdings
+        self._ledger = ledger
+        self._find = notes.find
+        self._settle = holdings.settle
+        self._markets = holdings.markets
+        self.is_started = False
+        self._next_sample_ns = self._next_funding_ns = 0
+        self._sample_due = False
+        self._intervals_due = 0
+
+    def begin_instant(self) -> None:
+        """Funding is sampled and paid at the first instant at or after each multiple of its interval."""
+        funding = self._rules.funding
+        if not self.is_started:
+            self.is_started = True
+            self._next_sample_ns = self._notes.time_ns
+            self._next_funding_ns = (self._notes.time_ns // funding.interval_ns + 1) * funding.interval_ns
+        self._sample_due = self._notes.time_ns >= self._next_sample_ns
+        if self._sample_due:
+            self._next_sample_ns = (self._notes.time_ns // funding.sample_ns + 1) * funding.sample_ns
+        self._intervals_due = max(0, (self._notes.time_ns - self._next_funding_ns) // funding.interval_ns + 1)
+        if self._intervals_due:
+            self._next_funding_ns = (self._notes.time_ns // funding.interval_ns + 1) * funding.interval_ns
+
+    def sample(self, event: FundingSampled) -> None:
+        market = self._markets[event.instrument]
+        if not self._sample_due:
+            self._find(
+                "FUND-02",
+                f"instrument {event.instrument} is sampled at {self._notes.time_ns} ns, which is not due",
+            )
+        premium = premium_ppt(self._rules.funding, market.spec, market.bids, market.asks, market.index or 0)
+        if premium != event.premium_ppt:
+            self._find(
+                "FUND-02",
+                f"instrument {event.instrument}: premium {event.premium_ppt}, the book says {premium}",
+            )
+        if market.sampled_seq == self._notes.seq:
+            self._find("FUND-02", f"instrument {event.instrument} is sampled twice at a time")
+        market.sampled_seq = self._notes.seq
+        market.premiums.add(premium)
+
+    def pay(self, event: FundingSet) -> None:
+        n = event.instrument
+        market = self._markets[n]
+        funding = self._rules.funding
+        if not self._intervals_due or not market.premiums.count:
+            self._find(
+                "FUND-02", f"instrument {n} is paid funding at {self._notes.time_ns} ns, which is not due"
+            )
+            rate = event.rate_ppt
+        else:
+            rate = rate_ppt(funding, market.premiums.mean_ppt())
+        market.premiums.clear()
+        if rate != event.rate_ppt:
+            self._find("FUND-02", f"instrument {n}: funding rate {event.rate_ppt}, the samples give {rate}")
+        price = market.index if funding.paid_on == "index" else market.mark
+        if price != event.price_ticks:
+            self._find(
+                "FUND-02",
+                f"instrument {n}: funding on {event.price_ticks} ticks, the {funding.paid_on} is {price}",
+            )
+        self._holdings.all_touched = True
+        legs: dict[Compartment, int] = {}
+        total = 0
+        if event.intervals != self._intervals_due:
+            self._find(
+                "FUND-03",
+                f"instrument {n}: funding of {event.intervals} intervals, {self._intervals_due} are due",
+            )
+        worth = worth_at(market.spec, event.price_ticks)
+        for account, (lots, _, _) in market.holders.items():
+            owed = owed_atoms(worth(lots), rate, event.intervals)
+            total += owed
+            legs[account, self._holdings.pocket_of(account, market)] = -owed
+        key = (ROUNDING, self._settle)
+        legs[key] = legs.get(key, 0) + total
+        self._ledger.expect("funding", legs, f"funding of instrument {n}")
+
+    def rest(self, market: Market) -> None:
+        """A perpetual's sample and payment were made when they were due."""
+        if market.spec.kind != "perpetual":
+            return
+        if self._sample_due and market.sampled_seq != self._notes.seq:
+            self._find("FUND-02", f"instrument {market.number}: a sample is due and not taken")
+        if self._intervals_due and market.premiums.count:
+            self._find("FUND-02", f"instrument {market.number}: funding is due and not paid")
+
+    def end_instant(self) -> None:
+        self._sample_due = False
+        self._intervals_due = 0

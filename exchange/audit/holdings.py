@@ -1,0 +1,292 @@
+"""Who has what: balances by pocket, positions by market, and what they are worth at the marks."""
+
+from collections.abc import Iterable
+from hashlib import blake2b
+
+from zerodebt.exchange.audit.arithmetic import split
+from zerodebt.exchange.audit.forms.valuation import Worth, worth_at
+from zerodebt.exchange.audit.lineage import Lineage
+from zerodebt.exchange.audit.markets import Market
+from zerodebt.exchange.audit.notes import Notes
+from zerodebt.exchange.events import (
+    CLEARING,
+    FIRST_ACCOUNT,
+    INSURANCE,
+    AccountsOpened,
+    BackstopSet,
+    LeverageSet,
+    Opened,
+    PositionsLoaded,
+)
+
+# (account, pocket): the smallest pool that answers for a position.
+Compartment = tuple[int, int]
+
+
+class Holdings:
+    """Balances, positions and memberships of every account, as the events move them."""
+
+    def __init__(self, opened: Opened, notes: Notes) -> None:
+        self._find = notes.find
+        self.markets = [
+            Market(n, spec, opened.rules, len(opened.assets) + n) for n, spec in enumerate(opened.instruments)
+        ]
+        self.contracts = [market for market in self.markets if not market.is_spot]
+        self.assets = len(opened.assets)
+        self.settle = [asset.symbol for asset in opened.assets].index(opened.rules.settle_asset)
+        self.other_assets = [asset for asset in range(self.assets) if asset != self.settle]
+        self.pocket_assets = (*range(self.assets), *(m.spec.settle_asset for m in self.markets))
+        self.balances: list[list[int]] = [[0] * FIRST_ACCOUNT for _ in self.pocket_assets]
+        self.held: list[dict[int, list[int]]] = [{} for _ in range(FIRST_ACCOUNT)]
+        self.worths: list[Worth | None] = [None] * len(self.markets)
+        self.alone: dict[int, set[int]] = {}
+        self.backstops: dict[int, int] = {}
+        self.serving: set[int] = set()
+        self.brought_in: dict[int, int] = {}
+        self.touched: set[int] = set()
+        self.all_touched = False
+        self._vaults: set[int] = set()
+        self._lineage = Lineage()
+
+    def open_accounts(self, event: AccountsOpened) -> None:
+        if event.first_account != len(self.held):
+            self._find("EVENT-02", f"account {event.first_account} is opened, the next is {len(self.held)}")
+        for row in self.balances:
+            row.extend([0] * event.count)
+        self.held.extend({} for _ in range(event.count))
+        if event.role == "vault":
+            self._vaults.update(range(event.first_account, event.first_account + event.count))
+
+    def set_backstop(self, event: BackstopSet) -> None:
+        if event.account not in self._vaults:
+            self._find("(f)", f"account {event.account} becomes the backstop but is no vault")
+        for instrument in event.instruments:
+            self.backstops[instrument] = event.account
+        self.serving = set(self.backstops.values())
+
+    def set_leverage(self, event: LeverageSet) -> None:
+        market = self.markets[event.instrument]
+        isolate = event.mode == "isolated"
+        if isolate != (event.account in market.isolated):
+            if event.account in market.holders:
+                self._find(
+                    "MARG-06", f"account {event.account} changes its margin mode under an open position"
+                )
+            if isolate:
+                self._isolate(market, event.account)
+            else:
+                self._pool(market, event.account)
+
+    def _isolate(self, market: Market, account: int) -> None:
+        if account >= len(self.held):
+            self._find("EVENT-02", f"account {account} isolates a position but was never opened")
+            return
+        market.isolated.add(account)
+        self.alone.setdefault(account, set()).add(market.pocket)
+
+    def _pool(self, market: Market, account: int) -> None:
+        market.isolated.discard(account)
+        self.alone[account].discard(market.pocket)
+
+    def load_positions(self, event: PositionsLoaded) -> None:
+        market = self.markets[event.instrument]
+        if sum(event.lots):
+            self._find(
+                "(b)",
+                f"loaded positions of instrument {event.instrument} sum to {sum(event.lots)} lots, not to 0",
+            )
+        worth = worth_at(market.spec, event.price_ticks)
+        for account, lots, entry, isolated in zip(
+            event.accounts, event.lots, event.entry_ticks, event.isolated_atoms, strict=True
+        ):
+            if isolated:
+                self._isolate(market, account)
+            elif account in market.isolated:
+                self._pool(market, account)
+            cost = worth(lots)
+            position = [lots, cost, worth_at(market.spec, entry)(lots)]
+            if account in market.holders:
+                self._find(
+                    "POS-03", f"account {account} is given a position in instrument {event.instrument} twice"
+                )
+            self.held[account][market.number] = market.holders[account] = position
+            market.cost_sum += cost
+            market.lots_sum += lots
+
+    def move(
+        self, market: Market, account: int, signed_lots: int, worth: Worth, origin: int | None = None
+    ) -> int:
+        """A fill's effect on a position; returns what its closed lots realise.
+
+        The cost released by a partial close is cost * closed / lots, rounded down. A fill has one value: what
+        of it does not close, opens.
+        """
+        if not signed_lots:
+            return 0
+        position = market.holders.get(account)
+        closed = realised = 0
+        if position is None:
+            value = worth(signed_lots)
+            # An account that does not exist is met here, before anything has moved.
+            self.held[account][market.number] = market.holders[account] = [signed_lots, value, value]
+            market.cost_sum += value
+            opened = signed_lots
+        elif (position[0] > 0) == (signed_lots > 0):
+            value = worth(signed_lots)
+            position[0] += signed_lots
+            position[1] += value
+            position[2] += value
+            market.cost_sum += value
+            opened = signed_lots
+        else:
+            lots, cost, entry = position
+            closed = -signed_lots if abs(signed_lots) < abs(lots) else lots
+            opened = signed_lots + closed
+            proceeds = worth(closed)
+            released = cost * closed // lots
+            value = worth(signed_lots) + proceeds
+            position[0] = lots + signed_lots
+            position[1] = cost - released + value
+            position[2] = entry - entry * closed // lots + value
+            market.cost_sum += value - released
+            realised = proceeds - released
+            if not position[0]:
+                del market.holders[account]
+                del self.held[account][market.number]
+        market.lots_sum += signed_lots
+        if account in self._vaults or account == INSURANCE:
+            self._lineage.trace(account, market.number, abs(closed), abs(opened), origin)
+        return realised
+
+    def change_hands(
+        self, market: Market, loser: int, winner: int, lots: int, worth: Worth, *, origin: int | None
+    ) -> dict[Compartment, int]:
+        """Move `lots` (signed) from one account to another; returns the legs that realise profit."""
+        legs: dict[Compartment, int] = {}
+        clearing = (CLEARING, market.pocket)
+        for account, moved in ((loser, -lots), (winner, lots)):
+            realised = self.move(market, account, moved, worth, origin)
+            key = (account, self.pocket_of(account, market))
+            legs[key] = legs.get(key, 0) + realised
+            legs[clearing] = legs.get(clearing, 0) - realised
+        return legs
+
+    def pocket_of(self, account: int, market: Market) -> int:
+        """The pocket that answers for the account's position in a market."""
+        return market.pocket if account in market.isolated else self.settle
+
+    def positions(self, account: int, pocket: int) -> list[Market]:
+        """Markets whose positions answer with this pocket, by number."""
+        markets, held = self.markets, self.held[account]
+        if pocket != self.settle:
+            market = markets[pocket - self.assets]
+            return [market] if account in market.holders and account in market.isolated else []
+        return [markets[n] for n in sorted(held) if account not in markets[n].isolated]
+
+    def equity(self, account: int, pocket: int) -> int:
+        """Balance and profit at the marks; before its first mark a market counts at cost."""
+        equity = self.balances[pocket][account]
+        held, worths = self.held[account], self.worths
+        answering: Iterable[int] = held
+        if pocket != self.settle or self.alone.get(account):
+            answering = [market.number for market in self.positions(account, pocket)]
+        for n in answering:
+            worth = worths[n]
+            if worth is not None:
+                lots, cost, _ = held[n]
+                equity += worth(lots) - cost
+        return equity
+
+    def risk(self, account: int, pocket: int) -> tuple[int, int]:
+        """(equity, maintenance requirement) at the marks; a market without one requires by its lots alone."""
+        equity, required = self.balances[pocket][account], 0
+        for market in self.positions(account, pocket):
+            lots, cost, _ = market.holders[account]
+            worth = self.worths[market.number]
+            if worth is None:
+                required += market.maintenance(0, abs(lots))
+            else:
+                value = worth(lots)
+                equity += value - cost
+                required += market.maintenance(abs(value), abs(lots))
+        return equity, required
+
+    def risk_at_index(self, account: int, pocket: int) -> tuple[int, int]:
+        """(equity, maintenance requirement) as they would be with the marks at the indices."""
+        equity, required = self.balances[pocket][account], 0
+        for market in self.positions(account, pocket):
+            lots, cost, _ = market.holders[account]
+            value = worth_at(market.spec, market.index or 0)(lots)
+            equity += value - cost
+            required += market.maintenance(abs(value), abs(lots))
+        return equity, required
+
+    def value(self, market: Market, lots: int) -> int:
+        """Lots at the mark, with their sign; 0 before the first mark."""
+        worth = self.worths[market.number]
+        return 0 if worth is None else worth(lots)
+
+    def notional(self, account: int, market: Market) -> int:
+        return abs(self.value(market, market.holders[account][0]))
+
+    def is_protected(self, account: int) -> bool:
+        return account >= FIRST_ACCOUNT and account not in self.serving
+
+    def origins(self, account: int, pocket: int, deficit: int) -> tuple[tuple[int, int], ...]:
+        """The deficit by the accounts whose positions the inventory still holds, in proportion to value."""
+        weights: dict[int, int] = {}
+        for market in self.positions(account, pocket):
+            for origin, lots in self._lineage.of(account, market.number):
+                weights[origin] = weights.get(origin, 0) + abs(self.value(market, lots))
+        if not any(weights.values()):
+            return ((account, deficit),)
+        names = sorted(weights)
+        shares = split(deficit, [weights[name] for name in names])
+        return tuple((name, share) for name, share in zip(names, shares, strict=True) if share)
+
+    def nonzero_balances(self) -> dict[Compartment, int]:
+        """Atoms by (account, pocket), without zeros."""
+        return {
+            (account, pocket): atoms
+            for pocket, row in enumerate(self.balances)
+            for account, atoms in enumerate(row)
+            if atoms
+        }
+
+    def lots(self) -> dict[Compartment, int]:
+        """Signed lots by (account, instrument), without zeros."""
+        return {
+            (account, market.number): position[0]
+            for market in self.markets
+            for account, position in market.holders.items()
+        }
+
+    def digest(self) -> str:
+        """BLAKE2b (16 bytes, hex) of sorted lines: "b account pocket atoms", then "l account market lots"."""
+        lines = [f"b {a} {p} {atoms}\n" for (a, p), atoms in sorted(self.nonzero_balances().items())]
+        lines += [f"l {a} {n} {lots}\n" for (a, n), lots in sorted(self.lots().items())]
+        return blake2b("".join(lines).encode(), digest_size=16).hexdigest()
+
+    def rest(self) -> None:
+        self.touched.clear()
+        self.all_touched = False
+
+    def recount(self) -> None:
+        """The running sums against whole ones."""
+        sums = [0] * self.assets
+        for pocket, row in enumerate(self.balances):
+            sums[self.pocket_assets[pocket]] += sum(row)
+        for asset, atoms in enumerate(sums):
+            if atoms:
+                self._find("LEDG-01", f"balances of asset {asset} sum to {atoms} atoms, not to 0")
+        for market in self.contracts:
+            cost = sum(position[1] for position in market.holders.values())
+            lots = sum(position[0] for position in market.holders.values())
+            clearing = self.balances[market.pocket][CLEARING]
+            if clearing != -cost:
+                self._find(
+                    "LEDG-02",
+                    f"clearing of instrument {market.number} is at {clearing}, positions cost {cost}",
+                )
+            if lots:
+                self._find("(b)", f"positions of instrument {market.number} sum to {lots} lots, not to 0")

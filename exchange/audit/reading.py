@@ -1,0 +1,250 @@
+"""The second reading of a run: the parts, and which of them each event goes to."""
+
+from collections.abc import Callable
+from typing import Any
+
+from zerodebt.exchange.audit.calls import Calls
+from zerodebt.exchange.audit.contracts import Contracts
+from zerodebt.exchange.audit.debts import Debts
+from zerodebt.exchange.audit.defaults import Defaults
+from zerodebt.exchange.audit.deficits import Deficits
+from zerodebt.exchange.audit.deleveraging import Deleveraging
+from zerodebt.exchange.audit.fills import Fills
+from zerodebt.exchange.audit.funding import Funding
+from zerodebt.exchange.audit.harm import Harm
+from zerodebt.exchange.audit.holdings import Holdings
+from zerodebt.exchange.audit.ledger import Ledger
+from zerodebt.exchange.audit.liquidations import Liquidations
+from zerodebt.exchange.audit.notes import Notes
+from zerodebt.exchange.audit.orders import Orders
+from zerodebt.exchange.audit.payments import Payments
+from zerodebt.exchange.audit.prices import Prices
+from zerodebt.exchange.audit.rankings import Rankings
+from zerodebt.exchange.audit.settlements import Settlements
+from zerodebt.exchange.audit.stages import Stages
+from zerodebt.exchange.audit.takeovers import Takeovers
+from zerodebt.exchange.audit.transfers import Transfers
+from zerodebt.exchange.audit.triggers import Triggers
+from zerodebt.exchange.audit.watch import Watch
+from zerodebt.exchange.events import (
+    AccountsOpened,
+    AuctionHeld,
+    BackstopSet,
+    Batch,
+    Contributed,
+    DefaultDeclared,
+    DeficitClosed,
+    DeficitOpened,
+    Deleveraged,
+    Filled,
+    FundingSampled,
+    FundingSet,
+    LayerDrawn,
+    LeverageSet,
+    LiquidationEnded,
+    LiquidationStarted,
+    MarginCalled,
+    MarginCallEnded,
+    Marked,
+    Opened,
+    OrderAccepted,
+    OrderAmended,
+    OrderClosed,
+    OrderReduced,
+    PositionsLoaded,
+    Posted,
+    Quoted,
+    ReceivableBooked,
+    Rejected,
+    Settled,
+    StageArmed,
+    StagePaid,
+    StatusSet,
+    TakenOver,
+    TriggerArmed,
+    TriggerFired,
+    VariationSettled,
+    WorkLeft,
+)
+
+
+class Reading:
+    """One rulebook's run: a part for each concern, built from the ground up, and the way of the events."""
+
+    def __init__(self, opened: Opened, notes: Notes) -> None:
+        rules = opened.rules
+        self.notes = notes
+        self.holdings = holdings = Holdings(opened, notes)
+        self.ledger = ledger = Ledger(notes, holdings)
+        self.debts = debts = Debts(notes, holdings)
+        self.harm = harm = Harm()
+        self.funding = funding = Funding(rules, notes, holdings, ledger)
+        self.contracts = contracts = Contracts(rules, notes, holdings)
+        self.calls = calls = Calls(rules, notes, holdings)
+        self.prices = prices = Prices(rules, notes, holdings, funding, contracts)
+        self.transfers = Transfers(notes, holdings, debts, funding)
+        self.liquidations = liquidations = Liquidations(rules, notes, holdings, harm, contracts, calls)
+        self.triggers = triggers = Triggers(notes, holdings)
+        self.orders = orders = Orders(notes, holdings, contracts, liquidations, triggers)
+        self.fills = Fills(rules, notes, holdings, ledger, contracts, liquidations, harm, orders)
+        self.deficits = deficits = Deficits(notes, holdings, debts)
+        self.payments = payments = Payments(rules, notes, holdings, deficits)
+        self.rankings = rankings = Rankings(rules, holdings)
+        self.deleveraging = deleveraging = Deleveraging(
+            rules, notes, holdings, ledger, harm, deficits, payments, rankings
+        )
+        self.defaults = defaults = Defaults(
+            rules, notes, holdings, ledger, harm, contracts, liquidations, deficits
+        )
+        self.stages = stages = Stages(
+            rules, notes, holdings, liquidations, deficits, payments, rankings, deleveraging, defaults
+        )
+        self.takeovers = Takeovers(notes, holdings, ledger, harm, stages)
+        self.settlements = Settlements(notes, holdings, ledger, contracts, calls, prices)
+        self.watch = Watch(notes, holdings, debts, calls, liquidations, prices)
+        self._readers: dict[type, Callable[[Any], None]] = {
+            AccountsOpened: holdings.open_accounts,
+            BackstopSet: holdings.set_backstop,
+            LeverageSet: self._set_leverage,
+            Opened: self._open_again,
+            PositionsLoaded: self._load_positions,
+            Posted: self._post,
+            Rejected: self.transfers.refuse,
+            OrderAccepted: orders.accept,
+            OrderAmended: orders.amend,
+            OrderReduced: orders.reduce,
+            OrderClosed: orders.close,
+            Quoted: orders.quote,
+            Filled: self.fills.fill,
+            TriggerArmed: triggers.arm,
+            TriggerFired: triggers.fire,
+            Marked: prices.mark,
+            FundingSampled: funding.sample,
+            FundingSet: funding.pay,
+            LiquidationStarted: liquidations.start,
+            LiquidationEnded: liquidations.end,
+            StageArmed: self._arm_stage,
+            TakenOver: self.takeovers.take,
+            DeficitOpened: self._open_deficit,
+            Deleveraged: deleveraging.deleverage,
+            StagePaid: self._state_payment,
+            DeficitClosed: self._close_deficit,
+            ReceivableBooked: payments.book_receivable,
+            StatusSet: prices.set_status,
+            Settled: self.settlements.settle,
+            WorkLeft: liquidations.leave_work,
+            VariationSettled: self.settlements.settle_variation,
+            MarginCalled: calls.call,
+            MarginCallEnded: calls.end,
+            DefaultDeclared: defaults.declare,
+            AuctionHeld: defaults.auction,
+            LayerDrawn: self._draw_layer,
+            Contributed: defaults.contribute,
+        }
+
+    def read(self, batch: Batch) -> None:
+        """The events of one command, then the state at its rest point."""
+        readers, ledger, takeovers = self._readers, self.ledger, self.takeovers
+        for event in batch.events:
+            kind = type(event)
+            if kind is not Posted:
+                if ledger.is_expecting:
+                    ledger.miss()
+                if takeovers.is_taking and kind is not TakenOver:
+                    takeovers.end()
+            readers[kind](event)
+        if ledger.is_expecting:
+            ledger.miss()
+        self._rest()
+
+    def _set_leverage(self, event: LeverageSet) -> None:
+        self.holdings.set_leverage(event)
+        self.calls.set_leverage(event)
+
+    def _load_positions(self, event: PositionsLoaded) -> None:
+        self.holdings.load_positions(event)
+        self.calls.load(event)
+        self.contracts.load(event)
+
+    def _draw_layer(self, event: LayerDrawn) -> None:
+        self.stages.check_draws(event)
+        self.defaults.draw(event)
+
+    def _open_again(self, _: Opened) -> None:
+        self.notes.find("EVENT-01", "the rulebook is stated twice")
+
+    def _post(self, event: Posted) -> None:
+        """A posting that an event announced must be the one due; others are judged by their reason."""
+        ledger, transfers, reason = self.ledger, self.transfers, event.reason
+        if ledger.is_expecting:
+            ledger.apply_expected(event)
+            return
+        if reason == "isolate":
+            transfers.isolate(event)
+        elif reason == "takeover":
+            self.takeovers.move_margin(event)
+        moved = ledger.apply(event)
+        self.holdings.touched.update(account for account, _ in moved)
+        match reason:
+            case "isolate" | "takeover":
+                pass
+            case "deposit":
+                transfers.deposit(event)
+            case "withdrawal":
+                transfers.withdraw(event)
+            case "rounding":
+                transfers.pay_dust(event)
+            case "deficit":
+                self.deficits.floor(moved)
+            case "backstop" | "insurance" | "socialise" | "house" | "recourse" | "default_fund":
+                self.payments.take(reason, moved)
+            case _:
+                self.notes.find("LEDG-03", f"a {reason} posting without an event that causes it")
+
+    def _arm_stage(self, event: StageArmed) -> None:
+        self.orders.rest_entering()
+        self.deleveraging.end()
+        self.stages.arm(event)
+
+    def _open_deficit(self, event: DeficitOpened) -> None:
+        self.orders.rest_entering()
+        self.deficits.open(event)
+        self.defaults.open_deficit()
+        self.stages.disarm()
+
+    def _state_payment(self, event: StagePaid) -> None:
+        self.deleveraging.end()
+        self.stages.check_pays(event)
+        if event.stage == "default_fund":
+            self.defaults.check_paid(event.payer, event.atoms)
+        self.payments.state(event)
+
+    def _close_deficit(self, event: DeficitClosed) -> None:
+        self.deleveraging.end()
+        unpaid = self.deficits.close(event)
+        if unpaid is not None:
+            self.stages.check_nobody_could(unpaid)
+
+    def _rest(self) -> None:
+        """The end of a command: nothing is half done, and every compartment that it touched is looked at."""
+        self.orders.rest()
+        self.takeovers.end()
+        self.deleveraging.end()
+        self.payments.rest()
+        self.defaults.rest()
+        self.deficits.rest()
+        self.watch.rest()
+        self.debts.rest()
+        self.rankings.rest()
+        self.stages.disarm()
+        self.liquidations.rest()
+        self.prices.end_instant()
+        self.calls.rest()
+        self.holdings.rest()
+
+    def end(self) -> None:
+        """The run is over: everything is looked at once more."""
+        self.watch.full_pass()
+        self.holdings.recount()
+        self.harm.end_all()
+        self.debts.age()

@@ -1,0 +1,75 @@
+"""Settlement: all positions of an instrument close at one price, or are carried on at it."""
+
+from zerodebt.exchange.audit.calls import Calls
+from zerodebt.exchange.audit.contracts import Contracts
+from zerodebt.exchange.audit.forms.valuation import worth_at
+from zerodebt.exchange.audit.holdings import Compartment, Holdings
+from zerodebt.exchange.audit.ledger import Ledger
+from zerodebt.exchange.audit.notes import Notes
+from zerodebt.exchange.audit.prices import Prices
+from zerodebt.exchange.events import CLEARING, Settled, VariationSettled
+
+
+class Settlements:
+    """Closes all positions of an instrument, or pays what they gained since the last time."""
+
+    def __init__(
+        self,
+        notes: Notes,
+        holdings: Holdings,
+        ledger: Ledger,
+        contracts: Contracts,
+        calls: Calls,
+        prices: Prices,
+    ) -> None:
+        self._notes = notes
+        self._holdings = holdings
+        self._ledger = ledger
+        self._contracts = contracts
+        self._calls = calls
+        self._prices = prices
+        self._find = notes.find
+        self._markets = holdings.markets
+
+    def settle(self, event: Settled) -> None:
+        market = self._markets[event.instrument]
+        market.stands_still = False
+        self._contracts.end(event, market, is_marked=self._prices.is_marked)
+        if market.spec.kind != "future":
+            self._notes.intervene(f"{market.spec.symbol}: {market.spec.kind} settled at {event.price_ticks}")
+        for levels in market.sides.values():
+            for level in levels.by_key.values():
+                self._find(
+                    "BOOK-08",
+                    f"instrument {event.instrument} settles with order {next(iter(level))} in its book",
+                )
+        legs: dict[Compartment, int] = {}
+        worth = worth_at(market.spec, event.price_ticks)
+        for account in list(market.holders):
+            lots = market.holders[account][0]
+            key = (account, self._holdings.pocket_of(account, market))
+            realised = self._holdings.move(market, account, -lots, worth)
+            legs[key] = legs.get(key, 0) + realised
+            clearing = (CLEARING, market.pocket)
+            legs[clearing] = legs.get(clearing, 0) - realised
+        self._holdings.all_touched = True
+        self._ledger.expect("settlement", legs, f"settlement of instrument {event.instrument}")
+
+    def settle_variation(self, event: VariationSettled) -> None:
+        """Each holder gets its value at the settlement price less what the position has cost until now."""
+        holdings, market = self._holdings, self._markets[event.instrument]
+        worth = worth_at(market.spec, event.price_ticks)
+        legs: dict[Compartment, int] = {}
+        total = 0
+        for account, position in market.holders.items():
+            gained = worth(position[0]) - position[1]
+            legs[account, holdings.pocket_of(account, market)] = gained
+            total += gained
+            position[1] += gained
+            holdings.touched.add(account)
+        market.cost_sum += total
+        legs[CLEARING, market.pocket] = -total
+        self._contracts.settled_ticks[event.instrument] = event.price_ticks
+        self._calls.settled_now.add(event.instrument)
+        holdings.all_touched = True
+        self._ledger.expect("variation", legs, f"settlement of instrument {event.instrument} for the day")

@@ -1,0 +1,125 @@
+"""Takeovers: positions move at the mark, and the margin goes with them."""
+
+from zerodebt.exchange.audit.arithmetic import split
+from zerodebt.exchange.audit.forms.valuation import worth_at
+from zerodebt.exchange.audit.harm import Harm
+from zerodebt.exchange.audit.holdings import Compartment, Holdings
+from zerodebt.exchange.audit.ledger import Ledger
+from zerodebt.exchange.audit.notes import Notes
+from zerodebt.exchange.audit.stages import Stages
+from zerodebt.exchange.events import (
+    INSURANCE,
+    Posted,
+    TakenOver,
+)
+
+
+class Takeover:
+    """Positions of a compartment on their way to others; `values` is what each taker has received so far."""
+
+    __slots__ = ("account", "is_margin_moved", "left", "pocket", "values")
+
+    def __init__(self, account: int, pocket: int, left: set[int]) -> None:
+        self.account = account
+        self.pocket = pocket
+        self.left = left
+        self.values: dict[int, int] = {}
+        self.is_margin_moved = False
+
+
+class Takeovers:
+    """The takeover under way."""
+
+    def __init__(self, notes: Notes, holdings: Holdings, ledger: Ledger, harm: Harm, stages: Stages) -> None:
+        self._notes = notes
+        self._holdings = holdings
+        self._ledger = ledger
+        self._harm = harm
+        self._stages = stages
+        self._find = notes.find
+        self._settle = holdings.settle
+        self._markets = holdings.markets
+        self._taking: Takeover | None = None
+
+    def take(self, event: TakenOver) -> None:
+        self._notes.counts["takeovers"] += 1
+        account, pocket, n, taker = event.account, event.pocket, event.instrument, event.taker
+        market = self._markets[n]
+        taking = self._taking
+        if taking is not None and (taking.account, taking.pocket) != (account, pocket):
+            self.end()
+            taking = None
+        if taking is None:
+            held = {m.number for m in self._holdings.positions(account, pocket)}
+            taking = self._taking = Takeover(account, pocket, held)
+            is_armed = self._stages.is_armed_for
+            if not (is_armed("backstop", account, pocket) or is_armed("insurance", account, pocket)):
+                self._find(
+                    "WFALL-01",
+                    f"account {account} is taken over though neither backstop nor fund is armed for it",
+                )
+        wanted = INSURANCE if self._stages.is_armed("insurance") else self._holdings.backstops.get(n)
+        if taker != wanted:
+            self._find("(f)", f"account {taker} takes over instrument {n}, the rulebook names {wanted}")
+        if event.price_ticks != market.mark:
+            self._find(
+                "(b)", f"instrument {n} is taken over at {event.price_ticks} ticks, the mark is {market.mark}"
+            )
+        lots = market.lots_of(account)
+        if n not in taking.left or lots != event.lots:
+            self._find(
+                "LIQ-04",
+                f"{event.lots} lots of account {account} in instrument {n} are taken over, it holds {lots}",
+            )
+        taking.left.discard(n)
+        self._holdings.touched.add(account)
+        self._holdings.touched.add(taker)
+        worth = worth_at(market.spec, event.price_ticks)
+        taken = worth(event.lots)
+        self._harm.add((account, pocket), worth_at(market.spec, market.index or 0)(event.lots) - taken)
+        taking.values[taker] = taking.values.get(taker, 0) + abs(taken)
+        legs = self._holdings.change_hands(market, account, taker, event.lots, worth, origin=account)
+        self._ledger.expect("takeover", legs, f"takeover of account {account} in instrument {n}")
+
+    def move_margin(self, event: Posted) -> None:
+        """All margin left in a taken-over compartment goes to the takers, by the value that each received."""
+        taking = self._taking
+        if taking is None or taking.is_margin_moved:
+            self._find("LEDG-03", "margin moves for a takeover that did not happen")
+            return
+        taking.is_margin_moved = True
+        margin = self._holdings.balances[taking.pocket][taking.account]
+        takers = sorted(taking.values)
+        weights = [taking.values[taker] for taker in takers]
+        shares = split(margin, weights if any(weights) else [1] * len(weights))
+        due: dict[Compartment, int] = {(taking.account, taking.pocket): -margin}
+        for taker, share in zip(takers, shares, strict=True):
+            due[taker, self._settle] = due.get((taker, self._settle), 0) + share
+        for account, pocket, atoms in event.legs:
+            if due.get((account, pocket), 0) != atoms:
+                self._find(
+                    "LIQ-04",
+                    f"takeover of account {taking.account}: account {account} gets {atoms} atoms of margin, "
+                    f"{due.get((account, pocket), 0)} are due",
+                )
+        self._harm.add((taking.account, taking.pocket), margin)
+
+    @property
+    def is_taking(self) -> bool:
+        return self._taking is not None
+
+    def end(self) -> None:
+        taking = self._taking
+        self._taking = None
+        if taking is None:
+            return
+        if taking.left:
+            self._find(
+                "LIQ-04",
+                f"account {taking.account} is taken over but keeps instruments {sorted(taking.left)}",
+            )
+        margin = self._holdings.balances[taking.pocket][taking.account]
+        if margin > 0:
+            self._find(
+                "LIQ-04", f"account {taking.account} is taken over but keeps a margin of {margin} atoms"
+            )

@@ -1,0 +1,196 @@
+"""A small market through a fall of about a half, by a seed: what the audit is tried on."""
+
+import random
+from functools import lru_cache
+from typing import Any
+
+from tests.venues import ASSETS, T0, USD, hyperliquid, perpetual, spot
+from zerodebt.exchange import commands as ask
+from zerodebt.exchange import events as says
+from zerodebt.exchange.events import FIRST_ACCOUNT, HOUSE, INSURANCE, Event
+from zerodebt.exchange.instruments import Tier
+from zerodebt.exchange.rules import VenueRules
+from zerodebt.exchange.units import MINUTE_NS, SECOND_NS
+from zerodebt.exchange.venue import Venue
+
+CUSTOMERS = 40
+MAKERS = range(FIRST_ACCOUNT + CUSTOMERS - 4, FIRST_ACCOUNT + CUSTOMERS)
+VAULT = FIRST_ACCOUNT + CUSTOMERS
+INSTRUMENTS = (
+    perpetual("BTC", tiers=(Tier(0, 40), Tier(20_000 * USD, 20)), tick_value_atoms=1000),
+    perpetual("ETH", tiers=(Tier(0, 25), Tier(10_000 * USD, 10)), tick_value_atoms=1000),
+    spot(tick_value_atoms=1000, lot_atoms=1),
+)
+
+
+def crash_rules(*waterfall: str, **tables: Any) -> VenueRules:
+    """Hyperliquid's rulebook on a small scale: chunks above 5,000 USD, funding every minute."""
+    scaled: dict[str, Any] = {
+        "orders": {"value_min_atoms": 0},
+        "liquidation": {"chunk_threshold_atoms": 5_000 * USD},
+        "funding": {"interval_ns": MINUTE_NS, "impact_notional_atoms": 500 * USD},
+    }
+    for name, table in tables.items():
+        scaled[name] = scaled.get(name, {}) | table
+    if waterfall:
+        scaled["waterfall"] = list(waterfall)
+    return hyperliquid(**scaled)
+
+
+class Crash:
+    """Random commands of a small market through a fall of about a half, by a seed."""
+
+    def __init__(self, seed: int, rules: VenueRules, *, fund_usd: int = 0, house_usd: int = 0) -> None:
+        self.random = random.Random(seed)
+        self.venue = Venue(rules, ASSETS, INSTRUMENTS)
+        self.sources = len(rules.sources)
+        self.time_ns = T0
+        self.batches = [self.venue.opening()]
+        self.prices = [90_000, 40_000, 3_000]
+        self.live: list[tuple[int, int]] = []
+        self._open(fund_usd, house_usd)
+        for step in range(120):
+            self._step(falling=35 < step < 85)
+        for _ in range(3):
+            self.do(ask.Tick(), later_ns=40 * SECOND_NS)
+
+    def do(self, command: ask.Command, later_ns: int = 0) -> tuple[Event, ...]:
+        self.time_ns += later_ns
+        batch = self.venue.apply(command, self.time_ns)
+        self.batches.append(batch)
+        for event in batch.events:
+            if isinstance(event, says.OrderAccepted | says.TriggerArmed):
+                self.live.append((event.account, event.order_id))
+        return batch.events
+
+    def _open(self, fund_usd: int, house_usd: int) -> None:
+        draw = self.random
+        self.do(ask.OpenAccounts(CUSTOMERS))
+        self.do(ask.OpenAccounts(1, "vault"))
+        wallets = tuple(draw.choice((500, 1000, 3000, 10_000)) * USD for _ in range(CUSTOMERS))
+        self.do(ask.Deposit(0, FIRST_ACCOUNT, wallets))
+        self.do(ask.Deposit(0, MAKERS[0], (200_000 * USD,) * len(MAKERS)))
+        self.do(ask.Deposit(1, FIRST_ACCOUNT, (100_000,) * CUSTOMERS))
+        self.do(ask.Deposit(0, VAULT, (draw.choice((1000, 20_000)) * USD,)))
+        if fund_usd:
+            self.do(ask.Deposit(0, INSURANCE, (fund_usd * USD,)))
+        if house_usd:
+            self.do(ask.Deposit(0, HOUSE, (house_usd * USD,)))
+        self.do(ask.SetBackstop(VAULT, (0, 1)))
+        for account in range(FIRST_ACCOUNT, FIRST_ACCOUNT + 8):
+            self.do(ask.SetLeverage(account, draw.randrange(2), 25, "isolated"))
+        for n in (0, 1):
+            who = draw.sample(range(FIRST_ACCOUNT + 8, MAKERS[0]), 24)
+            sizes = [draw.randint(1, 300) for _ in range(12)]
+            self.do(
+                ask.LoadPositions(
+                    n,
+                    self.prices[n],
+                    tuple(who),
+                    tuple(sizes + [-size for size in sizes]),
+                    tuple(self.prices[n] + draw.randint(-3000, 3000) for _ in who),
+                    tuple(draw.choice((5, 10, 20)) for _ in who),
+                    tuple(draw.choice((0, 0, 100 * USD)) for _ in who),
+                )
+            )
+        self._index()
+
+    def _index(self) -> None:
+        draw = self.random
+        self.do(
+            ask.UpdateIndex(
+                tuple(
+                    ask.Observation(n, source, max(1, price + draw.randint(-20, 20)), self.time_ns)
+                    for n, price in enumerate(self.prices)
+                    for source in range(self.sources)
+                    if source < 8 or draw.random() < 0.7
+                )
+            )
+        )
+
+    def _step(self, *, falling: bool) -> None:
+        draw = self.random
+        for n, price in enumerate(self.prices):
+            self.prices[n] = max(10, int(price * (1 + draw.gauss(-0.012 if falling else 0, 0.008))))
+        for maker in MAKERS:
+            for n, price in enumerate(self.prices):
+                if draw.random() < (0.2 if falling else 0.5):
+                    near = draw.randint(5, 50)
+                    levels = [(near + 40 * k, draw.randint(1, 40)) for k in range(4)]
+                    bids = tuple((price - away, lots) for away, lots in levels)
+                    asks = tuple((price + away, lots) for away, lots in levels)
+                    self.do(ask.MassQuote(maker, n, bids, asks))
+        for _ in range(15):
+            self._trade()
+        self.time_ns += 3 * SECOND_NS
+        if draw.random() < 0.9:
+            self._index()
+        else:
+            self.do(ask.Tick())
+
+    def _trade(self) -> None:
+        draw = self.random
+        account, n = draw.randrange(FIRST_ACCOUNT, VAULT), draw.randrange(3)
+        what = draw.random()
+        if what < 0.6:
+            self._order(account, n)
+        elif what < 0.7 and self.live:
+            self.do(ask.CancelOrder(*draw.choice(self.live)))
+        elif what < 0.88 and self.live:
+            price = draw.choice((None, self.prices[n] + draw.randint(-60, 60)))
+            self.do(ask.AmendOrder(*draw.choice(self.live), price, draw.choice((None, draw.randint(1, 60)))))
+        elif what < 0.93:
+            self.do(ask.Withdraw(account, draw.randrange(2), draw.randint(1, 300) * USD))
+        elif what < 0.98:
+            self.do(ask.TransferMargin(account, draw.randrange(2), draw.randint(-100, 100) * USD))
+        else:
+            self.do(ask.CancelAll(account))
+
+    def _order(self, account: int, n: int) -> None:
+        draw = self.random
+        price = draw.choice((None, self.prices[n] + draw.randint(-60, 60)))
+        trigger = None
+        if n < 2 and draw.random() < 0.15:
+            reference = draw.choice(("mark", "last"))
+            kind = draw.choice(("stop", "take_profit"))
+            trigger = ask.Trigger(kind, reference, self.prices[n] + draw.randint(-1500, 1500))  # type: ignore[arg-type]
+        self.do(
+            ask.PlaceOrder(
+                account,
+                n,
+                draw.choice((1, -1)),
+                draw.randint(1, 60),
+                price,
+                draw.choice(("ioc", "fok")) if price is None else draw.choice(("gtc", "gtc", "ioc")),
+                reduce_only=n < 2 and draw.random() < 0.3,
+                self_trade=draw.choice(("cancel_newest", "cancel_oldest", "cancel_both")),
+                trigger=trigger,
+            ),
+            draw.choice((0, SECOND_NS // 10)),
+        )
+
+
+RULEBOOKS: dict[str, tuple[VenueRules, int, int]] = {
+    "hyperliquid": (crash_rules(), 0, 0),
+    "book alone": (crash_rules("book"), 0, 0),
+    "fund first": (crash_rules("book", "insurance", "adl"), 3000, 0),
+    "binance": (
+        crash_rules("book", "insurance", "adl", "socialise", adl={"score": "binance", "price": "mark"}),
+        500,
+        0,
+    ),
+    "bankruptcy": (crash_rules("book", "insurance", "adl", "socialise", adl={"price": "bankruptcy"}), 50, 0),
+    "everyone": (crash_rules("book", "backstop", "insurance", "socialise", "house", "recourse"), 100, 100),
+    "broker": (crash_rules("book", "recourse"), 0, 0),
+    "rebates": (
+        crash_rules(fees={"maker_ppb": -50_000, "taker_ppb": 350_000, "liquidation_ppb": 5_000_000}),
+        0,
+        0,
+    ),
+}
+
+
+@lru_cache(maxsize=32)
+def crash(name: str, seed: int) -> Crash:
+    rules, fund_usd, house_usd = RULEBOOKS[name]
+    return Crash(seed, rules, fund_usd=fund_usd, house_usd=house_usd)
