@@ -31,6 +31,7 @@ from zerodebt.exchange.decimals import from_units
 from zerodebt.exchange.events import (
     FIRST_ACCOUNT,
     HOUSE_ACCOUNT_NAMES,
+    DefaultDeclared,
     DeficitClosed,
     DeficitOpened,
     Deleveraged,
@@ -38,6 +39,8 @@ from zerodebt.exchange.events import (
     Filled,
     LiquidationEnded,
     LiquidationStarted,
+    MarginCalled,
+    MarginCallEnded,
     Posted,
     ReceivableBooked,
     StageArmed,
@@ -343,7 +346,8 @@ class Replier:
         lines = list(self._margin_lines(self.situation.compartment_of(number)))
         if point is not None:
             spec, lots = self.book.instruments[number], self.situation.lots(number)
-            value = abs(value_atoms(spec, point.ticks, lots)) if point.ticks > 0 else 0
+            at_price = spec.contract == "linear" or point.ticks > 0
+            value = abs(value_atoms(spec, point.ticks, lots)) if at_price else 0
             lines.append(self._requirement_line(number, value, abs(lots)))
         found = self._point(number, point)
         rule = "where equity equals maintenance in that tier; liquidated beyond it"
@@ -429,8 +433,16 @@ class Replier:
             for step, outcome in zip(steps, outcomes, strict=True)
         ]
         return {"points": points}, [
-            self._event_line(n, event) for n, point in enumerate(points) for event in point["events"]
+            line for n, point in enumerate(points) for line in self._path_lines(n, point)
         ]
+
+    def _path_lines(self, n: int, point: dict[str, Any]) -> Iterator[Line]:
+        """What happened at an instant, and where each compartment then stands."""
+        for event in point["events"]:
+            yield self._event_line(n, event)
+        for name, pool in {"cross": point["cross"], **point["isolated"]}.items():
+            value = f"equity {pool['equity']}, maintenance {pool['maintenance']}"
+            yield Line(f"{n}: {name}", value, "at the marks of this instant", self.book.source("margin"))
 
     def _event_line(self, n: int, event: dict[str, str]) -> Line:
         figures = ", ".join(f"{key} {value}" for key, value in event.items() if key != "event")
@@ -496,6 +508,9 @@ STEP_MAX_NS = 10**7 * SECOND_NS
 _EVENT_RULES = {
     "liquidation_started": ("equity is below maintenance", "liquidation"),
     "liquidation_ended": ("equity reaches maintenance again, or no position is left", "liquidation"),
+    "margin_called": ("equity is below maintenance: money is asked for", "liquidation"),
+    "margin_call_ended": ("equity reaches what was called for", "liquidation"),
+    "default_declared": ("the call is overdue", "liquidation"),
     "stage": ("the first stage of the waterfall that may act", "liquidation"),
     "forced_fill": ("a forced order at the book's prices", "liquidation"),
     "taken_over": ("the position moves at the mark, and its profit is settled", "liquidation"),
@@ -526,6 +541,12 @@ class _Told:
                 name = "liquidation_started" if isinstance(event, LiquidationStarted) else "liquidation_ended"
                 equity, needed = book.money(event.equity_atoms), book.money(event.maintenance_atoms)
                 yield {"event": name, "equity": equity, "maintenance": needed}
+            case MarginCalled() if event.account == ASKED:
+                yield {"event": "margin_called", "amount": book.money(event.called_atoms)}
+            case MarginCallEnded() if event.account == ASKED:
+                yield {"event": "margin_call_ended", "equity": book.money(event.equity_atoms)}
+            case DefaultDeclared() if event.account == ASKED:
+                yield {"event": "default_declared"}
             case StageArmed() if event.account == ASKED:
                 yield {"event": "stage", "stage": event.stage, "because": event.because}
             case Filled() if event.taker == ASKED:

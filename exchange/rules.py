@@ -5,6 +5,8 @@ in force.
 """
 
 import tomllib
+from copy import deepcopy
+from functools import cache
 from importlib import resources
 from typing import Annotated, Any, Literal
 
@@ -332,7 +334,7 @@ def profile_table(name: str, as_of: str | None = None) -> dict[str, Any]:
     """
     if name not in profile_names():
         raise RulesError(f"venue.profile: {name!r} is not known, allowed are {', '.join(profile_names())}")
-    return {key: _in_force(f"{name}.{key}", value, as_of) for key, value in _profile(name).items()}
+    return {key: deepcopy(_in_force(f"{name}.{key}", value, as_of)) for key, value in _profile(name).items()}
 
 
 def profile_days(name: str) -> list[str]:
@@ -345,7 +347,9 @@ def profile_days(name: str) -> list[str]:
     return sorted(days)
 
 
+@cache
 def _profile(name: str) -> dict[str, Any]:
+    """A shipped file as it is; nobody changes what is kept here."""
     text = (resources.files("zerodebt.exchange") / "profiles" / f"{name}.toml").read_text(encoding="utf-8")
     return tomllib.loads(text)
 

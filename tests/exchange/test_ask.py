@@ -104,6 +104,40 @@ def test_path_needs_no_price_of_an_instrument_that_another_question_names() -> N
     assert "taken_over" in [event["event"] for event in point["events"]]
 
 
+def test_price_below_zero_leaves_the_debt_of_the_oil_client() -> None:
+    """212 lots of 1,000 barrels from 0.01 with 77,000: 77000 + 212000 * (-37.63 - 0.01)."""
+    oil = {
+        "symbol": "WTI",
+        "kind": "future",
+        "tick": "0.01",
+        "lot": "1",
+        "contract_size": "1000",
+        "price_min": "-100",
+        "price_max": "200",
+        "size_max": "10000",
+        "open_interest_max": "10000",
+        "tiers": [{"above": 0, "leverage_max": 1}],
+        "margin_floor": "1",
+    }
+    found = answer(
+        {
+            "venue": "retail_broker",
+            "rules": {"settle_asset": "USD"},
+            "assets": [{"symbol": "USD", "decimals": 2}],
+            "instruments": [oil],
+            "balances": {"USD": "77000"},
+            "positions": [{"instrument": "WTI", "side": "long", "size": "212", "entry": "0.01"}],
+            "prices": {"WTI": {"mark": "0.01"}},
+            "ask": [
+                {"question": "bankruptcy_price", "instrument": "WTI"},
+                {"question": "what_if", "path": [{"prices": {"WTI": "-37.63"}}]},
+            ],
+        }
+    )["answers"]
+    assert found[0]["answer"]["tick"] == "-0.35"  # 0.01 - 77000 / 212000, and no debt
+    assert found[1]["answer"]["points"][0]["cross"]["equity"] == "-7902680.00"
+
+
 def test_path_tells_how_an_isolated_position_stands() -> None:
     """3000 - (101000 - 100000), and 1/80 of 101,000."""
     found = asked(

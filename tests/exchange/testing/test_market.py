@@ -37,6 +37,18 @@ def test_oracle_of_an_account_agrees_with_what_the_venue_then_does(market: Runni
     assert any(isinstance(event, LiquidationStarted) for event in market.events)
 
 
+def test_no_question_changes_the_venue(market: RunningVenue) -> None:
+    bot = market.open({"USDC": 5000})
+    bot.order("BTC", "buy", "0.5")
+    before = market._venue.state_hash()
+    asked = bot.oracle()
+    asked.what_if([{"BTC": 80000}], depth={"BTC": 1}, fund=100)
+    asked.largest_order("BTC", "sell", 100000, leverage=2)
+    asked.liquidation_price("BTC")
+    asked.adl_score("BTC")
+    assert market._venue.state_hash() == before
+
+
 def test_resting_order_is_filled_when_the_street_comes_to_it(market: RunningVenue) -> None:
     bot = market.open({"USDC": 5000})
     rests = bot.order("BTC", "buy", "0.1", 99000, post_only=True)
