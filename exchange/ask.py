@@ -136,9 +136,7 @@ class Oracle:
 
     def reply(self, question: Question, field: str = "ask") -> tuple[dict[str, Any], list[Line]]:
         """The answer to one question, with what it includes, and its explanation."""
-        replier = Replier(self.book, self.situation)
-        found, lines = replier.reply(question, field)
-        return {**found, "includes": replier.includes(question)}, lines
+        return Replier(self.book, self.situation).reply(question, field)
 
 
 def _symbols(case: Case) -> set[str]:
@@ -244,7 +242,11 @@ class Replier:
         self.cross: Compartment = (ASKED, book.settle)
 
     def reply(self, question: Question, field: str = "ask") -> tuple[dict[str, Any], list[Line]]:
-        """The answer to one question and its explanation."""
+        """The answer to one question, with what it includes, and its explanation."""
+        found, lines = self._figures(question, field)
+        return {**found, "includes": self._includes(question)}, lines
+
+    def _figures(self, question: Question, field: str) -> tuple[dict[str, Any], list[Line]]:
         match question:
             case MarginQuestion():
                 return self._margin(question, field)
@@ -261,7 +263,7 @@ class Replier:
             case WhatIfQuestion():
                 return self._what_if(question, field)
 
-    def includes(self, question: Question) -> dict[str, bool]:
+    def _includes(self, question: Question) -> dict[str, bool]:
         """What the figures hold of what is still to come.
 
         opening_fees   the fee of the order that is asked about

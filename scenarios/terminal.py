@@ -156,7 +156,7 @@ def print_answers(reply: dict[str, Any], place: str) -> None:
         out.print()
         out.print(Text(answered["question"], style="bold"))
         if "error" in answered:
-            out.print(Text(answered["message"], style="red"))
+            out.print("no answer")
             continue
         found = answered["answer"]
         figures = Table("", "", box=None, pad_edge=False, show_header=False)

@@ -28,10 +28,9 @@ class Account:
 
     def _ask(self, question: str, **fields: Any) -> Answer:
         asked = read_question({"question": question, **fields})
-        replier = Replier(self._book, self._situation)
-        found, lines = replier.reply(asked)
+        found, lines = Replier(self._book, self._situation).reply(asked)
         explained = tuple(f"{line.what}: {line.value} ({line.rule}; {line.source})" for line in lines)
-        return Answer({**found, "includes": replier.includes(asked)}, explained)
+        return Answer(found, explained)
 
     def margin(self, instrument: str | None = None) -> Answer:
         """equity, maintenance, initial, equity_over_maintenance, is_liquidatable, is_bankrupt.
