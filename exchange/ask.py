@@ -106,7 +106,7 @@ class Oracle:
             rules=case.rules,
             assets=case.assets,
             instruments=case.instruments,
-            symbols=_symbols(case),
+            symbols=symbols_of(case),
         )
         self.situation = situation_of(self.book, case)
 
@@ -139,7 +139,7 @@ class Oracle:
         return Replier(self.book, self.situation).reply(question, field)
 
 
-def _symbols(case: Case) -> set[str]:
+def symbols_of(case: Case) -> set[str]:
     """The instruments that a case names."""
     named = {position.instrument for position in case.positions} | set(case.prices)
     for question in case.ask:
@@ -220,7 +220,7 @@ def _position(book: Rulebook, field: str, held: PositionCase) -> Position:
 def leverage_max(spec: Instrument, lots: int, price_ticks: int) -> int:
     """The most that may be chosen for a size at this price: its tier's, or the first of marginal tiers."""
     size = lots if spec.tier_unit == "lots" else abs(value_atoms(spec, price_ticks, lots))
-    tier = [tier for tier in spec.tiers if tier.lower <= size][-1]
+    tier = [tier for tier in spec.tiers if not tier.lower or tier.lower < size][-1]
     return tier.leverage_max if spec.tier_form == "whole" else spec.tiers[0].leverage_max
 
 
@@ -328,6 +328,10 @@ class Replier:
     def _requirement_line(self, instrument: int, value: int, lots: int) -> Line:
         table = self.situation.state.markets[instrument].margin
         spec, tiers = self.book.specs[instrument], self.book.instruments[instrument].tiers
+        basis = "value"
+        if table.is_at_entry:
+            value = abs(self.situation.state.accounts.cost.cells[instrument][ASKED])
+            basis = "entry value"
         n = tier_of(table, value, lots)
         rate = decimal_text(maintenance_rate(tiers[n]))
         least = decimal_text(initial_rate(tiers[n]))
@@ -335,7 +339,7 @@ class Replier:
         deduction = decimal_text(Fraction(table.deductions[n], table.denominator * 10**decimals))
         return Line(
             f"{spec.symbol} tier from {spec.tiers[n].above:f} {spec.tier_unit}",
-            f"{rate} of the value less {deduction}",
+            f"{rate} of the {basis} less {deduction}",
             f"maintenance rate {rate}, least initial rate {least}, {spec.tier_form} tiers",
             self.book.margin_source(instrument),
         )

@@ -22,6 +22,7 @@ ErrorCode = Literal[
     "unknown_asset",
     "unknown_instrument",
     "wrong_kind",
+    "other_settlement",
     "missing_price",
     "stale_index",
     "zero_position",

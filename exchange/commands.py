@@ -90,6 +90,10 @@ class TransferMargin(Struct, frozen=True, array_like=True, tag="transfer_margin"
 
 
 class PlaceOrder(Struct, frozen=True, array_like=True, tag="place_order"):
+    """A new order. `budget_atoms` is for fok alone: the most that a buyer's fills may cost in all, or the
+    least that a seller's must bring; beyond it nothing is filled (exchange-core, FOK_BUDGET).
+    """
+
     account: int
     instrument: int
     side: Side
@@ -100,6 +104,7 @@ class PlaceOrder(Struct, frozen=True, array_like=True, tag="place_order"):
     reduce_only: bool = False
     self_trade: SelfTrade = "cancel_oldest"
     trigger: Trigger | None = None
+    budget_atoms: int | None = None
 
 
 class AmendOrder(Struct, frozen=True, array_like=True, tag="amend_order"):

@@ -15,7 +15,10 @@ _INT64_BUDGET = 2**62
 
 
 class Tier(Struct, frozen=True, array_like=True):
-    """Rates from a size on: atoms of value or lots, as the instrument's `tier_unit` says.
+    """Rates above a size, in atoms of value or lots as the instrument's `tier_unit` says.
+
+    A size equal to `lower` is still in the tier below: venues publish their tables by what a tier holds at
+    most (Binance FAQ, Leverage and maintenance margin; Hyperliquid docs, Margin tiers).
 
     leverage_max     largest leverage that may be chosen; 0 where a venue lets nobody choose
     maintenance_ppb  0: half of the initial rate
@@ -47,6 +50,7 @@ class Instrument(Struct, frozen=True, array_like=True):
                             linear contract, atoms of value of an inverse one
     maintenance_of_initial_ppb  not 0: maintenance is this share of the initial requirement, each rounded up
     open_interest_low_atoms, open_interest_high_atoms  between them the initial rate rises to 1
+    maintenance_basis       what maintenance is a share of: the value at the mark, or what the lots cost
     """
 
     symbol: str
@@ -73,6 +77,7 @@ class Instrument(Struct, frozen=True, array_like=True):
     maintenance_of_initial_ppb: int = 0
     open_interest_low_atoms: int = 0
     open_interest_high_atoms: int = 0
+    maintenance_basis: Literal["mark", "entry"] = "mark"
 
 
 class MarginTable(Struct, frozen=True):
@@ -95,6 +100,7 @@ class MarginTable(Struct, frozen=True):
     initial_deductions: tuple[int, ...]
     counts_lots: bool
     is_inverse: bool
+    is_at_entry: bool
     floor_atoms_per_lot: int
     initial_atoms_per_lot: int
     slope_ppb: int
@@ -191,6 +197,7 @@ def margin_table(instrument: Instrument, fee_ppb: int = 0) -> MarginTable:
         initial_deductions,
         i.tier_unit == "lots",
         i.contract == "inverse",
+        i.maintenance_basis == "entry",
         i.margin_floor_atoms_per_lot,
         i.initial_atoms_per_lot or 2 * i.margin_floor_atoms_per_lot,
         i.slope_ppb,
@@ -217,7 +224,7 @@ def tier_of(table: MarginTable, notional_atoms: int, size_lots: int) -> int:
     """Number of the tier that a position (both >= 0) falls into."""
     size = size_lots if table.counts_lots else notional_atoms
     n = len(table.lowers) - 1
-    while size < table.lowers[n]:
+    while n and size <= table.lowers[n]:
         n -= 1
     return n
 
@@ -288,7 +295,7 @@ def maintenance_atoms_array(table: MarginTable, notional: Int64Array, size_lots:
         required = -(-(notional * table.numerators[0]) // table.denominator)
     else:
         size = size_lots if table.counts_lots else notional
-        tier = np.searchsorted(np.array(table.lowers, np.int64), size, side="right") - 1
+        tier = np.searchsorted(np.array(table.lowers[1:], np.int64), size, side="left")
         numerators = np.array(table.numerators, np.int64)[tier]
         required = -(
             (np.array(table.deductions, np.int64)[tier] - notional * numerators) // table.denominator

@@ -10,7 +10,7 @@ from zerodebt.exchange.margin import (
     Risk,
     initial_at_mark,
     initial_excess_atoms,
-    maintenance_at_mark,
+    maintenance_of,
     risk_of,
 )
 from zerodebt.exchange.marks import Market
@@ -124,8 +124,8 @@ def _is_safer(state: State, market: Market, account: int, lots_after: int, gaine
     n = market.number
     before = risk_of(state, state.compartment_of(account, n))
     held = state.accounts.lots.cells[n][account]
-    required = before.maintenance_atoms - maintenance_at_mark(market, held)
-    required += maintenance_at_mark(market, lots_after)
+    required = before.maintenance_atoms - maintenance_of(state, market, account, held)
+    required += maintenance_of(state, market, account, lots_after)
     equity = before.equity_atoms + gained_atoms
     return equity >= min(0, before.equity_atoms) and (
         equity * before.maintenance_atoms >= before.equity_atoms * required
@@ -256,8 +256,8 @@ class Pools:
             return lots if maker.side == SELL or left >= 0 else 0
         held = self._held(account)
         after = self.position_lots(account) + maker.side * lots
-        required = risk.maintenance_atoms - maintenance_at_mark(market, held)
-        required += maintenance_at_mark(market, after)
+        required = risk.maintenance_atoms - maintenance_of(self._state, market, account, held)
+        required += maintenance_of(self._state, market, account, after)
         if equity + self._gain(maker, lots) >= required and self._can_isolate(maker, after):
             return lots
         closing = min(lots, reducible_lots(self.position_lots(account), maker.side))

@@ -49,8 +49,10 @@ def risk_of(state: State, compartment: Compartment) -> Risk:
         lots = accounts.lots.cells[market.number][account]
         if lots:
             value = market.value_atoms(lots)
-            equity += value - accounts.cost.cells[market.number][account]
-            required += maintenance_atoms(market.margin, abs(value), abs(lots))
+            cost = accounts.cost.cells[market.number][account]
+            equity += value - cost
+            basis = cost if market.margin.is_at_entry else value
+            required += maintenance_atoms(market.margin, abs(basis), abs(lots))
     return Risk(equity, required)
 
 
@@ -85,8 +87,10 @@ def find_liquidatable(state: State) -> list[Found]:
             continue
         lots = held[at]
         value = market.values_atoms(lots)
-        profit = value - accounts.cost.array[n, rows[at]]
-        maintenance = maintenance_atoms_array(market.margin, np.abs(value), np.abs(lots))
+        cost = accounts.cost.array[n, rows[at]]
+        profit = value - cost
+        basis = cost if market.margin.is_at_entry else value
+        maintenance = maintenance_atoms_array(market.margin, np.abs(basis), np.abs(lots))
         per_move = np.abs(lots) * (market.tick_value * market.prices.meter_ticks)
         per_move += (per_move // market.margin.denominator + 1) * market.margin.numerators[-1]
         isolated = accounts.isolated.array[n, rows[at]] != 0
@@ -194,6 +198,25 @@ def maintenance_at_mark(market: Market, lots: int) -> int:
     return maintenance_atoms(market.margin, abs(market.value_atoms(lots)), abs(lots))
 
 
+def maintenance_of(state: State, market: Market, account: int, lots: int) -> int:
+    """Maintenance requirement of an account's position if it were of these signed lots, rounded up.
+
+    Where the requirement is a share of what the lots cost, lots that remain keep their share of the cost and
+    lots that are added cost the mark. Source: BitMEX docs, Isolated and cross margin.
+    """
+    if not market.margin.is_at_entry:
+        return maintenance_at_mark(market, lots)
+    held = state.accounts.lots.cells[market.number][account]
+    cost = state.accounts.cost.cells[market.number][account]
+    if lots * held <= 0:
+        basis = market.value_atoms(lots)
+    elif abs(lots) <= abs(held):
+        basis = cost - cost * (held - lots) // held
+    else:
+        basis = cost + market.value_atoms(lots - held)
+    return maintenance_atoms(market.margin, abs(basis), abs(lots))
+
+
 def initial_at_mark(state: State, market: Market, size_lots: int, leverage: int) -> int:
     """Initial requirement of a position at the mark, rounded up; nothing for a size that is not above 0."""
     if size_lots <= 0:
@@ -239,8 +262,10 @@ def pooled_equity(state: State, rows: Int64Array) -> tuple[Int64Array, Int64Arra
         if not at.size:
             continue
         value = market.values_atoms(held[at])
-        equity[at] += value - accounts.cost.array[n, rows[at]]
-        required[at] += maintenance_atoms_array(market.margin, np.abs(value), np.abs(held[at]))
+        cost = accounts.cost.array[n, rows[at]]
+        equity[at] += value - cost
+        basis = cost if market.margin.is_at_entry else value
+        required[at] += maintenance_atoms_array(market.margin, np.abs(basis), np.abs(held[at]))
     return equity, required
 
 

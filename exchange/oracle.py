@@ -7,7 +7,7 @@ venue's own commands. No question changes the venue or the account that it is ab
 
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
-from math import isqrt
+from math import ceil, isqrt
 from typing import Self
 
 from msgspec import Struct, structs
@@ -39,7 +39,7 @@ from zerodebt.exchange.margin import (
     Risk,
     initial_at_mark,
     initial_excess_atoms,
-    maintenance_at_mark,
+    maintenance_of,
     risk_of,
     withdrawable_atoms,
 )
@@ -58,6 +58,8 @@ HOLDER_SHARE = 1_000
 At most STREET_ATOMS a position, so that the sum of all that was brought in stays within 64 bits.
 """
 _ROOT_SCALE = 10**24
+_ROUNDED_ATOMS = 3
+"""What rounding the value, the requirement and its share of an initial one may take, in atoms."""
 
 
 class Position(Struct, frozen=True, kw_only=True):
@@ -230,7 +232,7 @@ class Situation:
 
     def maintenance_atoms(self, instrument: int) -> int:
         """Maintenance requirement of the position in an instrument alone."""
-        return maintenance_at_mark(self.state.markets[instrument], self.lots(instrument))
+        return maintenance_of(self.state, self.state.markets[instrument], ASKED, self.lots(instrument))
 
     def withdrawable_atoms(self) -> int:
         """Settlement asset that may leave the wallet."""
@@ -245,25 +247,26 @@ class Situation:
         below it already: on the winning side). None where no price does it. Source: the rulebook's margin.
         """
         curve = self._curve(instrument)
-        size = curve.crossing(with_requirement=True)
+        size = curve.liquidation()
         if size is None:
             return None
         exact = curve.price_of(size)
         return PricePoint(exact, self._first_tick(instrument, curve, exact), curve.falls)
 
-    def bankruptcy_price(self, instrument: int) -> PricePoint | None:
-        """Where closing the whole position leaves its compartment with exactly nothing, before fees.
+    def bankruptcy_price(self, instrument: int, *, closing_fee: bool = False) -> PricePoint | None:
+        """Where closing the whole position leaves its compartment with exactly nothing.
 
+        closing_fee  count the taker fee of closing, which some venues' bankruptcy price includes (Bybit help
+                     centre, Bankruptcy price of inverse contracts); otherwise the price is before fees
         The whole tick is rounded so that closing at it leaves no debt. Property LIQ-08.
         """
+        fee_ppb = self.state.rules.fees.taker_ppb if closing_fee else 0
         curve = self._curve(instrument)
-        size = curve.crossing(with_requirement=False)
+        size = curve.bankruptcy(fee_ppb)
         if size is None:
             return None
-        market = self.state.markets[instrument]
-        lots = self.lots(instrument)
-        equity = self.risk(self.compartment_of(instrument)).equity_atoms
-        ticks = closing_ticks(market.instrument, lots, market.value_atoms(lots) - equity)
+        spec = self.state.instruments[instrument]
+        ticks = closing_ticks(spec, self.lots(instrument), ceil(curve.sign * size))
         return PricePoint(curve.price_of(size), ticks, curve.falls)
 
     def lots(self, instrument: int) -> int:
@@ -279,15 +282,27 @@ class Situation:
         return verdict
 
     def _first_tick(self, instrument: int, curve: "_Curve", exact: Fraction) -> int:
-        """The whole tick at or beyond the exact price from which the engine says liquidatable."""
+        """The whole tick at or beyond the exact price from which the engine says liquidatable.
+
+        The engine rounds value and requirement to atoms, so its tick may lie off the exact price by what that
+        is worth in ticks: of an inverse contract of few lots more than one.
+        """
         spec = self.state.instruments[instrument]
         step = -1 if curve.falls else 1
-        near = -(-exact.numerator // exact.denominator) if curve.falls else int(exact // 1)
-        for ticks in range(near - 2 * step, near + 4 * step, step):
-            inside = spec.contract == "linear" or ticks > 0
-            if inside and self.is_liquidatable_at(instrument, ticks):
-                return ticks
-        return near
+        near = ceil(exact) if curve.falls else int(exact // 1)
+        reach = 4 + ceil(_ROUNDED_ATOMS * curve.ticks_per_atom(exact))
+        safe, beyond = near - step * reach, near + step * reach
+        if spec.contract == "inverse":
+            safe, beyond = max(1, safe), max(1, beyond)
+        if not self.is_liquidatable_at(instrument, beyond):
+            return near
+        while abs(beyond - safe) > 1:
+            middle = (safe + beyond) // 2
+            if self.is_liquidatable_at(instrument, middle):
+                beyond = middle
+            else:
+                safe = middle
+        return beyond
 
     def _curve(self, instrument: int) -> "_Curve":
         state = self.state
@@ -295,8 +310,9 @@ class Situation:
         lots = self.lots(instrument)
         risk = self.risk(self.compartment_of(instrument))
         rest = risk.equity_atoms - market.value_atoms(lots)
-        required = risk.maintenance_atoms - maintenance_at_mark(market, lots)
-        return _Curve(market, lots, rest, required)
+        required = risk.maintenance_atoms - maintenance_of(state, market, ASKED, lots)
+        cost = state.accounts.cost.cells[instrument][ASKED]
+        return _Curve(market, lots, rest, required, cost)
 
     # Orders
 
@@ -445,16 +461,17 @@ class _Curve:
     contract and the other one for an inverse contract, whose w falls as the price rises.
     """
 
-    def __init__(self, market: Market, lots: int, rest_atoms: int, required_atoms: int) -> None:
+    def __init__(self, market: Market, lots: int, rest_atoms: int, required_atoms: int, cost: int) -> None:
         instrument = market.instrument
         self._is_inverse = instrument.contract == "inverse"
         self._table: MarginTable = market.margin
         self._lots = abs(lots)
         self._unit = self._lots * instrument.tick_value_atoms
-        self._sign = (1 if lots > 0 else -1) * (-1 if self._is_inverse else 1)
+        self.sign = (1 if lots > 0 else -1) * (-1 if self._is_inverse else 1)
         self._rest = rest_atoms
         self._required = required_atoms
         self._now = abs(market.value_atoms(lots))
+        self._cost = Fraction(abs(cost))
         self._may_cross_zero = instrument.price_min_ticks < 0
         self.falls = lots > 0
 
@@ -462,30 +479,36 @@ class _Curve:
         """Price in ticks at which the position is worth `size` (negative where prices are)."""
         return Fraction(self._unit) / size if self._is_inverse else size / self._unit
 
-    def crossing(self, *, with_requirement: bool) -> Fraction | None:
-        """The size at which equity meets the requirement (or zero), nearest to now on the losing side."""
-        roots = sorted(set(self._roots(with_requirement=with_requirement)))
+    def ticks_per_atom(self, price_ticks: Fraction) -> Fraction:
+        """How far the price moves for an atom of the position's value: |d price / d size|."""
+        return price_ticks**2 / self._unit if self._is_inverse else Fraction(1, self._unit)
+
+    def bankruptcy(self, fee_ppb: int) -> Fraction | None:
+        """The size at which equity less a closing fee on it is zero: rest + sign*w - fee*|w| = 0."""
+        fee = Fraction(fee_ppb, PPB)
+        size = -self._rest / (self.sign - fee)
+        if size > 0:
+            return size
+        return -self._rest / (self.sign + fee) if self._may_cross_zero else None
+
+    def liquidation(self) -> Fraction | None:
+        """The size at which equity meets the requirement, nearest to now on the losing side."""
+        roots = sorted(set(self._roots()))
         now = Fraction(self._now)
-        healthy = self._excess(now, with_requirement=with_requirement) >= 0
-        wants_lower = (self._sign > 0) == healthy
+        wants_lower = (self.sign > 0) == (self._excess(now) >= 0)
         if wants_lower:
             below = [root for root in roots if root <= now]
             return below[-1] if below else None
         above = [root for root in roots if root >= now]
         return above[0] if above else None
 
-    def _roots(self, *, with_requirement: bool) -> Iterator[Fraction]:
-        if not with_requirement:
-            root = Fraction(-self._rest * self._sign)
-            if root > 0 or (self._may_cross_zero and root != 0):
-                yield root
-            return
+    def _roots(self) -> Iterator[Fraction]:
         bounds = self._bounds()
         for low, high in zip(bounds, [*bounds[1:], None], strict=True):
             yield from self._roots_within(low, high)
             if high is not None:
-                below = self._excess(high - Fraction(1, _ROOT_SCALE), with_requirement=True)
-                if (below >= 0) != (self._excess(high, with_requirement=True) >= 0):
+                above = self._excess(high + Fraction(1, _ROOT_SCALE))
+                if (above >= 0) != (self._excess(high) >= 0):
                     yield high
 
     def _bounds(self) -> list[Fraction]:
@@ -507,24 +530,24 @@ class _Curve:
         """Roots of the piece that starts at `low`: excess is a + b*w - c*w*w there."""
         middle = low + 1 if high is None else (low + high) / 2
         third = low + 2 if high is None else (middle + high) / 2
-        at = [self._excess(size, with_requirement=True) for size in (low_inside(low, middle), middle, third)]
+        at = [self._excess(size) for size in (low_inside(low, middle), middle, third)]
         x = [low_inside(low, middle), middle, third]
         slope = (at[1] - at[0]) / (x[1] - x[0])
         bend = ((at[2] - at[1]) / (x[2] - x[1]) - slope) / (x[2] - x[0])
         linear = slope - bend * (x[0] + x[1])
         constant = at[0] - linear * x[0] - bend * x[0] * x[0]
         for root in _solve(constant, linear, bend):
-            if root >= low and (high is None or root < high) and (root > 0 or self._may_cross_zero):
+            if root > low and (high is None or root <= high) and (root > 0 or self._may_cross_zero):
                 yield root
 
-    def _excess(self, size: Fraction, *, with_requirement: bool) -> Fraction:
-        equity = self._rest + self._sign * size
-        return equity - self._required - self._requirement(abs(size)) if with_requirement else equity
+    def _excess(self, size: Fraction) -> Fraction:
+        return self._rest + self.sign * size - self._required - self._requirement(abs(size))
 
     def _requirement(self, size: Fraction) -> Fraction:
         """The maintenance requirement before its rounding."""
         table = self._table
-        n = tier_of(table, int(size), self._lots)
+        size = self._cost if table.is_at_entry else size
+        n = tier_of(table, ceil(size), self._lots)
         if table.maintenance_of_initial_ppb:
             base = (size * table.initial_numerators[n] - table.initial_deductions[n]) / table.denominator
             return base * table.maintenance_of_initial_ppb / PPB

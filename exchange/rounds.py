@@ -43,7 +43,7 @@ from zerodebt.exchange.margin import (
     Risk,
     customer_equities,
     find_liquidatable,
-    maintenance_at_mark,
+    maintenance_of,
     pooled_equity,
     risk_of,
 )
@@ -290,7 +290,7 @@ class RiskRounds:
         if self.state.rules.adl.bankruptcy_allocation == "pro_rata_value":
             return notional
         lots = self.state.accounts.lots.cells[market.number][account]
-        return maintenance_at_mark(market, lots)
+        return maintenance_of(self.state, market, account, lots)
 
     def _take_from_winners(
         self, compartment: Compartment, deficit_id: int, market: Market, price: int
@@ -514,7 +514,7 @@ class RiskRounds:
 
         def requirement(market: Market) -> int:
             lots = self.state.accounts.lots.cells[market.number][account]
-            return maintenance_at_mark(market, lots)
+            return maintenance_of(self.state, market, account, lots)
 
         return sorted(self.state.positions_of(compartment), key=lambda m: (-requirement(m), m.number))
 

@@ -49,6 +49,8 @@ class Rulebook:
         assets       instead of the rulebook's, where there are any
         instruments  to add, or fields of the rulebook's own to override
         symbols      the instruments that matter; None: all
+
+        Where all of them settle in one asset, that is the settlement asset, if it is not overridden.
         """
         own_rules, extra = split_profile(_profile(venue, as_of))
         for key in ("assets", "instruments"):
@@ -56,7 +58,7 @@ class Rulebook:
                 raise UnanswerableError("wrong_rule", f"rules.{key}", key, f"is `{key}` beside `rules`")
         self.specs = _specs(extra.get("instruments", ()), instruments, symbols)
         try:
-            self.rules: VenueRules = venue_rules(_merged(own_rules, rules))
+            self.rules: VenueRules = venue_rules(_settled(_merged(own_rules, rules), rules, self.specs))
             asset_specs = tuple(assets) or msgspec.convert(extra.get("assets", ()), tuple[AssetSpec, ...])
             self.assets: tuple[Asset, ...] = build_assets(asset_specs)
             self._asset_numbers = {asset.symbol: n for n, asset in enumerate(self.assets)}
@@ -71,11 +73,20 @@ class Rulebook:
         except RulesError as error:
             raise wrong_rule(error) from None
         self._numbers = {spec.symbol: n for n, spec in enumerate(self.specs)}
+        self._known = {entry["symbol"] for entry in extra.get("instruments", ())}
+        for spec in self.specs:
+            if spec.kind != "spot" and spec.settle not in (None, self.rules.settle_asset):
+                allowed = f"is {self.rules.settle_asset}, as for the others of the case"
+                raise UnanswerableError(
+                    "other_settlement", f"instruments.{spec.symbol}", spec.settle, allowed
+                )
         self.settle = self._asset_numbers[self.rules.settle_asset]
 
     # Reading
 
     def number(self, field: str, symbol: str) -> int:
+        if symbol not in self._numbers and symbol in self._known:
+            raise UnanswerableError("missing_price", f"prices.{symbol}", "nothing", "is a mark")
         if symbol not in self._numbers:
             allowed = "are the rulebook's instruments, or one given under `instruments`"
             raise UnanswerableError("unknown_instrument", field, symbol, allowed)
@@ -164,6 +175,16 @@ def _profile(venue: str, as_of: str | None) -> dict[str, Any]:
     except RulesError as error:
         where, _, what = str(error).partition(": ")
         raise UnanswerableError("no_rule_then", "as_of", f"{as_of} for {where}", what) from None
+
+
+def _settled(
+    table: dict[str, Any], given: Mapping[str, Any], specs: Sequence[InstrumentSpec]
+) -> dict[str, Any]:
+    """The rules, settled in what all contracts settle in."""
+    assets = {spec.settle or table["settle_asset"] for spec in specs if spec.kind != "spot"}
+    if "settle_asset" not in given and len(assets) == 1:
+        return {**table, "settle_asset": assets.pop()}
+    return table
 
 
 def _specs(

@@ -161,9 +161,13 @@ class BandRules(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OrderRules(Dated, frozen=True, forbid_unknown_fields=True):
-    """A market order goes at most `market_slippage_ppb` through the mark; 0 lets it go to any price."""
+    """A market order goes at most `market_slippage_ppb` through the mark; 0 lets it go to any price.
+
+    met_trigger  an order whose trigger is met when it comes is refused, or goes to the book at once
+    """
 
     market_slippage_ppb: Ppb = 0
+    met_trigger: Literal["refuse", "fire"] = "refuse"
     band: BandRules = BandRules()
     value_min_atoms: NotNegative = 0
     open_orders_max: Positive = 1_000
@@ -356,6 +360,8 @@ def _profile(name: str) -> dict[str, Any]:
 
 def _in_force(where: str, value: Any, as_of: str | None) -> Any:
     """Of dated tables the one in force; of lists of named tables one for each name."""
+    if isinstance(value, dict):
+        return _newest(where, [value], as_of)
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
         return value
     versions: dict[str, list[dict[str, Any]]] = {}

@@ -24,6 +24,7 @@ MARGIN_KEYS = (
     "maintenance_of_initial",
     "open_interest_low",
     "open_interest_high",
+    "maintenance_basis",
 )
 """What a scenario's instrument takes from the rulebook's instrument of its symbol."""
 
@@ -80,6 +81,7 @@ class InstrumentSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     maintenance_of_initial: Decimal = Decimal(0)
     open_interest_low: Decimal = Decimal(0)
     open_interest_high: Decimal = Decimal(0)
+    maintenance_basis: Literal["mark", "entry"] = "mark"
     settle: str | None = None
     base: str | None = None
     open_interest: Decimal | None = None
@@ -149,6 +151,7 @@ class _Builder:
             open_interest_high_atoms=self._units(
                 "open_interest_high", spec.open_interest_high, self.decimals, least=0
             ),
+            maintenance_basis=spec.maintenance_basis,
         )
         error = budget_error(instrument)
         if error:

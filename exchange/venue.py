@@ -349,10 +349,13 @@ class Venue:
 
     def _place_order(self, order: PlaceOrder) -> None:
         market = self._gate_order(order)
-        if order.trigger is not None:
-            self._arm(market, order)
-        else:
+        if order.trigger is None:
             self._enter(market, order)
+        elif self._is_met(market, order):
+            released = _released(order)
+            self._enter(self._gate_order(released), released)
+        else:
+            self._clearing.arm(order)
         self._after_fills(market)
 
     def _gate_order(self, order: PlaceOrder) -> Market:
@@ -393,15 +396,20 @@ class Venue:
             refuse(RejectReason.CONTRADICTION, "a market order is ioc or fok and never post-only")
         if order.post_only and (order.tif != "gtc" or order.trigger is not None):
             refuse(RejectReason.CONTRADICTION, "a post-only order is gtc and has no trigger")
+        if order.budget_atoms is not None and (order.tif != "fok" or order.trigger is not None):
+            refuse(RejectReason.CONTRADICTION, "an order with a budget is fok and has no trigger")
         return market
 
-    def _arm(self, market: Market, order: PlaceOrder) -> None:
+    def _is_met(self, market: Market, order: PlaceOrder) -> bool:
+        """Has the reference already reached the trigger? Then the order goes at once, or is refused."""
         assert order.trigger is not None
         prices = market.prices
         reference = prices.mark_ticks if order.trigger.reference == "mark" else prices.last_ticks
-        if reference is not None and is_met(order.trigger, order.side, reference):
+        if reference is None or not is_met(order.trigger, order.side, reference):
+            return False
+        if self._state.rules.orders.met_trigger == "refuse":
             refuse(RejectReason.TRIGGER_ALREADY_MET, f"{order.trigger.reference} is {reference}")
-        self._clearing.arm(order)
+        return True
 
     def _enter(self, market: Market, order: PlaceOrder) -> None:
         """Plan, judge and commit an order that is not waiting for a trigger."""
@@ -419,6 +427,10 @@ class Venue:
             refuse(RejectReason.WOULD_TAKE, f"best is {state.books[n].best_ticks(-order.side)}")
         if order.tif == "fok" and plan.filled_lots < size:
             refuse(RejectReason.CANNOT_FILL, f"{plan.filled_lots} of {size} lots")
+        if order.budget_atoms is not None:
+            value = _planned_value_atoms(market.instrument, plan)
+            if order.side * (value - order.budget_atoms) > 0:
+                refuse(RejectReason.CANNOT_FILL, f"{value} atoms against a budget of {order.budget_atoms}")
         if order.price_ticks is None and not plan.steps:
             refuse(RejectReason.NO_LIQUIDITY, market.instrument.symbol)
         rests = order.tif == "gtc" and plan.stopped is None
@@ -727,19 +739,7 @@ class Venue:
                     fired += 1
                     self._clearing.disarm(armed)
                     self._clearing.out.append(TriggerFired(armed.order_id, price))
-                    waiting = armed.order
-                    tif = "ioc" if waiting.price_ticks is None and waiting.tif == "gtc" else waiting.tif
-                    order = PlaceOrder(
-                        waiting.account,
-                        waiting.instrument,
-                        waiting.side,
-                        waiting.size_lots,
-                        waiting.price_ticks,
-                        tif,
-                        False,
-                        waiting.reduce_only,
-                        waiting.self_trade,
-                    )
+                    order = _released(armed.order)
                     try:
                         self._enter(self._gate_order(order), order)
                     except RefusedError as refused:
@@ -948,3 +948,18 @@ class Venue:
             for n, account in zip(*(axis.tolist() for axis in np.nonzero(table.array)), strict=True):
                 assert tallies.pop((name, n, account), 0) == table.cells[n][account], f"{name} of {account}"
         assert not any(tallies.values()), "a resting order is not tallied"
+
+
+def _released(order: PlaceOrder) -> PlaceOrder:
+    """What goes to the book when a trigger is met."""
+    tif = "ioc" if order.price_ticks is None and order.tif == "gtc" else order.tif
+    return structs.replace(order, tif=tif, trigger=None)
+
+
+def _planned_value_atoms(instrument: Instrument, plan: Plan) -> int:
+    """What the fills of a plan are worth, unsigned."""
+    return sum(
+        abs(value_atoms(instrument, step.maker.price_ticks, step.fill_lots))
+        for step in plan.steps
+        if step.fill_lots
+    )

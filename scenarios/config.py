@@ -277,12 +277,13 @@ def with_profile(
 ) -> dict[str, Any]:
     """The profile's rules as they held on the day that the clock starts, below the table's own.
 
+    An override of the profile replaces the whole rulebook; only the settlement asset stays.
     An instrument without tiers takes its margin from the profile's instrument of its symbol, or of `ANY`.
     """
     venue = table.get("venue")
     chosen = [value for path, value in overrides if path == "venue.profile"]
     if chosen and isinstance(venue, dict):
-        venue = venue | {"profile": chosen[-1]}
+        venue = {"profile": chosen[-1]} | {k: v for k, v in venue.items() if k == "settle_asset"}
     if not isinstance(venue, dict) or "profile" not in venue:
         return table
     start = table.get("clock", {}).get("start")
@@ -290,7 +291,7 @@ def with_profile(
     try:
         rules, extra = split_profile(profile_table(str(venue["profile"]), as_of))
     except RulesError as error:
-        raise CallError(f"{where}: {error}") from None
+        raise CallError(f"{'--set venue.profile' if chosen else where}: {error}") from None
     merged = table | {"venue": deep_merge(rules, venue)}
     known = {str(entry["symbol"]): entry for entry in extra.get("instruments", [])}
     if known and isinstance(table.get("instruments"), list):
@@ -351,12 +352,9 @@ def flat_overrides(overrides: Mapping[str, Any], prefix: str = "") -> Iterator[t
 
 
 def with_overrides(table: dict[str, Any], overrides: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """A copy of the table with all overrides in their order; another profile replaces the whole rulebook."""
+    """A copy of the table with all overrides in their order."""
     for path, value in overrides:
-        if path == "venue.profile":
-            table = table | {"venue": with_profile({"profile": value}, "--set venue.profile")}
-        else:
-            table = with_value(table, path, value)
+        table = with_value(table, path, value)
     return table
 
 

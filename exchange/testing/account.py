@@ -5,7 +5,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Literal
 
-from zerodebt.exchange.ask import Replier, situation_of
+from zerodebt.exchange.ask import Replier, situation_of, symbols_of
 from zerodebt.exchange.cases import read_case, read_question
 from zerodebt.exchange.instruments import Instrument
 from zerodebt.exchange.oracle import ASKED, Situation
@@ -120,7 +120,14 @@ def account(
             "ask": (),
         }
     )
-    book = Rulebook(venue, as_of, rules=case.rules, assets=case.assets, instruments=case.instruments)
+    book = Rulebook(
+        venue,
+        as_of,
+        rules=case.rules,
+        assets=case.assets,
+        instruments=case.instruments,
+        symbols=symbols_of(case),
+    )
     return Account(book, situation_of(book, case), name)
 
 

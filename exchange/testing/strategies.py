@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from zerodebt.exchange.ask import leverage_max
 from zerodebt.exchange.instruments import Instrument, order_step_ticks, value_atoms
 from zerodebt.exchange.rulebook import Rulebook
+from zerodebt.exchange.rules import profile_table
 
 Table = dict[str, Any]
 _MILLE = 1_000
@@ -29,8 +30,8 @@ def accounts(
 
     symbols  the instruments that it may hold; None: all of the rulebook
     """
-    book = _book(venue, as_of, symbols)
-    return _accounts(book, positions_max)
+    books = _rulebooks(venue, as_of, symbols)
+    return st.sampled_from(books).flatmap(lambda book: _accounts(book, positions_max))
 
 
 def price_paths(
@@ -42,7 +43,7 @@ def price_paths(
     move_max: float = 0.3,
 ) -> st.SearchStrategy[list[dict[str, str]]]:
     """Paths from these prices (marks by instrument): each point moves some instruments by at most a share."""
-    book = _book(venue, as_of, set(prices))
+    book = Rulebook(venue, as_of, symbols=set(prices))
     ticks = {
         symbol: book.ticks(symbol, book.number(symbol, symbol), _decimal(price))
         for symbol, price in prices.items()
@@ -54,7 +55,7 @@ def books(
     venue: str, symbol: str, mark: Any, as_of: str | None = None, *, levels_max: int = 5
 ) -> st.SearchStrategy[dict[str, list[tuple[str, str]]]]:
     """`bids` and `asks` as (price, size), best first, on prices that orders may use, around a mark."""
-    book = _book(venue, as_of, {symbol})
+    book = Rulebook(venue, as_of, symbols={symbol})
     number = book.number("symbol", symbol)
     return _books(book, number, book.ticks("mark", number, _decimal(mark)), levels_max)
 
@@ -63,8 +64,8 @@ def cases(
     venue: str, as_of: str | None = None, *, symbols: Collection[str] | None = None
 ) -> st.SearchStrategy[Table]:
     """Whole cases for `zerodebt ask`: an account and questions that it can answer."""
-    book = _book(venue, as_of, symbols)
-    return _cases(book, venue, as_of)
+    books = _rulebooks(venue, as_of, symbols)
+    return st.sampled_from(books).flatmap(lambda book: _cases(book, venue, as_of))
 
 
 def _decimal(value: Any) -> Any:
@@ -73,11 +74,16 @@ def _decimal(value: Any) -> Any:
     return Figure(value)
 
 
-def _book(venue: str, as_of: str | None, symbols: Collection[str] | None) -> Rulebook:
-    book = Rulebook(venue, as_of, symbols=symbols)
-    if not any(spec.kind != "spot" for spec in book.instruments):
+def _rulebooks(venue: str, as_of: str | None, symbols: Collection[str] | None) -> list[Rulebook]:
+    """The rulebook once for each settlement asset, with what settles in it."""
+    settled: dict[str, set[str]] = {}
+    for entry in profile_table(venue, as_of).get("instruments", ()):
+        symbol = entry["symbol"]
+        if entry["kind"] != "spot" and (symbols is None or symbol in symbols):
+            settled.setdefault(entry.get("settle", ""), set()).add(symbol)
+    if not settled:
         raise ValueError(f"{venue} brings no instrument of its own to hold")
-    return book
+    return [Rulebook(venue, as_of, symbols=together) for together in settled.values()]
 
 
 def _contracts(book: Rulebook) -> list[int]:

@@ -137,9 +137,11 @@ def test_closing_price_brings_what_is_needed_and_one_tick_less_would_not(
 def test_whole_tier_charges_its_rate_on_all_of_the_position() -> None:
     tiers = (Tier(0, 100, 5_000_000), Tier(1_000, 50, 10_000_000))
     table = margin_table(perpetual(tiers=tiers, tier_form="whole", tier_unit="lots"))
-    assert maintenance_atoms(table, 40_000, 999) == 200
-    assert maintenance_atoms(table, 40_000, 1_000) == 400
-    assert initial_atoms(table, 40_000, 1_000, 100) == 800
+    assert maintenance_atoms(table, 40_000, 1_000) == 200
+    assert maintenance_atoms(table, 40_000, 1_001) == 400
+    sizes = np.array([999, 1_000, 1_001], np.int64)
+    assert maintenance_atoms_array(table, np.full(3, 40_000), sizes).tolist() == [200, 200, 400]
+    assert initial_atoms(table, 40_000, 1_001, 100) == 800
 
 
 def test_rate_grows_with_the_size_of_the_position() -> None:

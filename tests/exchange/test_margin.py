@@ -23,6 +23,7 @@ from zerodebt.exchange.margin import (
     Risk,
     find_liquidatable,
     initial_excess_atoms,
+    maintenance_of,
     risk_of,
     withdrawable_atoms,
 )
@@ -223,14 +224,17 @@ def scan_all(state: State) -> list[Found]:
 
 
 def crowd(rng: random.Random, count: int) -> Desk:
-    """Accounts with random positions in three contracts, some isolated, none with a book to trade in."""
+    """Accounts with random positions in three contracts, some isolated, none with a book to trade in.
+
+    The second one's maintenance is a share of what the lots cost.
+    """
     tiers = (Tier(0, 20), Tier(2_000 * USD, 10), Tier(20_000 * USD, 5))
     small = {"open_interest_max_lots": 100_000, "price_max_ticks": 10_000, "size_max_lots": 1000}
     desk = Desk(
         rulebook("book"),
         (
             perpetual("BTC", tiers=tiers, **small),
-            perpetual("ETH", tiers=tiers[:2], **small),
+            perpetual("ETH", tiers=tiers[:2], maintenance_basis="entry", **small),
             future("WTI", margin_floor_atoms_per_lot=USD, **small, price_min_ticks=-10_000),
         ),
     )
@@ -281,6 +285,23 @@ def test_vectorised_scan_equals_the_scalar_one_on_every_step_of_a_random_walk(se
         if rng.random() < 0.2:
             desk.do(Deposit(0, rng.randrange(FIRST_ACCOUNT, desk.state.accounts.count), (100 * USD,)))
     assert skipped, "the walk never let the scan skip anybody, so it tests nothing"
+
+
+@pytest.mark.parametrize(
+    ("lots", "required"),
+    [(10, 10 * 100), (4, 4 * 100), (13, 10 * 100 + 3 * 80), (-2, 2 * 80), (0, 0)],
+)
+def test_requirement_at_entry_keeps_the_cost_of_lots_and_adds_others_at_the_mark(
+    lots: int, required: int
+) -> None:
+    """10 bought at 100, now at 80, with 1/40 of the basis."""
+    desk = Desk(instruments=(perpetual(maintenance_basis="entry"),), index=(100,))
+    a, b = desk.open(1_000, 1_000)
+    desk.trade(a, b, 10, 100)
+    desk.index(80)
+    market = desk.state.markets[0]
+    assert maintenance_of(desk.state, market, a, lots) == required * USD // 40
+    assert desk.requirement(a) == 10 * 100 * USD // 40
 
 
 @pytest.mark.spec("LIQ-02")

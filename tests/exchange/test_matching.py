@@ -4,7 +4,7 @@ import pytest
 
 from tests.venues import USD, Desk, fills, of
 from zerodebt.exchange.book import Book, Order
-from zerodebt.exchange.commands import BUY, SELL, AmendOrder, CancelOrder, PlaceOrder
+from zerodebt.exchange.commands import BUY, SELL, AmendOrder, CancelOrder, PlaceOrder, Side
 from zerodebt.exchange.events import Event, OrderClosed, OrderReduced
 from zerodebt.exchange.matching import plan_fills, reducible_lots
 from zerodebt.exchange.reject import RejectReason
@@ -108,6 +108,21 @@ def test_fill_or_kill_over_several_makers_fills_whole_or_leaves_no_trace(desk: D
     assert desk.refused(PlaceOrder(taker, 0, BUY, 5, 101, "fok")) == RejectReason.CANNOT_FILL
     events = desk.ok(PlaceOrder(taker, 0, BUY, 5, 102, "fok"))
     assert fills(events) == [(first, 101, 2), (second, 102, 3)]
+
+
+@pytest.mark.parametrize(("side", "price", "worse"), [(BUY, 101, -1), (SELL, 99, 1)])
+def test_budget_is_the_most_that_a_buyer_pays_and_the_least_that_a_seller_gets(
+    desk: Desk, side: Side, price: int, worse: int
+) -> None:
+    """5 at 100 and 5 a tick further: 5 * 100 + 5 * price, and one atom short of it nothing is filled."""
+    maker, taker = desk.open(RICH, RICH)
+    for at in (100, price):
+        desk.order(maker, -side, 5, at)
+    value = (5 * 100 + 5 * price) * USD
+    order = PlaceOrder(taker, 0, side, 10, price, "fok", budget_atoms=value + worse)
+    assert desk.refused(order) == RejectReason.CANNOT_FILL
+    desk.ok(PlaceOrder(taker, 0, side, 10, price, "fok", budget_atoms=value))
+    assert desk.lots(taker) == 10 * side
 
 
 @pytest.mark.spec("BOOK-11", "BOOK-13")

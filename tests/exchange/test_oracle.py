@@ -35,6 +35,15 @@ TABLES: dict[str, Instrument] = {
         tiers=(Tier(0, 0, 0, 200_000_000),), maintenance_of_initial_ppb=600_000_000
     ),
     "crosses zero": future(margin_floor_atoms_per_lot=40 * USD),
+    "at entry": perpetual(
+        tiers=(Tier(0, 50, 10_000_000), Tier(200_000 * USD, 20, 25_000_000)), maintenance_basis="entry"
+    ),
+    "inverse at entry": perpetual(
+        contract="inverse",
+        tick_value_atoms=100 * COIN,
+        tiers=(Tier(0, 100, 5_000_000),),
+        maintenance_basis="entry",
+    ),
     "inverse": perpetual(
         contract="inverse",
         tick_value_atoms=100 * COIN,
@@ -83,6 +92,7 @@ def search(case: Situation, mark: int, spec: Instrument) -> int | None:
 def test_closed_form_and_search_over_the_engine_agree_within_a_tick(
     name: str, side: int, isolated: bool, data: st.DataObject
 ) -> None:
+    """Within a tick; an inverse contract's value is rounded to atoms, which may shift it by three of them."""
     instrument = TABLES[name]
     lots = side * data.draw(st.integers(1, 90))
     entry = data.draw(st.integers(2_000, 9_000))
@@ -99,7 +109,8 @@ def test_closed_form_and_search_over_the_engine_agree_within_a_tick(
         assert not reachable, point
         return
     assert point is not None
-    assert abs(point.exact_ticks - found) <= 1
+    atom = Fraction(found**2, abs(lots) * instrument.tick_value_atoms) if found > 0 else 0
+    assert abs(point.exact_ticks - found) <= 1 + 3 * (atom if instrument.contract == "inverse" else 0)
     assert point.ticks == found
     assert point.falls == (side > 0)
 

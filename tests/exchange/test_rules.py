@@ -148,6 +148,11 @@ def test_day_before_the_first_rule_is_refused_with_that_day() -> None:
         profile_table("dated", "2019-12-31")
 
 
+def test_table_that_has_one_version_holds_from_its_day_only() -> None:
+    with pytest.raises(RulesError, match=r"binance_usdm\.mark: .* 2025-09-17, .* from 2025-10-01"):
+        profile_table("binance_usdm", "2025-09-17")
+
+
 @pytest.mark.parametrize("name", profile_names())
 def test_every_table_of_a_shipped_profile_is_dated_and_sourced(name: str) -> None:
     table = profile_table(name)

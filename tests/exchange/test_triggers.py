@@ -143,6 +143,15 @@ def test_trigger_that_is_met_already_is_refused(desk: Desk, kind: str, side: int
     assert desk.refused(command) == RejectReason.TRIGGER_ALREADY_MET
 
 
+def test_trigger_that_is_met_already_goes_to_the_book_where_the_rulebook_says_so() -> None:
+    desk = Desk(rulebook(orders={"met_trigger": "fire"}), index=(100,))
+    a, b = desk.open(RICH, RICH)
+    desk.order(b, BUY, 2, 99)
+    events = desk.ok(PlaceOrder(a, 0, SELL, 2, trigger=Trigger("stop", "mark", 100)))
+    assert not of(events, TriggerArmed)
+    assert (fills(events), desk.state.armed) == ([(1, 99, 2)], {})
+
+
 @pytest.mark.spec("TRIG-04")
 def test_stop_that_has_nothing_to_reduce_any_more_is_refused_when_it_fires(desk: Desk) -> None:
     a, b = desk.open(RICH, RICH)

@@ -109,6 +109,7 @@ ORDER = PlaceOrder(A, 0, BUY, 1, 90)
         (PlaceOrder(A, 0, BUY, 1), R.CONTRADICTION),
         (PlaceOrder(A, 0, BUY, 1, None, "ioc", True), R.CONTRADICTION),
         (PlaceOrder(A, 0, BUY, 1, 90, "ioc", True), R.CONTRADICTION),
+        (PlaceOrder(A, 0, BUY, 1, 90, "ioc", budget_atoms=10**9), R.CONTRADICTION),
         (PlaceOrder(A, 0, BUY, 1, 90, post_only=True, trigger=Trigger("stop", "mark", 120)), R.CONTRADICTION),
         (PlaceOrder(A, 0, BUY, 1, 90, trigger=Trigger("stop", "mark", 90)), R.TRIGGER_ALREADY_MET),
         (PlaceOrder(A, 0, BUY, 1, 90, trigger=Trigger("stop", "mark", 0)), R.PRICE_OUT_OF_RANGE),

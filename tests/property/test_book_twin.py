@@ -1,10 +1,8 @@
-"""The book and the matching against a plain list, event for event, and against published vectors.
+"""The book and the matching against a plain list, event for event.
 
 The twin keeps one list of orders by arrival and searches it whole for each fill.
 """
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,20 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from tests.venues import Desk, perpetual, spot
+from tests.venues import Desk, perpetual
 from zerodebt.exchange.commands import (
     AmendOrder,
     CancelOrder,
     Command,
-    Deposit,
     PlaceOrder,
     SelfTrade,
 )
 from zerodebt.exchange.events import Filled, OrderAccepted, OrderClosed, OrderReduced, Rejected
 
-GOLDEN = json.loads(
-    (Path(__file__).parents[1] / "golden" / "neutral_matching.json").read_text(encoding="utf-8")
-)
 OWNERS = 4
 
 
@@ -105,7 +99,7 @@ class Twin:
         before = ([Resting(*(getattr(o, f) for f in o.__struct_fields__)) for o in self.orders], self.said[:])
         self.said.append(("accepted", order.order_id))
         left, stopped = self.match(order, price, command.self_trade)
-        if command.tif == "fok" and order.filled < command.size_lots:
+        if command.tif == "fok" and (order.filled < command.size_lots or self.is_beyond_budget(command)):
             self.orders, self.said = before
             return False
         self.next_id += 1
@@ -115,6 +109,15 @@ class Twin:
             order.lots = left
             self.orders.append(order)
         return True
+
+    def is_beyond_budget(self, command: PlaceOrder) -> bool:
+        """At a tick value of 1."""
+        if command.budget_atoms is None:
+            return False
+        value: int = sum(
+            row[3] * row[4] for row in self.said if row[0] == "filled" and row[1] == self.next_id
+        )
+        return value > command.budget_atoms if command.side > 0 else value < command.budget_atoms
 
     def cancel(self, command: CancelOrder) -> bool:
         order = self.find(command.order_id)
@@ -233,97 +236,3 @@ def test_venue_says_what_the_plain_list_says(stream: list[Command]) -> None:
             assert told(events) == twin.said, command
         for side in (1, -1):
             assert resting(desk, side) == twin.levels(side)
-
-
-MODES: dict[str, SelfTrade] = {
-    "cancel_taker": "cancel_newest",
-    "cancel_maker": "cancel_oldest",
-    "cancel_both": "cancel_both",
-}
-
-
-def is_ours(vector: Any) -> bool:
-    """Leaves out what this venue does not know: budgets, market orders that rest, changes by a difference."""
-    inputs = vector["inputs"]
-    return not (
-        inputs["market_order_rests"]
-        or any("budget" in c or "stop_price" in c or "qty_delta" in c for c in inputs["commands"])
-    )
-
-
-def decimals_of(commands: list[Any]) -> int:
-    prices = [str(c[k]) for c in commands for k in ("price", "new_price") if c.get(k)]
-    return max((len(p.partition(".")[2]) for p in prices), default=0)
-
-
-def ticks(price: str, decimals: int) -> int:
-    whole, _, rest = price.partition(".")
-    return int(whole + rest.ljust(decimals, "0"))
-
-
-@pytest.mark.spec("BOOK-01", "BOOK-03", "BOOK-10", "BOOK-11", "BOOK-12", "BOOK-13")
-@pytest.mark.parametrize("vector", [v for v in GOLDEN if is_ours(v)], ids=lambda v: str(v["id"]))
-def test_published_matching_vector(vector: Any) -> None:
-    """On a spot market with rich accounts; without prevention each order has its own owner."""
-    commands = vector["inputs"]["commands"]
-    decimals = decimals_of(commands)
-    unlimited: dict[str, Any] = {
-        "price_max_ticks": 10**7,
-        "size_max_lots": 2 * 10**10,
-        "open_interest_max_lots": 2 * 10**10,
-    }
-    desk = Desk(instruments=(spot(tick_value_atoms=1, lot_atoms=1, **unlimited),), index=(100,))
-    prevents = any("stp" in command for command in commands)
-    owners = sorted({c["owner"] for c in commands if c["op"] == "new"} if prevents else range(len(commands)))
-    accounts = dict(zip(owners, desk.open(*[0] * len(owners)), strict=True))
-    for account in accounts.values():
-        desk.ok(Deposit(0, account, (10**16,)))
-        desk.ok(Deposit(1, account, (10**11,)))
-    orders: dict[str, int] = {}
-    names: dict[int, str] = {}
-    filled: list[Filled] = []
-    sent_by = {
-        command["id"]: command.get("owner") for command in reversed(commands) if command["op"] == "new"
-    }
-    (stranger,) = desk.open(0)
-    for k, command in enumerate(commands):
-        name = command["id"]
-        live = desk.state.orders.get(orders.get(name, -1))
-        if command["op"] == "new":
-            if live is not None:
-                continue
-            is_market = command["type"] == "market"
-            ours: Command = PlaceOrder(
-                accounts[command["owner"] if prevents else k],
-                0,
-                1 if command["side"] == "buy" else -1,
-                int(command["qty"]),
-                None if is_market else ticks(command["price"], decimals),
-                "ioc" if is_market else command["tif"].lower(),
-                self_trade=MODES[command["stp"]] if "stp" in command else "cancel_oldest",
-            )
-        elif live is None:
-            continue
-        elif command.get("owner", sent_by[name]) != sent_by[name]:
-            ours = CancelOrder(stranger, live.order_id)
-        elif command["op"] == "replace":
-            ours = AmendOrder(live.account, live.order_id, ticks(command["new_price"], decimals))
-        elif command["op"] == "reduce" and int(command["qty"]) < live.open_lots:
-            size = live.open_lots + live.filled_lots - int(command["qty"])
-            ours = AmendOrder(live.account, live.order_id, None, size)
-        else:
-            ours = CancelOrder(live.account, live.order_id)
-        for event in desk.do(ours):
-            if isinstance(event, OrderAccepted):
-                orders[name] = event.order_id
-                names[event.order_id] = name
-            elif isinstance(event, Filled):
-                filled.append(event)
-    expected = vector["expected"]
-    assert [(names[t.maker_order], names[t.taker_order], t.price_ticks, t.size_lots) for t in filled] == [
-        (t["maker"], t["taker"], ticks(t["price"], decimals), int(t["qty"])) for t in expected["trades"]
-    ]
-    for side, key in ((1, "bids"), (-1, "asks")):
-        assert [(names[k], price, lots) for k, price, lots in resting(desk, side)] == [
-            (name, ticks(price, decimals), int(lots)) for name, price, lots in expected["resting"][key]
-        ]

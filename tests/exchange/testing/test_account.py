@@ -59,8 +59,11 @@ def test_explanation_names_rules_and_sources() -> None:
 
 def test_wrong_question_names_the_field() -> None:
     with pytest.raises(UnanswerableError) as error:
-        long_btc().liquidation_price("ETH")
+        long_btc(prices={"BTC": 118000, "ETH": 4000}).liquidation_price("ETH")
     assert (error.value.code, error.value.field) == ("zero_position", "ask.instrument")
+    with pytest.raises(UnanswerableError) as error:
+        long_btc().largest_order("ETH", "buy", 4000)
+    assert (error.value.code, error.value.field) == ("missing_price", "prices.ETH")
     with pytest.raises(UnanswerableError) as error:
         long_btc().largest_order("BTC", "by", 1)  # type: ignore[arg-type]
     assert (error.value.code, error.value.field) == ("wrong_case", "ask.side")
