@@ -52,10 +52,11 @@ from zerodebt.exchange.venue import Venue
 
 ASKED, HOLDER, STREET, BACKSTOP_VAULT = range(FIRST_ACCOUNT, FIRST_ACCOUNT + 4)
 STREET_ATOMS = 2**58
-HOLDER_SHARE = 1_000
+HOLDER_SHARE = 20
 """The holder of the other side owns this many times its value: safe, and still ranked when it wins.
 
-At most STREET_ATOMS a position, so that the sum of all that was brought in stays within 64 bits.
+Much more would leave it without a score: Binance's divides by the wallet twice, in parts per billion. At most
+STREET_ATOMS a position, so that the sum of all that was brought in stays within 64 bits.
 """
 _ROOT_SCALE = 10**24
 _ROUNDED_ATOMS = 3

@@ -104,6 +104,37 @@ def test_path_needs_no_price_of_an_instrument_that_another_question_names() -> N
     assert "taken_over" in [event["event"] for event in point["events"]]
 
 
+def test_holder_of_the_other_side_is_ranked_where_the_score_counts_the_wallet_twice() -> None:
+    """100 contracts of 100 USD from 10,000, at 9,000: 0.02 + 1 - 10000/9000 BTC, and the winner pays."""
+    found = answer(
+        {
+            "venue": "binance_coinm",
+            "balances": {"BTC": "0.02"},
+            "positions": [{"instrument": "BTCUSD", "side": "long", "size": "100", "entry": "10000"}],
+            "prices": {"BTCUSD": {"mark": "10000"}},
+            "ask": [{"question": "what_if", "path": [{"prices": {"BTCUSD": "9000"}}]}],
+        }
+    )
+    (point,) = found["answers"][0]["answer"]["points"]
+    events = {event["event"]: event for event in point["events"]}
+    assert found["settle_asset"] == "BTC"
+    assert events["deficit"]["amount"] == "0.09111111"
+    assert events["deleveraged"]["as"] == "bankrupt"
+    assert "residual" not in events
+
+
+def test_instruments_of_two_settlement_assets_are_two_cases() -> None:
+    with pytest.raises(UnanswerableError) as error:
+        answer(
+            {
+                "venue": "okx",
+                "prices": {"BTC-USD-SWAP": {"mark": "100000"}, "BTC-USDT-SWAP": {"mark": "100000"}},
+                "ask": [],
+            }
+        )
+    assert error.value.code == "other_settlement"
+
+
 def test_price_below_zero_leaves_the_debt_of_the_oil_client() -> None:
     """212 lots of 1,000 barrels from 0.01 with 77,000: 77000 + 212000 * (-37.63 - 0.01)."""
     oil = {
