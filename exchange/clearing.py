@@ -276,7 +276,7 @@ class Clearing:
 
         They come from the wallet, and the venue waives what would take the cross pool below zero. A forced
         order pays the liquidation fee to the insurance fund instead, from its own compartment under the same
-        rule, and then nobody gets a rebate. Properties FEE-01, LIQ-03.
+        rule, and then nobody gets a rebate; a forced sale of collateral is free. Properties FEE-01, LIQ-03.
         """
         state = self.state
         fees = state.rules.fees
@@ -285,7 +285,7 @@ class Clearing:
         payer, payee, rate = (taker.account, asset), FEES, fees.taker_ppb
         if taker.is_forced:
             payer, payee = state.compartment_of(taker.account, market.number), INSURANCE
-            rate = fees.liquidation_ppb
+            rate = 0 if market.instrument.kind == "spot" else fees.liquidation_ppb
         taker_fee = self._bearable_fee(market, payer, mul_ppb_ceil(value, rate), legs)
         legs += [(*payer, -taker_fee), (payee, asset, taker_fee)]
         maker_fee = mul_ppb_ceil(value, fees.maker_ppb)
@@ -368,7 +368,7 @@ class Clearing:
         wanted = isolation_atoms(state, market, account, opened, 1 if signed_lots > 0 else -1, price_ticks)
         pool = risk_of(state, (account, state.settle))
         cash = min(
-            state.accounts.balances.cells[state.settle][account], pool.equity_atoms - pool.maintenance_atoms
+            state.accounts.balances.cells[state.settle][account], pool.margin_atoms - pool.maintenance_atoms
         )
         atoms = min(wanted, max(0, cash))
         self.post(
@@ -403,8 +403,9 @@ class Clearing:
     def take_over(self, compartment: Compartment, takers: dict[int, int]) -> None:
         """Move a compartment's positions at the mark, and what margin is left, to `takers` by instrument.
 
-        The margin is split over the takers in proportion to the value that each receives; a compartment below
-        zero moves its debt into nobody's books: the caller pays it first or afterwards.
+        The margin is split over the takers in proportion to the value that each receives; collateral and what
+        is owed against it go along. A compartment below zero moves its debt into nobody's books: the caller
+        pays it first or afterwards.
         """
         state = self.state
         account, pocket = compartment
@@ -421,13 +422,18 @@ class Clearing:
             self.out.append(TakenOver(account, pocket, taker, n, lots, mark))
             self.post("takeover", legs)
             values[taker] = values.get(taker, 0) + abs(market.value_atoms(lots))
-        margin = state.accounts.balances.cells[pocket][account]
-        if margin > 0 and values:
+        pledged = [c.asset for c in state.collateral] if pocket == state.settle else []
+        for source in [pocket, *pledged] if values else []:
+            margin = state.accounts.balances.cells[source][account]
+            if margin < 0 and not pledged:
+                continue
             receivers = sorted(values)
             weights = [values[taker] for taker in receivers]
-            shares = split_exact(margin, weights if any(weights) else [1] * len(weights))
-            legs = [(account, pocket, -margin)]
-            legs += [(taker, state.settle, share) for taker, share in zip(receivers, shares, strict=True)]
+            shares = split_exact(abs(margin), weights if any(weights) else [1] * len(weights))
+            sign = 1 if margin > 0 else -1
+            into = source if source in pledged else state.settle
+            legs = [(account, source, -margin)]
+            legs += [(taker, into, sign * share) for taker, share in zip(receivers, shares, strict=True)]
             self.post("takeover", legs)
 
     def sell(

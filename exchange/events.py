@@ -46,11 +46,13 @@ PostReason = Literal[
     "house",
     "recourse",
     "rounding",
+    "conversion",
     "variation",
     "contribution",
     "auction",
     "default_fund",
 ]
+ConversionReason = Literal["owed", "loan_to_value", "liquidation", "bankruptcy"]
 CloseReason = Literal[
     "cancelled",
     "unfilled",
@@ -59,6 +61,7 @@ CloseReason = Literal[
     "maker_below_maintenance",
     "liquidation",
     "settlement",
+    "conversion",
     "price_limit",
 ]
 
@@ -255,12 +258,16 @@ class FundingSet(Struct, frozen=True, array_like=True, tag="funding_set"):
 
 
 class LiquidationStarted(Struct, frozen=True, array_like=True, tag="liquidation_started"):
-    """A compartment was found below its maintenance requirement at the marks of this command."""
+    """A compartment was found below its maintenance requirement at the marks of this command.
+
+    Here and below: equity without haircut, and what the haircut takes off before it meets the requirement.
+    """
 
     account: int
     pocket: int
     equity_atoms: int
     maintenance_atoms: int
+    haircut_atoms: int = 0
 
 
 class LiquidationEnded(Struct, frozen=True, array_like=True, tag="liquidation_ended"):
@@ -270,6 +277,7 @@ class LiquidationEnded(Struct, frozen=True, array_like=True, tag="liquidation_en
     pocket: int
     equity_atoms: int
     maintenance_atoms: int
+    haircut_atoms: int = 0
 
 
 class StageArmed(Struct, frozen=True, array_like=True, tag="stage_armed"):
@@ -281,6 +289,7 @@ class StageArmed(Struct, frozen=True, array_like=True, tag="stage_armed"):
     equity_atoms: int
     maintenance_atoms: int
     because: str
+    haircut_atoms: int = 0
 
 
 class TakenOver(Struct, frozen=True, array_like=True, tag="taken_over"):
@@ -440,6 +449,36 @@ class Contributed(Struct, frozen=True, array_like=True, tag="contributed"):
     atoms: int
 
 
+class ExchangeArmed(Struct, frozen=True, array_like=True, tag="exchange_armed"):
+    """Collateral is sent to its spot market as a forced order, which follows, for what its owner owes.
+
+    owed_atoms  the negative settlement balance; below zero itself where a bankrupt account owes nothing yet
+                but the loss of its positions
+    """
+
+    account: int
+    instrument: int
+    owed_atoms: int
+    lots: int
+    limit_ticks: int
+    because: ConversionReason
+
+
+class Converted(Struct, frozen=True, array_like=True, tag="converted"):
+    """The insurance fund took collateral for `paid_atoms` of the settlement asset; a `Posted` follows.
+
+    `instrument` is the spot market whose index, here `index_ticks`, is the price before the rulebook's ratio.
+    """
+
+    account: int
+    instrument: int
+    asset: int
+    taker: int
+    atoms: int
+    index_ticks: int
+    paid_atoms: int
+
+
 Event = (
     Opened
     | AccountsOpened
@@ -478,6 +517,8 @@ Event = (
     | AuctionHeld
     | LayerDrawn
     | Contributed
+    | ExchangeArmed
+    | Converted
 )
 
 

@@ -20,6 +20,7 @@ from zerodebt.exchange.funding import (
 from zerodebt.exchange.ledger import Leg
 from zerodebt.exchange.marks import (
     fresh_prices,
+    index_move_ppb,
     index_ticks,
     mark_inputs,
     mark_ticks,
@@ -38,8 +39,10 @@ def set_marks(state: State, clearing: Clearing) -> None:
     rules = state.rules
     funding_left_ns = max(0, state.counters.next_funding_ns - state.time_ns)
     largest = 0
+    pledged = {collateral.market.number for collateral in state.collateral}
     for market in state.markets:
         prices = market.prices
+        before = prices.index_ticks
         book = state.books[market.number]
         observe_own(market, rules, book, state.time_ns)
         index = index_ticks(rules.index, fresh_prices(market, rules, ("spot", "own"), state.time_ns))
@@ -53,6 +56,8 @@ def set_marks(state: State, clearing: Clearing) -> None:
             mark = prices.mark_ticks
         if market.instrument.kind != "spot":
             largest = max(largest, move_ppb(market, mark))
+        elif market.number in pledged:
+            largest = max(largest, index_move_ppb(market, before))
         prices.previous_mark_ticks = prices.mark_ticks
         prices.mark_ticks = mark
         clearing.out.append(

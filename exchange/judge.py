@@ -10,8 +10,9 @@ from zerodebt.exchange.margin import (
     Risk,
     initial_at_mark,
     initial_excess_atoms,
-    maintenance_of,
+    maintenance_after,
     risk_of,
+    sale_cost_atoms,
 )
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.matching import Plan, reducible_lots
@@ -123,12 +124,10 @@ def _is_safer(state: State, market: Market, account: int, lots_after: int, gaine
     """Does a reducing fill leave equity over requirement at least as high? Cross-multiplied. MARG-03."""
     n = market.number
     before = risk_of(state, state.compartment_of(account, n))
-    held = state.accounts.lots.cells[n][account]
-    required = before.maintenance_atoms - maintenance_of(state, market, account, held)
-    required += maintenance_of(state, market, account, lots_after)
-    equity = before.equity_atoms + gained_atoms
-    return equity >= min(0, before.equity_atoms) and (
-        equity * before.maintenance_atoms >= before.equity_atoms * required
+    required = maintenance_after(state, state.compartment_of(account, n), before, market, lots_after)
+    margin = before.margin_atoms + gained_atoms
+    return before.equity_atoms + gained_atoms >= min(0, before.equity_atoms) and (
+        margin * before.maintenance_atoms >= before.margin_atoms * required
     )
 
 
@@ -150,6 +149,7 @@ def _judge_spot(
         free = free_atoms(state.accounts, state.markets, account, instrument.base_asset)
         free += released.open_lots * instrument.lot_atoms if released else 0
         needed = (filled + resting_lots) * instrument.lot_atoms
+        _judge_sale(state, market, account, filled, value - fee, resting_lots, resting_value)
     else:
         free = free_atoms(state.accounts, state.markets, account, instrument.settle_asset)
         if instrument.settle_asset == state.settle:
@@ -161,6 +161,19 @@ def _judge_spot(
         refuse(RejectReason.BALANCE_TOO_SMALL, f"{needed} atoms needed, {free} free")
 
 
+def _judge_sale(
+    state: State, market: Market, account: int, filled: int, brought: int, resting_lots: int, value: int
+) -> None:
+    """Collateral may be sold for less than it counts for only out of what the account can spare."""
+    later = value - mul_ppb_ceil(value, max(0, state.rules.fees.maker_ppb))
+    cost = max(
+        sale_cost_atoms(state, account, market, filled, brought),
+        sale_cost_atoms(state, account, market, filled + resting_lots, brought + later),
+    )
+    if cost and cost > initial_excess_atoms(state, account):
+        refuse(RejectReason.MARGIN_TOO_SMALL, f"the sale takes {cost} atoms off the margin")
+
+
 def judge_quotes(state: State, market: Market, account: int, placed: list[tuple[int, int, int]]) -> None:
     n = market.number
     totals: dict[int, list[int]] = {BUY: [0, 0], SELL: [0, 0]}
@@ -169,7 +182,7 @@ def judge_quotes(state: State, market: Market, account: int, placed: list[tuple[
         totals[side][1] += value_atoms(market.instrument, price, lots)
     accounts = state.accounts
     if market.instrument.kind == "spot":
-        _judge_spot_quotes(state, market, account, totals[BUY][1], totals[SELL][0])
+        _judge_spot_quotes(state, market, account, totals[BUY][1], *totals[SELL])
         return
     change = Change(
         n,
@@ -187,7 +200,9 @@ def judge_quotes(state: State, market: Market, account: int, placed: list[tuple[
         refuse(RejectReason.MARGIN_TOO_SMALL, f"{-excess} atoms are missing")
 
 
-def _judge_spot_quotes(state: State, market: Market, account: int, buy_value: int, sell_lots: int) -> None:
+def _judge_spot_quotes(
+    state: State, market: Market, account: int, buy_value: int, sell_lots: int, sell_value: int
+) -> None:
     """What is quoted must be there beside all promises but those of the quotes that it replaces."""
     instrument = market.instrument
     n = market.number
@@ -196,6 +211,7 @@ def _judge_spot_quotes(state: State, market: Market, account: int, buy_value: in
     coins += own_lots * instrument.lot_atoms
     if sell_lots * instrument.lot_atoms > coins:
         refuse(RejectReason.BALANCE_TOO_SMALL, f"{coins} atoms of the base asset are free")
+    _judge_sale(state, market, account, 0, 0, sell_lots, sell_value)
     free = free_atoms(state.accounts, state.markets, account, instrument.settle_asset)
     if instrument.settle_asset == state.settle:
         free = min(free, initial_excess_atoms(state, account))
@@ -249,16 +265,21 @@ class Pools:
         if risk is None:
             risk = risk_of(self._state, self._state.compartment_of(account, market.number))
             self._risks[account] = risk
-        equity = risk.equity_atoms + self._planned.get(account, (0, 0))[1]
+        moved, gained = self._planned.get(account, (0, 0))
+        equity = risk.equity_atoms + gained
+        margin = risk.margin_atoms + gained
         if market.instrument.kind == "spot":
+            spare = margin - risk.maintenance_atoms + self._gain(maker, lots)
+            if maker.side == SELL:
+                brought = gained + self._gain(maker, lots)
+                cost = sale_cost_atoms(self._state, account, market, lots - moved, brought)
+                return lots if not cost or spare - brought >= cost else 0
             cash = self._state.accounts.balances.cells[market.instrument.settle_asset][account]
-            left = min(equity - risk.maintenance_atoms, cash) + self._gain(maker, lots)
-            return lots if maker.side == SELL or left >= 0 else 0
-        held = self._held(account)
+            return lots if min(spare, cash + self._gain(maker, lots)) >= 0 else 0
+        compartment = self._state.compartment_of(account, market.number)
         after = self.position_lots(account) + maker.side * lots
-        required = risk.maintenance_atoms - maintenance_of(self._state, market, account, held)
-        required += maintenance_of(self._state, market, account, after)
-        if equity + self._gain(maker, lots) >= required and self._can_isolate(maker, after):
+        required = maintenance_after(self._state, compartment, risk, market, after)
+        if margin + self._gain(maker, lots) >= required and self._can_isolate(maker, after):
             return lots
         closing = min(lots, reducible_lots(self.position_lots(account), maker.side))
         gain = self._gain(maker, closing)
@@ -283,4 +304,4 @@ class Pools:
         pool = risk_of(state, (account, state.settle))
         cash = state.accounts.balances.cells[state.settle][account]
         wanted = isolation_atoms(state, market, account, opened, maker.side, maker.price_ticks)
-        return wanted <= min(cash, pool.equity_atoms - pool.maintenance_atoms)
+        return wanted <= min(cash, pool.margin_atoms - pool.maintenance_atoms)

@@ -4,47 +4,81 @@ import numpy as np
 from msgspec import Struct
 
 from zerodebt.exchange.accounts import BACKSTOP
-from zerodebt.exchange.collateral import promised_atoms
-from zerodebt.exchange.instruments import initial_atoms, maintenance_atoms, maintenance_atoms_array
+from zerodebt.exchange.book import Order
+from zerodebt.exchange.collateral import (
+    Collateral,
+    free_atoms,
+    is_fresh,
+    maintenance_haircut_array,
+    maintenance_haircut_atoms,
+    margin_atoms,
+    per_move_array,
+    promised_atoms,
+    rounding_atoms,
+    worth_array,
+    worth_atoms,
+)
+from zerodebt.exchange.instruments import (
+    initial_atoms,
+    maintenance_atoms,
+    maintenance_atoms_array,
+    value_atoms,
+)
 from zerodebt.exchange.marks import Market
+from zerodebt.exchange.portfolio import (
+    opening_margin_atoms,
+    per_move_ppb,
+    requirement_atoms,
+    requirements_array,
+)
 from zerodebt.exchange.state import Compartment, State
-from zerodebt.exchange.units import INT64_MAX, PPB, Int64Array, mul_ppb_ceil
+from zerodebt.exchange.units import INT64_MAX, PPB, Int64Array, mul_ppb_ceil, mul_ppb_floor_array
 
 _ROUNDING_SLACK_ATOMS = 64
 _NEVER = INT64_MAX // 2
 
 
 class Risk(Struct, frozen=True, gc=False):
-    """Where a compartment stands at the marks. Equity counts balances and profit without haircut."""
+    """Where a compartment stands at the marks.
+
+    equity_atoms   balances and profit without haircut: what a debt is measured by
+    haircut_atoms  what the rulebook takes off its collateral before it answers for the requirement
+    """
 
     equity_atoms: int
     maintenance_atoms: int
+    haircut_atoms: int = 0
+
+    @property
+    def margin_atoms(self) -> int:
+        """Equity after haircut: what answers for the requirement."""
+        return self.equity_atoms - self.haircut_atoms
 
     @property
     def is_liquidatable(self) -> bool:
-        """Equity equal to the requirement is safe, one atom less is not. MARG-08."""
-        return self.equity_atoms < self.maintenance_atoms
+        """Equity after haircut equal to the requirement is safe, one atom less is not. MARG-08."""
+        return self.margin_atoms < self.maintenance_atoms
 
     @property
     def is_bankrupt(self) -> bool:
         return self.equity_atoms < 0
 
     def is_below(self, share_ppb: int) -> bool:
-        """Is equity below this share of the requirement?"""
-        return self.equity_atoms * PPB < self.maintenance_atoms * share_ppb
+        """Is equity after haircut below this share of the requirement?"""
+        return self.margin_atoms * PPB < self.maintenance_atoms * share_ppb
 
     @property
     def health_ppb(self) -> int:
-        """Equity over requirement, for ranking the most underwater first."""
-        return self.equity_atoms * PPB // max(1, self.maintenance_atoms)
+        """Equity after haircut over requirement, for ranking the most underwater first."""
+        return self.margin_atoms * PPB // max(1, self.maintenance_atoms)
 
 
 def risk_of(state: State, compartment: Compartment) -> Risk:
-    """Equity and maintenance requirement of a compartment, exact."""
+    """Equity, haircut and maintenance requirement of a compartment, exact."""
     account, pocket = compartment
     accounts = state.accounts
     equity = accounts.balances.cells[pocket][account]
-    required = 0
+    required = haircut = 0
     for market in state.contracts_of(compartment):
         lots = accounts.lots.cells[market.number][account]
         if lots:
@@ -53,7 +87,32 @@ def risk_of(state: State, compartment: Compartment) -> Risk:
             equity += value - cost
             basis = cost if market.margin.is_at_entry else value
             required += maintenance_atoms(market.margin, abs(basis), abs(lots))
-    return Risk(equity, required)
+    if pocket == state.settle:
+        if state.portfolio is not None:
+            required = requirement_atoms(state.portfolio, _cross_lots(state, account))
+        for collateral in state.collateral:
+            held = accounts.balances.cells[collateral.asset][account]
+            if held:
+                equity += worth_atoms(collateral, held)
+                haircut += maintenance_haircut_atoms(collateral, held)
+    return Risk(equity, required, haircut)
+
+
+def _cross_lots(state: State, account: int) -> list[tuple[Market, int]]:
+    """Positions of the cross pool: (market, signed lots)."""
+    lots = state.accounts.lots.cells
+    return [(m, lots[m.number][account]) for m in state.positions_of((account, state.settle))]
+
+
+def maintenance_after(state: State, compartment: Compartment, risk: Risk, market: Market, lots: int) -> int:
+    """Requirement of a compartment whose position in `market` becomes `lots`; `risk` is as it stands."""
+    account, pocket = compartment
+    if state.portfolio is not None and pocket == state.settle:
+        others = [(m, held) for m, held in _cross_lots(state, account) if m is not market]
+        return requirement_atoms(state.portfolio, [*others, (market, lots)])
+    held = state.accounts.lots.cells[market.number][account]
+    required = risk.maintenance_atoms - maintenance_of(state, market, account, held)
+    return required + maintenance_of(state, market, account, lots)
 
 
 class Found(Struct, frozen=True, gc=False):
@@ -66,13 +125,15 @@ def find_liquidatable(state: State) -> list[Found]:
 
     Only accounts that the market's moves since their last look could have reached, or that changed, are read;
     each gets a new reading of the move meter up to which it cannot be liquidatable: with X its excess over
-    the requirement and G the most that it loses for a move of 100 %, a move of X/G is safe.
+    the requirement and G the most that it loses for a move of 100 %, a move of X/G is safe. The meter moves
+    with the marks of contracts and with the index of what serves as collateral.
     """
     accounts = state.accounts
     recheck = accounts.recheck_at.array[0, : accounts.count]
     rows = np.flatnonzero(recheck < state.counters.meter_ppb)
     rows = rows[accounts.vault.array[0, rows] != BACKSTOP]
     found: list[Found] = []
+    portfolio = state.portfolio
     equity = accounts.balances.array[state.settle, rows].copy()
     required = np.zeros_like(equity)
     weight = np.zeros_like(equity)
@@ -92,12 +153,17 @@ def find_liquidatable(state: State) -> list[Found]:
         basis = cost if market.margin.is_at_entry else value
         maintenance = maintenance_atoms_array(market.margin, np.abs(basis), np.abs(lots))
         per_move = np.abs(lots) * (market.tick_value * market.prices.meter_ticks)
-        per_move += (per_move // market.margin.denominator + 1) * market.margin.numerators[-1]
+        grid_move = per_move
+        per_move = per_move + (per_move // market.margin.denominator + 1) * market.margin.numerators[-1]
         isolated = accounts.isolated.array[n, rows[at]] != 0
         alone, pooled = at[isolated], at[~isolated]
         equity[pooled] += profit[~isolated]
-        required[pooled] += maintenance[~isolated]
-        weight[pooled] += per_move[~isolated]
+        if portfolio is None:
+            required[pooled] += maintenance[~isolated]
+            weight[pooled] += per_move[~isolated]
+        else:
+            grown = mul_ppb_floor_array(grid_move[~isolated], per_move_ppb(portfolio.rules)) + 1
+            weight[pooled] += grid_move[~isolated] + grown
         own = margin[alone] + profit[isolated]
         own_required = maintenance[isolated]
         safe[alone] = np.minimum(safe[alone], _safe_move_ppb(own - own_required, per_move[isolated]))
@@ -106,10 +172,20 @@ def find_liquidatable(state: State) -> list[Found]:
         for k in np.flatnonzero(own < own_required).tolist():
             risk = Risk(int(own[k]), int(own_required[k]))
             found.append(Found((int(rows[alone[k]]), state.pocket(n)), risk))
-    safe = np.minimum(safe, _safe_move_ppb(equity - required, weight))
+    if portfolio is not None:
+        required = _grid_requirements(state, rows)
+    haircut = np.zeros_like(equity)
+    for collateral in state.collateral:
+        held = accounts.balances.array[collateral.asset, rows]
+        equity += worth_array(collateral, held)
+        haircut += maintenance_haircut_array(collateral, held)
+        weight += per_move_array(collateral, held)
+    slack = _ROUNDING_SLACK_ATOMS + rounding_atoms(state.collateral) + len(state.contracts)
+    excess = equity - haircut - required
+    safe = np.minimum(safe, _safe_move_ppb(excess, weight, slack))
     found += [
-        Found((int(rows[k]), state.settle), Risk(int(equity[k]), int(required[k])))
-        for k in np.flatnonzero(equity < required).tolist()
+        Found((int(rows[k]), state.settle), Risk(int(equity[k]), int(required[k]), int(haircut[k])))
+        for k in np.flatnonzero(excess < 0).tolist()
     ]
     safe[unmetered] = -1
     accounts.recheck_at.array[0, rows] = state.counters.meter_ppb + safe
@@ -117,15 +193,28 @@ def find_liquidatable(state: State) -> list[Found]:
     return found
 
 
-def _safe_move_ppb(excess: Int64Array, per_move: Int64Array) -> Int64Array:
+def _grid_requirements(state: State, rows: Int64Array) -> Int64Array:
+    """Requirement of the cross pools of these accounts over the grid of the rulebook."""
+    assert state.portfolio is not None
+    accounts = state.accounts
+    columns = []
+    for market in state.contracts:
+        held = accounts.lots.array[market.number, rows]
+        lots = np.where(accounts.isolated.array[market.number, rows] == 0, held, 0)
+        if lots.any():
+            columns.append((market, lots))
+    return requirements_array(state.portfolio, columns, rows.size)
+
+
+def _safe_move_ppb(
+    excess: Int64Array, per_move: Int64Array, slack_atoms: int = _ROUNDING_SLACK_ATOMS
+) -> Int64Array:
     """Largest move (ppb, rounded down) that leaves `excess` at zero or more; -1 where there is none left."""
-    spare = np.maximum(excess - _ROUNDING_SLACK_ATOMS, 0)
+    spare = np.maximum(excess - slack_atoms, 0)
     small = np.minimum(spare, 9 * PPB) * PPB // np.maximum(per_move, 1)
     large = spare // (per_move // PPB + 1)
     safe = np.where(per_move == 0, _NEVER, np.where(spare < 9 * PPB, small, large))
-    return np.where(
-        excess < _ROUNDING_SLACK_ATOMS, np.where((per_move == 0) & (excess >= 0), _NEVER, -1), safe
-    )
+    return np.where(excess < slack_atoms, np.where((per_move == 0) & (excess >= 0), _NEVER, -1), safe)
 
 
 class Change(Struct, frozen=True, gc=False):
@@ -149,16 +238,23 @@ NO_CHANGE = Change()
 
 
 def initial_excess_atoms(state: State, account: int, change: Change = NO_CHANGE) -> int:
-    """Equity of the cross pool less its initial requirement, all resting orders at their worst.
+    """Equity of the cross pool after haircut less its initial requirement, all resting orders at their worst.
 
     Worst is the larger of position + buys and position - sells, at the chosen leverage but never less than
     the tier asks for, plus what the orders would lose against the mark and their maker fees.
     Resting orders of an isolated instrument need their margin from the wallet. Property MARG-02.
+    Under a grid the orders of each instrument are added as a portfolio of their own, which is never too
+    little: no part of a portfolio lowers another's requirement by more than its own. Levels of margin below
+    which an account only reduces ask for one atom more than they are.
     """
     accounts = state.accounts
     excess = accounts.balances.cells[state.settle][account] + change.wallet_atoms
     excess -= promised_atoms(accounts, state.markets, account, state.settle)
+    excess += collateral_initial_atoms(state, account)
     maker_ppb = max(0, state.rules.fees.maker_ppb)
+    portfolio = state.portfolio
+    initial = maintained = 0
+    positions: list[tuple[Market, int]] = []
     lots_cells, buy_cells, sell_cells = (
         accounts.lots.cells,
         accounts.buy_lots.cells,
@@ -180,7 +276,14 @@ def initial_excess_atoms(state: State, account: int, change: Change = NO_CHANGE)
             worst -= abs(held)
         else:
             excess += market.value_atoms(lots) - accounts.cost.cells[n][account]
-        excess -= initial_at_mark(state, market, worst, accounts.leverage.cells[n][account])
+        if portfolio is not None and not accounts.isolated.cells[n][account]:
+            positions.append((market, held))
+            resting = [requirement_atoms(portfolio, [(market, lots)]) for lots in (buys, -sells)]
+            maintained += max(resting)
+        else:
+            initial += initial_at_mark(state, market, worst, accounts.leverage.cells[n][account])
+            if state.rules.portfolio.levels:
+                maintained += maintenance_at_mark(market, max(0, worst))
         if buys or sells:
             buy_value = accounts.buy_value.cells[n][account]
             sell_value = accounts.sell_value.cells[n][account]
@@ -190,7 +293,56 @@ def initial_excess_atoms(state: State, account: int, change: Change = NO_CHANGE)
             excess -= max(0, buy_value - market.value_atoms(buys))
             excess -= max(0, market.value_atoms(sells) - sell_value)
             excess -= mul_ppb_ceil(abs(buy_value) + abs(sell_value), maker_ppb)
-    return excess
+    if portfolio is not None:
+        maintained += requirement_atoms(portfolio, positions)
+        initial += mul_ppb_ceil(maintained, portfolio.rules.initial_ppb)
+    return excess - max(initial, opening_margin_atoms(state.rules.portfolio, maintained))
+
+
+def collateral_initial_atoms(state: State, account: int) -> int:
+    """What an account's collateral answers for when it takes new risk, after haircut.
+
+    An asset without a fresh index counts nothing, and what is owed of it in full. A resting order that would
+    sell below what its coins count for takes off the difference; ratios fall with size, so that no coins of a
+    larger holding count for more than the same number held alone.
+    """
+    return sum(_collateral_initial(state, account, collateral) for collateral in state.collateral)
+
+
+def _collateral_initial(state: State, account: int, collateral: Collateral, less_atoms: int = 0) -> int:
+    """The same of one asset, with `less_atoms` of it gone."""
+    accounts = state.accounts
+    held = accounts.balances.cells[collateral.asset][account] - less_atoms
+    counts = margin_atoms(collateral, held)
+    if held > 0 and not is_fresh(collateral.market, state.rules, state.time_ns):
+        return 0
+    n = collateral.market.number
+    if accounts.sell_lots.cells[n][account]:
+        counts -= sum(_sale_at_worst(state, order) for order in state.sells_of(account, n))
+    return counts
+
+
+def _sale_at_worst(state: State, order: Order) -> int:
+    """The most that a resting sale of collateral could take off the margin."""
+    instrument = state.instruments[order.instrument]
+    brings = value_atoms(instrument, order.price_ticks, order.open_lots)
+    brings -= mul_ppb_ceil(brings, max(0, state.rules.fees.maker_ppb))
+    collateral = next(c for c in state.collateral if c.market.number == order.instrument)
+    return max(0, margin_atoms(collateral, order.open_lots * instrument.lot_atoms) - brings)
+
+
+def sale_cost_atoms(state: State, account: int, market: Market, lots: int, brings_atoms: int) -> int:
+    """How much selling `lots` of a spot market for `brings_atoms` takes off the margin; at least 0.
+
+    At the last index, fresh or not: nobody gives collateral away because a source is late.
+    """
+    asset = market.instrument.base_asset
+    collateral = next((c for c in state.collateral if c.asset == asset), None)
+    if collateral is None:
+        return 0
+    held = state.accounts.balances.cells[asset][account]
+    left = held - lots * market.instrument.lot_atoms
+    return max(0, margin_atoms(collateral, held) - margin_atoms(collateral, left) - brings_atoms)
 
 
 def maintenance_at_mark(market: Market, lots: int) -> int:
@@ -239,19 +391,57 @@ def withdrawable_atoms(state: State, account: int) -> int:
     cash -= promised_atoms(accounts, state.markets, account, state.settle)
     if cash <= 0:
         return 0
+    return max(0, min(cash, _spare_atoms(state, account)))
+
+
+def _spare_atoms(state: State, account: int) -> int:
+    """What the cross pool has beyond its initial requirement and the share of value that must stay."""
+    accounts = state.accounts
     excess = initial_excess_atoms(state, account)
     share = state.rules.margin.transfer_min_ppb
     if share:
-        equity = risk_of(state, (account, state.settle)).equity_atoms
+        margin = accounts.balances.cells[state.settle][account] + collateral_initial_atoms(state, account)
         gross = 0
         for market in state.positions_of((account, state.settle)):
-            gross += abs(market.value_atoms(accounts.lots.cells[market.number][account]))
-        excess = min(excess, equity - mul_ppb_ceil(gross, share))
-    return max(0, min(cash, excess))
+            lots = accounts.lots.cells[market.number][account]
+            margin += market.value_atoms(lots) - accounts.cost.cells[market.number][account]
+            gross += abs(market.value_atoms(lots))
+        excess = min(excess, margin - mul_ppb_ceil(gross, share))
+    return excess
+
+
+def withdrawable_collateral_atoms(state: State, account: int, asset: int) -> int:
+    """Atoms of an asset other than the settlement asset that may leave.
+
+    Collateral leaves as far as the rest still carries the initial requirement, and as what is owed in the
+    settlement asset stays covered by collateral, not by unrealised profit. Other assets carry nothing.
+    """
+    accounts = state.accounts
+    free = max(0, free_atoms(accounts, state.markets, account, asset))
+    collateral = next((c for c in state.collateral if c.asset == asset), None)
+    if collateral is None or not free:
+        return free
+    cash = accounts.balances.cells[state.settle][account]
+    cash -= promised_atoms(accounts, state.markets, account, state.settle)
+    spare = min(_spare_atoms(state, account), cash + collateral_initial_atoms(state, account))
+    whole = _collateral_initial(state, account, collateral)
+
+    def costs(atoms: int) -> int:
+        return whole - _collateral_initial(state, account, collateral, atoms)
+
+    if spare < 0:
+        return 0
+    if costs(free) <= spare:
+        return free
+    low, high = 0, free
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if costs(middle) <= spare else (low, middle)
+    return low
 
 
 def pooled_equity(state: State, rows: Int64Array) -> tuple[Int64Array, Int64Array]:
-    """Equity and maintenance requirement of the cross pools of these accounts, in atoms."""
+    """Equity without haircut and maintenance requirement of the cross pools of these accounts, in atoms."""
     accounts = state.accounts
     equity = accounts.balances.array[state.settle, rows].copy()
     required = np.zeros_like(equity)
@@ -266,11 +456,27 @@ def pooled_equity(state: State, rows: Int64Array) -> tuple[Int64Array, Int64Arra
         equity[at] += value - cost
         basis = cost if market.margin.is_at_entry else value
         required[at] += maintenance_atoms_array(market.margin, np.abs(basis), np.abs(held[at]))
+    if state.portfolio is not None:
+        required = _grid_requirements(state, rows)
+    for collateral in state.collateral:
+        equity += worth_array(collateral, accounts.balances.array[collateral.asset, rows])
     return equity, required
 
 
+def collateral_values(state: State) -> Int64Array:
+    """What every account holds in collateral, at the index without haircut, in the settlement asset."""
+    accounts = state.accounts
+    worth = np.zeros(accounts.count, np.int64)
+    for collateral in state.collateral:
+        worth += worth_array(collateral, accounts.balances.array[collateral.asset, : accounts.count])
+    return worth
+
+
 def customer_equities(state: State) -> Int64Array:
-    """Equity of every account over all its compartments, in the settlement asset."""
+    """Wallet and contracts of every account over all its compartments, in the settlement asset.
+
+    Collateral is left out: what its price gains is no profit of the session.
+    """
     accounts = state.accounts
     count = accounts.count
     equity = accounts.balances.array[state.settle, :count].copy()

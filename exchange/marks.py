@@ -333,3 +333,13 @@ def move_ppb(market: Market, mark: int) -> int:
         prices.meter_ticks = max(1, abs(mark))
         return 0
     return div_ceil(abs(mark - prices.mark_ticks) * PPB, prices.meter_ticks)
+
+
+def index_move_ppb(market: Market, before_ticks: int | None) -> int:
+    """`move_ppb` for a spot market whose index says what an asset counts for as margin."""
+    prices = market.prices
+    assert prices.index_ticks is not None
+    if before_ticks is None:
+        prices.meter_ticks = max(1, abs(prices.index_ticks))
+        return 0
+    return div_ceil(abs(prices.index_ticks - before_ticks) * PPB, prices.meter_ticks)

@@ -150,6 +150,10 @@ class Situation:
             prices.mark_ticks = prices.previous_mark_ticks = marks[number]
             prices.index_ticks = indexes[number] if indexes else marks[number]
             prices.meter_ticks = max(1, abs(marks[number] or 0))
+        for collateral in state.collateral:
+            index = collateral.market.prices.index_ticks
+            if index is not None:
+                collateral.market.prices.observed = [(index, state.time_ns)] * len(rules.sources)
         for market in state.contracts:
             highest = market.instrument.tiers[0].leverage_max
             state.accounts.leverage.array[market.number, FIRST_ACCOUNT : state.accounts.count] = highest
@@ -247,7 +251,7 @@ class Situation:
         Beyond the nearest root of equity = requirement on the losing side of the mark (of an account that is
         below it already: on the winning side). None where no price does it. Source: the rulebook's margin.
         """
-        curve = self._curve(instrument)
+        curve = self._curve(instrument, after_haircut=True)
         size = curve.liquidation()
         if size is None:
             return None
@@ -262,7 +266,7 @@ class Situation:
         The whole tick is rounded so that closing at it leaves no debt. Property LIQ-08.
         """
         fee_ppb = self.state.rules.fees.taker_ppb if closing_fee else 0
-        curve = self._curve(instrument)
+        curve = self._curve(instrument, after_haircut=False)
         size = curve.bankruptcy(fee_ppb)
         if size is None:
             return None
@@ -305,12 +309,12 @@ class Situation:
                 safe = middle
         return beyond
 
-    def _curve(self, instrument: int) -> "_Curve":
+    def _curve(self, instrument: int, *, after_haircut: bool) -> "_Curve":
         state = self.state
         market = state.markets[instrument]
         lots = self.lots(instrument)
         risk = self.risk(self.compartment_of(instrument))
-        rest = risk.equity_atoms - market.value_atoms(lots)
+        rest = (risk.margin_atoms if after_haircut else risk.equity_atoms) - market.value_atoms(lots)
         required = risk.maintenance_atoms - maintenance_of(state, market, ASKED, lots)
         cost = state.accounts.cost.cells[instrument][ASKED]
         return _Curve(market, lots, rest, required, cost)

@@ -14,6 +14,7 @@ from msgspec import structs
 from zerodebt.exchange.accounts import BACKSTOP
 from zerodebt.exchange.clearing import Clearing
 from zerodebt.exchange.commands import BUY, SELL, PlaceOrder, Side
+from zerodebt.exchange.conversion import Conversions
 from zerodebt.exchange.events import (
     DEFAULT_FUND,
     DEFICIT,
@@ -65,12 +66,14 @@ class RiskRounds:
     def __init__(self, state: State, clearing: Clearing) -> None:
         self.state = state
         self.clearing = clearing
+        self._conversions = Conversions(state, clearing)
         self._sent: set[Compartment] = set()
         self._rankings: dict[tuple[int, int], list[adl.Ranked]] = {}
 
     def begin(self) -> None:
         """A new command: every compartment may be sent to the book once, and rankings are taken anew."""
         self._sent.clear()
+        self._conversions.begin()
         self._rankings.clear()
 
     def work(self) -> bool:
@@ -81,8 +84,11 @@ class RiskRounds:
         for compartment in found:
             self._start(compartment)
         acted = False
+        if state.rules.exchange.before_positions:
+            acted |= self._exchange(found)
         for compartment in found:
             acted |= self._force(compartment)
+        acted |= self._exchange(found)
         for compartment in found:
             acted |= self._take_over(compartment)
         for compartment in found + self._absorbers():
@@ -100,7 +106,9 @@ class RiskRounds:
             risk = risk_of(state, compartment)
             state.in_liquidation[compartment] = None
             self.clearing.out.append(
-                LiquidationStarted(account, pocket, risk.equity_atoms, risk.maintenance_atoms)
+                LiquidationStarted(
+                    account, pocket, risk.equity_atoms, risk.maintenance_atoms, risk.haircut_atoms
+                )
             )
             if "default_fund" in state.rules.waterfall:
                 members = (member for member in sorted(state.contributions.items()) if member[1])
@@ -131,7 +139,9 @@ class RiskRounds:
             del state.in_liquidation[compartment]
             state.defaults.pop(compartment, None)
             self.clearing.out.append(
-                LiquidationEnded(account, pocket, risk.equity_atoms, risk.maintenance_atoms)
+                LiquidationEnded(
+                    account, pocket, risk.equity_atoms, risk.maintenance_atoms, risk.haircut_atoms
+                )
             )
             if pocket != state.settle and not state.positions_of(compartment):
                 left = state.accounts.balances.cells[pocket][account]
@@ -143,6 +153,25 @@ class RiskRounds:
             self.state.open_deficits[compartment] = -risk.equity_atoms
         else:
             self.state.open_deficits.pop(compartment, None)
+
+    # Collateral
+
+    def _exchange(self, found: list[Compartment]) -> bool:
+        """Sell collateral for what those in liquidation owe, and those at a trigger."""
+        state = self.state
+        acted = False
+        if not state.collateral:
+            return acted
+        for compartment in found:
+            account, pocket = compartment
+            if pocket != state.settle:
+                continue
+            acted |= self._conversions.exchange(account, "liquidation")
+            if not state.positions_of(compartment) and risk_of(state, compartment).is_liquidatable:
+                acted |= self._conversions.clear(account)
+        for account, because in self._conversions.due():
+            acted |= self._conversions.exchange(account, because)
+        return acted
 
     # Positions: book, backstop, insurance, adl
 
@@ -227,6 +256,13 @@ class RiskRounds:
         if not self._may_liquidate(positions) or (positions and not self._disposes()):
             return False
         account, pocket = compartment
+        if pocket == state.settle:
+            if self._conversions.is_halted(account):
+                return False
+            if self._conversions.use_up(account):
+                risk = risk_of(state, compartment)
+                if not risk.is_bankrupt:
+                    return True
         deficit = -risk.equity_atoms
         if not positions and self._is_dust(deficit):
             clearing.post("rounding", [(ROUNDING, state.settle, -deficit), (account, pocket, deficit)])
@@ -483,7 +519,15 @@ class RiskRounds:
     def _arm(self, stage: StageName, compartment: Compartment, risk: Risk, because: str) -> None:
         account, pocket = compartment
         self.clearing.out.append(
-            StageArmed(stage, account, pocket, risk.equity_atoms, risk.maintenance_atoms, because)
+            StageArmed(
+                stage,
+                account,
+                pocket,
+                risk.equity_atoms,
+                risk.maintenance_atoms,
+                because,
+                risk.haircut_atoms,
+            )
         )
 
     def _is_for_the_book(self, compartment: Compartment, risk: Risk) -> bool:

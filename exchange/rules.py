@@ -296,6 +296,89 @@ class MarginRules(Dated, frozen=True, forbid_unknown_fields=True):
     index_age_max_ns: Positive = 60 * SECOND_NS
 
 
+class CollateralTier(Struct, frozen=True, forbid_unknown_fields=True):
+    """Up to this amount a holding counts at `ratio_ppb`; what is above the last tier counts nothing."""
+
+    upto: Annotated[int, Meta(ge=1, le=2**62)]
+    ratio_ppb: Ppb
+
+
+class CollateralRules(Dated, frozen=True, forbid_unknown_fields=True):
+    """What a held asset counts for as margin; it is priced by the index of its spot market.
+
+    A positive holding counts at its ratio, or piecewise by `tiers` (which then replace the ratio), and less
+    `bid_buffer_ppb`; a negative one counts in full, and `ask_buffer_ppb` more. The settlement asset itself is
+    the unit of account and has no such table.
+
+    asset        held by the venue under this symbol, with a spot market against the settlement asset
+    decimals     of the asset: bounds by quantity are in its atoms, so another scale is refused
+    tier_unit    quantity: bounds in atoms of the asset; value: in atoms of the settlement asset at the index
+    haircut_for  initial: the haircut is left out of what answers for maintenance (Deribit)
+    """
+
+    asset: str
+    decimals: Annotated[int, Meta(ge=0, le=18)]
+    ratio_ppb: Ppb = PPB
+    tiers: tuple[CollateralTier, ...] = ()
+    tier_unit: Literal["quantity", "value"] = "quantity"
+    bid_buffer_ppb: Ppb = 0
+    ask_buffer_ppb: Ppb = 0
+    haircut_for: Literal["both", "initial"] = "both"
+
+
+class ExchangeRules(Dated, frozen=True, forbid_unknown_fields=True):
+    """Selling collateral for a negative settlement balance, in the order of the collateral tables.
+
+    trigger_atoms     sold once this much is owed; 0: not by size
+    trigger_ltv_ppb   or once it is this share of the collateral after haircut; 0: not by share
+    price_ratio_ppb   what is sold is worth what is owed divided by this, and sells for no less than this
+                      share of the index; the insurance fund takes at that price what nobody buys of a
+                      bankrupt account
+    before_positions  a liquidated account's collateral is sold before its positions are reduced, not after
+    """
+
+    trigger_atoms: NotNegative = 0
+    trigger_ltv_ppb: NotNegative = 0
+    price_ratio_ppb: Annotated[int, Meta(ge=1, le=PPB)] = PPB
+    before_positions: bool = False
+
+
+class PortfolioGroup(Struct, frozen=True, forbid_unknown_fields=True):
+    """Contracts of one underlying, which move together; those that are in no group stand alone."""
+
+    underlying: str
+    instruments: tuple[str, ...]
+
+
+class MarginLevel(Struct, frozen=True, forbid_unknown_fields=True):
+    """A named state of an account whose margin is at most this share of its requirement.
+
+    opens  False: the account may only reduce
+    """
+
+    name: str
+    at_ppb: Positive
+    opens: bool = True
+
+
+class PortfolioRules(Dated, frozen=True, forbid_unknown_fields=True):
+    """Requirement of a cross pool as its worst loss over a grid of price moves; and levels of margin.
+
+    moves_ppb        moves of the mark as a share of itself; none: positions keep their own requirements
+    offset_ppb       between groups: share of what a common move saves against each group's own worst
+    contingency_ppb  of the gross value, on top
+    initial_ppb      the initial requirement as a share of maintenance, at least all of it
+    levels           the highest first; they hold with and without a grid
+    """
+
+    moves_ppb: tuple[Annotated[int, Meta(gt=-PPB, le=2 * PPB)], ...] = ()
+    groups: tuple[PortfolioGroup, ...] = ()
+    offset_ppb: Ppb = 0
+    contingency_ppb: Ppb = 0
+    initial_ppb: Annotated[int, Meta(ge=PPB, le=10 * PPB)] = PPB
+    levels: tuple[MarginLevel, ...] = ()
+
+
 class VenueRules(Struct, frozen=True, forbid_unknown_fields=True):
     """Everything that one rulebook says. `promise` is what a run's verdict is held against."""
 
@@ -317,6 +400,9 @@ class VenueRules(Struct, frozen=True, forbid_unknown_fields=True):
     recourse: RecourseRules = RecourseRules()
     settlement: SettlementRules = SettlementRules()
     default_fund: DefaultFundRules = DefaultFundRules()
+    collateral: tuple[CollateralRules, ...] = ()
+    exchange: ExchangeRules = ExchangeRules()
+    portfolio: PortfolioRules = PortfolioRules()
 
 
 class RulesError(ValueError):
@@ -416,6 +502,8 @@ def venue_rules(table: dict[str, Any]) -> VenueRules:
     if "backstop" in rules.waterfall and not rules.liquidation.backstop_below_ppb:
         raise RulesError("venue.liquidation.backstop_below_ppb is 0, but the waterfall has a backstop")
     _check_settlement(rules)
+    _check_collateral(rules)
+    _check_portfolio(rules.portfolio)
     return rules
 
 
@@ -437,3 +525,29 @@ def _check_settlement(rules: VenueRules) -> None:
         )
     if rules.default_fund != DefaultFundRules() and "default_fund" not in rules.waterfall:
         raise RulesError("venue.default_fund is filled in, but the waterfall has no stage 'default_fund'")
+
+
+def _check_collateral(rules: VenueRules) -> None:
+    names = [rule.asset for rule in rules.collateral]
+    for rule in rules.collateral:
+        where = f"venue.collateral.{rule.asset}"
+        if rule.asset == rules.settle_asset or names.count(rule.asset) > 1:
+            raise RulesError(f"{where}: an asset is named once, and the settlement asset never")
+        bounds = [tier.upto for tier in rule.tiers]
+        if bounds != sorted(set(bounds)):
+            raise RulesError(f"{where}.tiers: bounds {bounds} must ascend")
+        ratios = [tier.ratio_ppb for tier in rule.tiers]
+        if ratios != sorted(ratios, reverse=True):
+            raise RulesError(f"{where}.tiers: ratios {ratios} must not rise with size")
+
+
+def _check_portfolio(rules: PortfolioRules) -> None:
+    where = "venue.portfolio"
+    symbols = [symbol for group in rules.groups for symbol in group.instruments]
+    if len(set(symbols)) != len(symbols):
+        raise RulesError(f"{where}.groups: {symbols} name an instrument twice")
+    if not rules.moves_ppb and (rules.groups or rules.contingency_ppb or rules.offset_ppb):
+        raise RulesError(f"{where}.moves_ppb is empty, but the rest of the grid is given")
+    bounds = [level.at_ppb for level in rules.levels]
+    if bounds != sorted(set(bounds), reverse=True):
+        raise RulesError(f"{where}.levels: {bounds} must fall")

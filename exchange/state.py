@@ -8,9 +8,11 @@ import msgspec
 import numpy as np
 from msgspec import Struct, structs
 
+from zerodebt.exchange import portfolio
 from zerodebt.exchange.accounts import Accounts, Table
 from zerodebt.exchange.assets import Asset
 from zerodebt.exchange.book import Book, Order
+from zerodebt.exchange.collateral import resolve
 from zerodebt.exchange.commands import BUY, SELL
 from zerodebt.exchange.events import FIRST_ACCOUNT
 from zerodebt.exchange.instruments import Instrument, budget_error, value_max_atoms
@@ -95,6 +97,8 @@ class State:
         self.instruments = instruments
         self.markets = [Market(n, instrument) for n, instrument in enumerate(instruments)]
         self.contracts = [market for market in self.markets if market.instrument.kind != "spot"]
+        self.collateral = resolve(rules, assets, self.markets, self.settle)
+        self.portfolio = portfolio.resolve(rules.portfolio, instruments)
         self.accounts = Accounts(len(assets) + len(instruments), len(instruments))
         settles = tuple(instrument.settle_asset for instrument in instruments)
         self.ledger = Ledger(self.accounts, (*range(len(assets)), *settles))
@@ -148,6 +152,11 @@ class State:
         """The same, only those with a position."""
         lots = self.accounts.lots.cells
         return [market for market in self.contracts_of(compartment) if lots[market.number][compartment[0]]]
+
+    def sells_of(self, account: int, instrument: int) -> list[Order]:
+        """The account's resting orders to sell."""
+        own = (self.orders.get(order_id) for order_id in self.own_orders.get((account, instrument), ()))
+        return [order for order in own if order is not None and order.side == SELL]
 
     def _content(self) -> list[Any]:
         count = self.accounts.count

@@ -45,6 +45,11 @@ def mul_ppb_ceil(atoms: int, rate_ppb: int) -> int:
     return -(-atoms * rate_ppb // PPB)
 
 
+def mul_ppb_floor_array(atoms: Int64Array, rate_ppb: int) -> Int64Array:
+    """`mul_ppb_floor` for arrays, by quotient and remainder: no intermediate leaves 64 bits."""
+    return atoms // PPB * rate_ppb + atoms % PPB * rate_ppb // PPB
+
+
 def split_exact(total: int, weights: Sequence[int]) -> list[int]:
     """Shares of `total` (>= 0) in proportion to `weights` (>= 0, one of them > 0); they sum to `total`.
 

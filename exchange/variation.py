@@ -75,7 +75,7 @@ def call(state: State, clearing: Clearing, market: Market) -> None:
         risk = risk_of(state, compartment)
         if not risk.is_liquidatable or compartment in state.calls or not state.accounts.is_customer(account):
             continue
-        atoms = called_to_atoms(state, compartment) - risk.equity_atoms
+        atoms = called_to_atoms(state, compartment) - risk.margin_atoms
         due_ns = state.time_ns + rules.call_due_ns
         state.calls[compartment] = Call(atoms, due_ns)
         clearing.out.append(
@@ -86,11 +86,11 @@ def call(state: State, clearing: Clearing, market: Market) -> None:
 def review_calls(state: State, clearing: Clearing) -> None:
     """Let go of the calls whose compartments have reached what they were called to."""
     for compartment in sorted(state.calls):
-        equity = risk_of(state, compartment).equity_atoms
+        risk = risk_of(state, compartment)
         required = called_to_atoms(state, compartment)
-        if equity >= required:
+        if risk.margin_atoms >= required:
             del state.calls[compartment]
-            clearing.out.append(MarginCallEnded(*compartment, equity, required))
+            clearing.out.append(MarginCallEnded(*compartment, risk.equity_atoms, required))
 
 
 def may_be_forced(state: State, compartment: Compartment) -> bool:

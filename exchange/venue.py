@@ -15,7 +15,7 @@ from zerodebt.exchange.accounts import BACKSTOP, VAULT, Table
 from zerodebt.exchange.assets import Asset
 from zerodebt.exchange.book import Order
 from zerodebt.exchange.clearing import Clearing, Taker
-from zerodebt.exchange.collateral import free_atoms
+from zerodebt.exchange.collateral import value_max_atoms
 from zerodebt.exchange.commands import (
     BUY,
     SELL,
@@ -68,7 +68,12 @@ from zerodebt.exchange.events import (
 )
 from zerodebt.exchange.instruments import Instrument, order_step_ticks, value_atoms
 from zerodebt.exchange.ledger import Leg
-from zerodebt.exchange.margin import initial_excess_atoms, risk_of, withdrawable_atoms
+from zerodebt.exchange.margin import (
+    initial_excess_atoms,
+    risk_of,
+    withdrawable_atoms,
+    withdrawable_collateral_atoms,
+)
 from zerodebt.exchange.marks import Market, market_band_ticks, observe, through_mark_ticks
 from zerodebt.exchange.matching import Plan, plan_fills, reducible_lots
 from zerodebt.exchange.reject import RefusedError, RejectReason, refuse
@@ -195,6 +200,11 @@ class Venue:
             refuse(RejectReason.AMOUNT_TOO_LARGE, f"at most {_AMOUNT_MAX} atoms")
         if -state.accounts.balances.cells[command.asset][EXTERNAL] + sum(command.atoms) > _AMOUNT_MAX:
             refuse(RejectReason.AMOUNT_TOO_LARGE, f"at most {_AMOUNT_MAX} atoms may be brought in")
+        held = {c.asset: -state.accounts.balances.cells[c.asset][EXTERNAL] for c in state.collateral}
+        if command.asset in held:
+            held[command.asset] += sum(command.atoms)
+            if sum(value_max_atoms(c, held[c.asset]) for c in state.collateral) > _AMOUNT_MAX:
+                refuse(RejectReason.AMOUNT_TOO_LARGE, "collateral could become worth more than 2^60 atoms")
         legs = [(first + k, command.asset, atoms) for k, atoms in enumerate(command.atoms)]
         self._clearing.post("deposit", [*legs, (EXTERNAL, command.asset, -sum(command.atoms))])
         if command.asset == state.settle:
@@ -209,14 +219,15 @@ class Venue:
         gates.customer(self._state, account)
         gates.known_asset(self._state, asset)
         gates.not_in_liquidation(self._state, account)
-        if asset == state.settle:
+        carries_margin = asset == state.settle or any(c.asset == asset for c in state.collateral)
+        if carries_margin:
             gates.marked(self._state, account)
         if atoms <= 0:
             refuse(RejectReason.AMOUNT_NOT_POSITIVE, f"{atoms} atoms")
         if asset == state.settle:
             most = withdrawable_atoms(state, account)
         else:
-            most = max(0, free_atoms(state.accounts, state.markets, account, asset))
+            most = withdrawable_collateral_atoms(state, account, asset)
         if atoms > most:
             refuse(RejectReason.BALANCE_TOO_SMALL, f"{atoms} atoms asked, {most} may leave")
         hole = -state.accounts.balances.cells[asset][DEFICIT]

@@ -8,7 +8,14 @@ from msgspec import Struct
 
 from zerodebt.exchange.events import DEFAULT_FUND, DEFICIT, FIRST_ACCOUNT, INSURANCE
 from zerodebt.exchange.instruments import Instrument
-from zerodebt.exchange.margin import customer_equities, pooled_equity, risk_of, withdrawable_atoms
+from zerodebt.exchange.margin import (
+    collateral_values,
+    customer_equities,
+    pooled_equity,
+    risk_of,
+    withdrawable_atoms,
+)
+from zerodebt.exchange.portfolio import level_of
 from zerodebt.exchange.state import State, Status
 from zerodebt.exchange.units import Int64Array
 from zerodebt.exchange.waterfall.default_fund import required_atoms, stressed_losses
@@ -89,8 +96,8 @@ class View:
         return _columns(self._state.accounts.balances.array[self._state.settle], accounts)
 
     def equities(self, accounts: Accounts) -> Int64Array:
-        """Equity over all compartments of each account, in atoms of the settlement asset."""
-        return _columns(customer_equities(self._state), accounts)
+        """Equity over all compartments of each account, in atoms of the settlement asset, without haircut."""
+        return _columns(customer_equities(self._state) + collateral_values(self._state), accounts)
 
     def isolated(self, instrument: int, accounts: Accounts) -> Int64Array:
         """1 where the position in this instrument answers with its own margin only."""
@@ -100,6 +107,11 @@ class View:
         """(equity, maintenance requirement) of the cross pool, in atoms."""
         risk = risk_of(self._state, (account, self._state.settle))
         return risk.equity_atoms, risk.maintenance_atoms
+
+    def margin_level(self, account: int) -> str:
+        """Name of the rulebook's level that the cross pool is in; "ok" above all of them."""
+        risk = risk_of(self._state, (account, self._state.settle))
+        return level_of(self._state.rules.portfolio.levels, risk.margin_atoms, risk.maintenance_atoms)
 
     def isolated_margin(self, instrument: int, account: int) -> tuple[int, int]:
         """(equity, maintenance requirement) of an isolated position, in atoms."""

@@ -118,7 +118,7 @@ class _Reader:
                 self.was_liquidated = True
                 self._in_liquidation.add(event.pocket)
                 text = (
-                    f"equity {self._money(event.equity_atoms)} < "
+                    f"equity {self._margin(event)} < "
                     f"requirement {self._money(event.maintenance_atoms)} "
                     f"({self._compartment(event.pocket)})"
                 )
@@ -127,13 +127,12 @@ class _Reader:
             case ev.LiquidationEnded(account=account) if account == me:
                 self._in_liquidation.discard(event.pocket)
                 text = (
-                    f"left: equity {self._money(event.equity_atoms)}, "
-                    f"requirement {self._money(event.maintenance_atoms)}"
+                    f"left: equity {self._margin(event)}, requirement {self._money(event.maintenance_atoms)}"
                 )
                 yield "liquidation over", text
             case ev.StageArmed(account=account) if account == me:
                 text = (
-                    f"{event.because}: equity {self._money(event.equity_atoms)}, "
+                    f"{event.because}: equity {self._margin(event)}, "
                     f"requirement {self._money(event.maintenance_atoms)}"
                 )
                 yield f"stage {event.stage}", text
@@ -334,6 +333,10 @@ class _Reader:
 
     def _compartment(self, pocket: int) -> str:
         return "cross pool" if pocket == self._settle else self._pocket(pocket)
+
+    def _margin(self, event: ev.LiquidationStarted | ev.LiquidationEnded | ev.StageArmed) -> str:
+        equity = self._money(event.equity_atoms)
+        return f"{equity} less haircut {self._money(event.haircut_atoms)}" if event.haircut_atoms else equity
 
     def _money(self, atoms: int, pocket: int | None = None) -> str:
         asset = pocket if pocket is not None and pocket < len(self._assets) else self._settle

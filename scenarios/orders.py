@@ -595,7 +595,8 @@ class EventLines:
             return table | self._auctioned(event)
         asset = getattr(event, "asset", self._settle)
         for field in event.__struct_fields__:
-            key, value = self._field(field, getattr(event, field), market, asset)
+            unit = self._settle if field == "paid_atoms" else asset
+            key, value = self._field(field, getattr(event, field), market, unit)
             table[key] = value
         return table
 

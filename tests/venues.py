@@ -98,10 +98,11 @@ class Desk:
         instruments: tuple[Instrument, ...] = (),
         *,
         index: tuple[int, ...] | None = None,
+        assets: tuple[Asset, ...] = ASSETS,
     ) -> None:
         self.rules = rules or rulebook()
         self.instruments = instruments or (perpetual(),)
-        self.venue = Venue(self.rules, ASSETS, self.instruments)
+        self.venue = Venue(self.rules, assets, self.instruments)
         self.time_ns = T0
         self.journal: list[Stamped] = []
         self.batches: list[Batch] = [self.venue.opening()]

@@ -1,7 +1,9 @@
 """Requirements, what may leave, and the scan that never misses an account."""
 
 import random
+from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.venues import USD, Desk, future, hyperliquid, of, perpetual, rulebook, spot
@@ -24,6 +26,7 @@ from zerodebt.exchange.margin import (
     find_liquidatable,
     initial_excess_atoms,
     maintenance_of,
+    pooled_equity,
     risk_of,
     withdrawable_atoms,
 )
@@ -223,7 +226,16 @@ def scan_all(state: State) -> list[Found]:
     return found
 
 
-def crowd(rng: random.Random, count: int) -> Desk:
+COIN_TIERS = [{"upto": 20_000, "ratio_ppb": 900_000_000}, {"upto": 90_000, "ratio_ppb": 333_333_333}]
+COIN_RULES: list[dict[str, Any]] = [
+    {"tiers": COIN_TIERS, "ask_buffer_ppb": 5_000_000},
+    {"tiers": COIN_TIERS, "tier_unit": "value", "bid_buffer_ppb": 10_000_000},
+    {"ratio_ppb": 700_000_000},
+    {"ratio_ppb": 700_000_000, "haircut_for": "initial"},
+]
+
+
+def crowd(rng: random.Random, count: int, **tables: Any) -> Desk:
     """Accounts with random positions in three contracts, some isolated, none with a book to trade in.
 
     The second one's maintenance is a share of what the lots cost.
@@ -231,11 +243,12 @@ def crowd(rng: random.Random, count: int) -> Desk:
     tiers = (Tier(0, 20), Tier(2_000 * USD, 10), Tier(20_000 * USD, 5))
     small = {"open_interest_max_lots": 100_000, "price_max_ticks": 10_000, "size_max_lots": 1000}
     desk = Desk(
-        rulebook("book"),
+        rulebook("book", **tables),
         (
             perpetual("BTC", tiers=tiers, **small),
             perpetual("ETH", tiers=tiers[:2], maintenance_basis="entry", **small),
             future("WTI", margin_floor_atoms_per_lot=USD, **small, price_min_ticks=-10_000),
+            spot("COIN/USDC", **small),
         ),
     )
     desk.venue.check = lambda: None  # type: ignore[method-assign]
@@ -270,12 +283,12 @@ def test_vectorised_scan_equals_the_scalar_one_on_every_step_of_a_random_walk(se
     """
     rng = random.Random(seed)
     desk = crowd(rng, 60)
-    prices = [100, 100, rng.choice([1, 20, -3])]
+    prices = [100, 100, rng.choice([1, 20, -3]), 10]
     skipped = 0
     for _ in range(60):
         jump = rng.choice([0, 1, 1, 2, 5, 30])
-        for n in range(3):
-            low = 1 if n < 2 else -500
+        for n in range(4):
+            low = -500 if n == 2 else 1
             prices[n] = max(low, min(900, prices[n] + rng.randint(-jump, jump)))
         desk.index(*prices)
         recheck = desk.state.accounts.recheck_at.array[0, FIRST_ACCOUNT : desk.state.accounts.count]
@@ -285,6 +298,41 @@ def test_vectorised_scan_equals_the_scalar_one_on_every_step_of_a_random_walk(se
         if rng.random() < 0.2:
             desk.do(Deposit(0, rng.randrange(FIRST_ACCOUNT, desk.state.accounts.count), (100 * USD,)))
     assert skipped, "the walk never let the scan skip anybody, so it tests nothing"
+
+
+@pytest.mark.spec("LIQ-02", "LIQ-10")
+@pytest.mark.parametrize("seed", range(8))
+def test_scan_with_collateral_and_liabilities_equals_the_scalar_one_and_skips_accounts(seed: int) -> None:
+    """Coins move against the contracts; some accounts owe settlement asset, some owe coins."""
+    rng = random.Random(seed)
+    table = COIN_RULES[seed % len(COIN_RULES)] | {"asset": "COIN", "decimals": 3}
+    desk = crowd(rng, 60, collateral=[table])
+    everybody = np.arange(FIRST_ACCOUNT, desk.state.accounts.count)
+    for account in everybody.tolist():
+        coins = rng.choice([0, 0, 1, 333, 50_000, 200_000])
+        owed = rng.choice([0, 0, 300, 2_000]) * USD
+        short = rng.choice([0, 0, 0, 7_777])
+        legs = [(account, 1, coins - short), (0, 1, short - coins), (account, 0, -owed), (0, 0, owed)]
+        desk.state.ledger.post("deposit", legs)
+    prices = [100, 100, rng.choice([1, 20, -3]), 10]
+    skipped = liquidatable = 0
+    for _ in range(60):
+        jump = rng.choice([0, 0, 1, 1, 2, 20])
+        for n in range(4):
+            low = -500 if n == 2 else 1
+            prices[n] = max(low, min(900, prices[n] + rng.randint(-jump, jump)))
+        desk.index(*prices)
+        recheck = desk.state.accounts.recheck_at.array[0, everybody]
+        skipped += int((recheck >= desk.state.counters.meter_ppb).sum())
+        found = scan_all(desk.state)
+        liquidatable += len(found)
+        assert find_liquidatable(desk.state) == found
+        risks = [risk_of(desk.state, (account, 0)) for account in everybody.tolist()]
+        equity, required = pooled_equity(desk.state, everybody)
+        assert equity.tolist() == [risk.equity_atoms for risk in risks]
+        assert required.tolist() == [risk.maintenance_atoms for risk in risks]
+    assert skipped
+    assert liquidatable
 
 
 @pytest.mark.parametrize(

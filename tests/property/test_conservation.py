@@ -84,6 +84,10 @@ BY_THE_MINUTE |= {"divisor": 480, "paid_on": "mark"}
 CAPPED = {"formula": "index", "inner_ppb": PPB // 50, "outer_ppb": PPB // 20, "beyond": "cap"}
 REFUSED = {"formula": "mark", "width_ppb": PPB // 10}
 OWN_BOOK = [{"name": "here", "weight": 3, "kind": "own"}]
+COIN = {"asset": "COIN", "decimals": 3, "ratio_ppb": 9 * PPB // 10, "bid_buffer_ppb": PPB // 100}
+EXCHANGE = {"trigger_atoms": 5 * USD, "trigger_ltv_ppb": PPB, "price_ratio_ppb": 975_000_000}
+PLEDGED: dict[str, Any] = {"collateral": [COIN], "exchange": EXCHANGE}
+GRID = {"moves_ppb": [-PPB // 10, PPB // 10], "offset_ppb": PPB // 2, "contingency_ppb": PPB // 100}
 rulebooks = st.sampled_from(
     [
         rulebook(
@@ -101,6 +105,7 @@ rulebooks = st.sampled_from(
             mark={"formula": formula, "basis_points": 3},
             orders={"band": band},
             sources=[{"name": "outside", "weight": 1}, *own],
+            **more,
         )
         for waterfall in (
             ("book", "backstop", "insurance", "adl", "socialise", "house"),
@@ -108,13 +113,14 @@ rulebooks = st.sampled_from(
             ("book", "backstop", "adl", "house"),
         )
         for maker, liquidation in ((150_000, 0), (-100_000, 5_000_000))
-        for score, price, formula, funding, band, own in (
-            ("hyperliquid", "previous_mark", "index", {}, {}, []),
-            ("binance", "bankruptcy", "median", {}, {}, []),
-            ("hyperliquid", "mark", "median", {}, {}, []),
-            ("binance", "bankruptcy", "funding_median", LINEAR, CAPPED, []),
-            ("hyperliquid", "mark", "fair", BY_INDEX, {}, OWN_BOOK),
-            ("hyperliquid", "bankruptcy", "basis_ema", BY_THE_MINUTE, REFUSED, OWN_BOOK),
+        for score, price, formula, funding, band, own, more in (
+            ("hyperliquid", "previous_mark", "index", {}, {}, [], {}),
+            ("binance", "bankruptcy", "median", {}, {}, [], {}),
+            ("hyperliquid", "mark", "median", {}, {}, [], PLEDGED),
+            ("binance", "bankruptcy", "funding_median", LINEAR, CAPPED, [], PLEDGED),
+            ("hyperliquid", "mark", "fair", BY_INDEX, {}, OWN_BOOK, {}),
+            ("hyperliquid", "bankruptcy", "basis_ema", BY_THE_MINUTE, REFUSED, OWN_BOOK, PLEDGED),
+            ("hyperliquid", "mark", "index", {}, {}, [], PLEDGED | {"portfolio": GRID}),
         )
     ]
 )
@@ -298,12 +304,13 @@ class Exchange(RuleBasedStateMachine):
     @rule(
         btc=st.sampled_from([60, 85, 95, 99, 100, 101, 105, 140]),
         wti=st.sampled_from([-40, -1, 0, 1, 20, 90, 100, 110, 150]),
+        coin=st.sampled_from([1, 5, 10, 10, 90, 100]),
         later_ns=steps,
         age_ns=st.sampled_from([0, 0, -1, SECOND_NS, 120 * SECOND_NS]),
     )
-    def index(self, btc: int, wti: int, later_ns: int, age_ns: int) -> None:
+    def index(self, btc: int, wti: int, coin: int, later_ns: int, age_ns: int) -> None:
         at = self.time_ns + later_ns - age_ns
-        seen = tuple(Observation(n, 0, price, at) for n, price in enumerate((btc, wti, 10)))
+        seen = tuple(Observation(n, 0, price, at) for n, price in enumerate((btc, wti, coin)))
         self.rest(self.do(UpdateIndex(seen), later_ns))
 
     @rule(later_ns=steps)

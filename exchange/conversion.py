@@ -1,0 +1,179 @@
+"""Selling collateral for what an account owes in the settlement asset.
+
+A negative balance that collateral outweighs is a liability, not a debt. It is sold off when the rulebook's
+trigger says so, when the account is liquidated, and, all of it, before anybody else pays for a bankrupt
+account. Assets are sold in the order of the rulebook's collateral tables, as forced orders in their spot
+market down to `ExchangeRules.price_ratio_ppb` of the index, free of fees. What the market does not buy waits;
+of a bankrupt account, or of one in liquidation without positions, the insurance fund takes it at that price.
+"""
+
+import numpy as np
+
+from zerodebt.exchange.clearing import Clearing
+from zerodebt.exchange.collateral import Collateral, margin_array, worth_atoms
+from zerodebt.exchange.commands import SELL, PlaceOrder
+from zerodebt.exchange.events import (
+    FIRST_ACCOUNT,
+    INSURANCE,
+    ConversionReason,
+    Converted,
+    ExchangeArmed,
+    OrderClosed,
+)
+from zerodebt.exchange.judge import Pools
+from zerodebt.exchange.matching import plan_fills
+from zerodebt.exchange.rules import ExchangeRules
+from zerodebt.exchange.state import State
+from zerodebt.exchange.units import PPB, div_ceil, mul_ppb_ceil, mul_ppb_floor, mul_ppb_floor_array
+
+
+def sold_value_atoms(rules: ExchangeRules, owed_atoms: int) -> int:
+    """Value at the index of the collateral that is sold for what is owed, rounded up.
+
+    Even at the price limit it brings all that is owed. Source: Binance FAQ, Multi-Assets auto-exchange.
+    """
+    return div_ceil(owed_atoms * PPB, rules.price_ratio_ppb)
+
+
+def sold_atoms(collateral: Collateral, value_atoms: int) -> int:
+    """Atoms of an asset that are worth at least `value_atoms` at the index."""
+    return div_ceil(value_atoms * collateral.market.instrument.lot_atoms, collateral.lot_value_atoms)
+
+
+def limit_ticks(rules: ExchangeRules, collateral: Collateral) -> int:
+    """The lowest price that collateral is sold at, rounded up to the tick."""
+    index = collateral.market.prices.index_ticks
+    assert index is not None
+    return mul_ppb_ceil(index, rules.price_ratio_ppb)
+
+
+class Conversions:
+    """Sells through a clearing. Each account goes to the spot books at most once a command."""
+
+    def __init__(self, state: State, clearing: Clearing) -> None:
+        self.state = state
+        self.clearing = clearing
+        self._sent: set[int] = set()
+
+    def begin(self) -> None:
+        self._sent.clear()
+
+    def due(self) -> list[tuple[int, ConversionReason]]:
+        """Accounts whose liability has reached a trigger, in one vectorised pass; the absorbers' at once."""
+        state = self.state
+        if not state.collateral:
+            return []
+        accounts, rules = state.accounts, state.rules.exchange
+        owed = -accounts.balances.array[state.settle, : accounts.count]
+        rows = np.flatnonzero(owed > 0)
+        rows = rows[(rows >= FIRST_ACCOUNT) | (rows == INSURANCE)]
+        owed = owed[rows]
+        held = np.zeros(rows.shape, np.bool_)
+        backing = np.zeros_like(owed)
+        for collateral in state.collateral:
+            coins = accounts.balances.array[collateral.asset, rows]
+            held |= coins > 0
+            backing += margin_array(collateral, coins)
+        absorbs = (accounts.vault.array[0, rows] != 0) | (rows == INSURANCE)
+        by_size = absorbs.copy()
+        by_share = np.zeros_like(by_size)
+        if rules.trigger_atoms:
+            by_size |= owed >= rules.trigger_atoms
+        if rules.trigger_ltv_ppb:
+            by_share = owed >= -mul_ppb_floor_array(-backing, rules.trigger_ltv_ppb)
+        return [
+            (int(rows[k]), "owed" if by_size[k] else "loan_to_value")
+            for k in np.flatnonzero(held & (by_size | by_share)).tolist()
+        ]
+
+    def exchange(self, account: int, because: ConversionReason) -> bool:
+        """Sell what brings in all that the account owes; says whether anything was sold."""
+        if account in self._sent:
+            return False
+        self._sent.add(account)
+        sold = False
+        for collateral in self.state.collateral:
+            owed = self._owed(account)
+            if owed <= 0:
+                break
+            value = sold_value_atoms(self.state.rules.exchange, owed)
+            sold |= self._sell(account, collateral, sold_atoms(collateral, value), because)
+        return sold
+
+    def clear(self, account: int) -> bool:
+        """What an account in liquidation without positions still owes is paid by the fund for collateral."""
+        acted = False
+        for collateral in self.state.collateral:
+            owed = self._owed(account)
+            if owed <= 0:
+                break
+            value = sold_value_atoms(self.state.rules.exchange, owed)
+            acted |= self._hand_over(account, collateral, sold_atoms(collateral, value))
+        return acted
+
+    def use_up(self, account: int) -> bool:
+        """Turn all collateral of a bankrupt account into the settlement asset."""
+        acted = False
+        for collateral in self.state.collateral:
+            held = self._held(account, collateral)
+            acted |= self._sell(account, collateral, held, "bankruptcy")
+            acted |= self._hand_over(account, collateral, self._held(account, collateral))
+        return acted
+
+    def is_halted(self, account: int) -> bool:
+        """May some of the account's collateral not be sold now?"""
+        return any(
+            self._held(account, collateral) > 0 and not self.state.status[collateral.market.number].liquidate
+            for collateral in self.state.collateral
+        )
+
+    def _owed(self, account: int) -> int:
+        return -self.state.accounts.balances.cells[self.state.settle][account]
+
+    def _held(self, account: int, collateral: Collateral) -> int:
+        return self.state.accounts.balances.cells[collateral.asset][account]
+
+    def _sell(self, account: int, collateral: Collateral, atoms: int, because: ConversionReason) -> bool:
+        """Send whole lots to the spot market, as far as they are held and the price limit allows."""
+        state, clearing = self.state, self.clearing
+        market = collateral.market
+        n, lot_atoms = market.number, market.instrument.lot_atoms
+        lots = min(self._held(account, collateral) // lot_atoms, div_ceil(atoms, lot_atoms))
+        if lots <= 0 or not state.status[n].liquidate:
+            return False
+        clearing.close_all(account, n, "conversion")
+        limit = limit_ticks(state.rules.exchange, collateral)
+        plan = plan_fills(state.books[n], account, SELL, lots, limit, "cancel_oldest", Pools(state, market))
+        if not plan.steps:
+            return False
+        clearing.out.append(ExchangeArmed(account, n, self._owed(account), lots, limit, because))
+        taker = clearing.accept(PlaceOrder(account, n, SELL, lots, limit, "ioc"), is_forced=True)
+        clearing.execute(taker, plan)
+        if plan.open_lots:
+            clearing.out.append(OrderClosed(taker.order_id, plan.open_lots, "unfilled"))
+        return bool(plan.filled_lots)
+
+    def _hand_over(self, account: int, collateral: Collateral, atoms: int) -> bool:
+        """The insurance fund takes an asset for its value at the index times the price ratio."""
+        state = self.state
+        atoms = min(atoms, self._held(account, collateral))
+        if atoms <= 0 or account == INSURANCE or not state.status[collateral.market.number].liquidate:
+            return False
+        ratio = state.rules.exchange.price_ratio_ppb
+        paid = mul_ppb_floor(worth_atoms(collateral, atoms), ratio)
+        n, index = collateral.market.number, collateral.market.prices.index_ticks
+        assert index is not None
+        asset, settle = collateral.asset, state.settle
+        self.clearing.out.append(Converted(account, n, asset, INSURANCE, atoms, index, paid))
+        self.clearing.post(
+            "conversion",
+            [
+                (account, asset, -atoms),
+                (INSURANCE, asset, atoms),
+                (INSURANCE, settle, -paid),
+                (account, settle, paid),
+            ],
+        )
+        state.accounts.session_base.cells[0][account] += paid
+        state.accounts.session_base.cells[0][INSURANCE] -= paid
+        return True
