@@ -296,9 +296,11 @@ class Replier:
     def _standing(self, standing: Standing) -> dict[str, Any]:
         ratio = None
         if standing.maintenance_atoms:
-            ratio = decimal_text(Fraction(standing.equity_atoms, standing.maintenance_atoms))
+            answering = standing.equity_atoms - standing.haircut_atoms
+            ratio = decimal_text(Fraction(answering, standing.maintenance_atoms))
         return {
             "equity": self.book.money(standing.equity_atoms),
+            "haircut": self.book.money(standing.haircut_atoms),
             "maintenance": self.book.money(standing.maintenance_atoms),
             "initial": self.book.money(standing.initial_atoms),
             "equity_over_maintenance": ratio,
@@ -312,6 +314,13 @@ class Replier:
         where = "wallet" if pocket == book.settle else "isolated margin"
         yield Line(where, book.money(state.accounts.balances.cells[pocket][account]), "as given", GIVEN)
         source = book.source("margin")
+        if pocket == book.settle:
+            for n, asset in enumerate(book.assets):
+                atoms = state.accounts.balances.cells[n][account]
+                if n != book.settle and atoms:
+                    yield Line(
+                        f"{asset.symbol} balance", from_units(atoms, asset.decimals), "as given", GIVEN
+                    )
         for market in state.positions_of(compartment):
             n, symbol = market.number, book.specs[market.number].symbol
             lots = state.accounts.lots.cells[n][account]
@@ -323,6 +332,9 @@ class Replier:
         standing = self.situation.standing(compartment)
         equity, needed = standing.equity_atoms, standing.maintenance_atoms
         yield Line("equity", book.money(equity), f"{where} and unrealised profit", source)
+        if standing.haircut_atoms:
+            taken = book.money(standing.haircut_atoms)
+            yield Line("haircut", taken, "off collateral before it answers for a requirement", source)
         yield Line("maintenance", book.money(needed), "each position's requirement, rounded up", source)
 
     def _requirement_line(self, instrument: int, value: int, lots: int) -> Line:

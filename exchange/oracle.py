@@ -77,9 +77,10 @@ class Position(Struct, frozen=True, kw_only=True):
 
 
 class Standing(Struct, frozen=True):
-    """A compartment at the marks: atoms of the settlement asset."""
+    """A compartment at the marks: atoms of the settlement asset; the haircut is that of its collateral."""
 
     equity_atoms: int
+    haircut_atoms: int
     maintenance_atoms: int
     initial_atoms: int
     is_liquidatable: bool
@@ -455,7 +456,12 @@ def _standing(state: State, compartment: Compartment) -> Standing:
         leverage = state.accounts.leverage.cells[market.number][account]
         initial += initial_at_mark(state, market, abs(lots), leverage)
     return Standing(
-        risk.equity_atoms, risk.maintenance_atoms, initial, risk.is_liquidatable, risk.is_bankrupt
+        risk.equity_atoms,
+        risk.haircut_atoms,
+        risk.maintenance_atoms,
+        initial,
+        risk.is_liquidatable,
+        risk.is_bankrupt,
     )
 
 
