@@ -552,9 +552,11 @@ def profile_days(name: str) -> list[str]:
 
 @cache
 def _profile(name: str) -> dict[str, Any]:
-    """A shipped file as it is; nobody changes what is kept here."""
+    """A shipped file over the one that it extends; nobody changes what is kept here."""
     text = (resources.files("zerodebt.exchange") / "profiles" / f"{name}.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
+    table = tomllib.loads(text)
+    below = table.pop("extends", None)
+    return table if below is None else _profile(below) | table
 
 
 def _in_force(where: str, value: Any, as_of: str | None) -> Any:
