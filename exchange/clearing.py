@@ -282,12 +282,13 @@ class Clearing:
         fees = state.rules.fees
         asset = market.instrument.settle_asset
         value = abs(value_atoms(market.instrument, price, lots))
-        payer, payee, rate = (taker.account, asset), FEES, fees.taker_ppb
+        payer, payee, rate = (taker.account, asset), (FEES, asset), fees.taker_ppb
         if taker.is_forced:
-            payer, payee = state.compartment_of(taker.account, market.number), INSURANCE
+            payer = state.compartment_of(taker.account, market.number)
+            payee = state.compartment_of(INSURANCE, market.number)
             rate = 0 if market.instrument.kind == "spot" else fees.liquidation_ppb
         taker_fee = self._bearable_fee(market, payer, mul_ppb_ceil(value, rate), legs)
-        legs += [(*payer, -taker_fee), (payee, asset, taker_fee)]
+        legs += [(*payer, -taker_fee), (*payee, taker_fee)]
         maker_fee = mul_ppb_ceil(value, fees.maker_ppb)
         if maker_fee > 0:
             maker_fee = self._bearable_fee(market, (maker, asset), maker_fee, legs)
@@ -383,7 +384,7 @@ class Clearing:
         """
         state = self.state
         n = market.number
-        if not change.closed_lots or not state.accounts.isolated.cells[n][account]:
+        if account == INSURANCE or not change.closed_lots or not state.accounts.isolated.cells[n][account]:
             return
         pocket = state.pocket(n)
         margin = state.accounts.balances.cells[pocket][account]
@@ -400,40 +401,46 @@ class Clearing:
 
     # Forced changes of counterparty
 
-    def take_over(self, compartment: Compartment, takers: dict[int, int]) -> None:
-        """Move a compartment's positions at the mark, and what margin is left, to `takers` by instrument.
+    def take_over(
+        self, compartment: Compartment, takers: dict[int, int], prices: dict[int, int] | None = None
+    ) -> None:
+        """Move a compartment's positions, and what margin is left, to `takers` by instrument.
 
+        prices  by instrument, where it is not the mark
         The margin is split over the takers in proportion to the value that each receives; collateral and what
         is owed against it go along. A compartment below zero moves its debt into nobody's books: the caller
         pays it first or afterwards.
         """
         state = self.state
         account, pocket = compartment
-        values: dict[int, int] = {}
+        values: dict[Compartment, int] = {}
         for market in state.positions_of(compartment):
             n = market.number
             taker = takers[n]
             lots = state.accounts.lots.cells[n][account]
             mark = market.prices.mark_ticks
             assert mark is not None
+            price = prices.get(n, mark) if prices else mark
             legs: list[Leg] = []
-            self.move(market, account, -lots, mark, legs)
-            self.move(market, taker, lots, mark, legs, origin=account)
-            self.out.append(TakenOver(account, pocket, taker, n, lots, mark))
+            self.move(market, account, -lots, price, legs)
+            self.move(market, taker, lots, price, legs, origin=account)
+            stated = None if price == mark else mark
+            self.out.append(TakenOver(account, pocket, taker, n, lots, price, stated))
             self.post("takeover", legs)
-            values[taker] = values.get(taker, 0) + abs(market.value_atoms(lots))
+            receiver = state.compartment_of(taker, n)
+            values[receiver] = values.get(receiver, 0) + abs(market.value_atoms(lots))
         pledged = [c.asset for c in state.collateral] if pocket == state.settle else []
         for source in [pocket, *pledged] if values else []:
             margin = state.accounts.balances.cells[source][account]
             if margin < 0 and not pledged:
                 continue
             receivers = sorted(values)
-            weights = [values[taker] for taker in receivers]
+            weights = [values[receiver] for receiver in receivers]
             shares = split_exact(abs(margin), weights if any(weights) else [1] * len(weights))
             sign = 1 if margin > 0 else -1
-            into = source if source in pledged else state.settle
             legs = [(account, source, -margin)]
-            legs += [(taker, into, sign * share) for taker, share in zip(receivers, shares, strict=True)]
+            for (taker, into), share in zip(receivers, shares, strict=True):
+                legs.append((taker, source if source in pledged else into, sign * share))
             self.post("takeover", legs)
 
     def sell(

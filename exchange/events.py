@@ -51,6 +51,9 @@ PostReason = Literal[
     "contribution",
     "auction",
     "default_fund",
+    "surplus",
+    "endowment",
+    "settlement_haircut",
 ]
 ConversionReason = Literal["owed", "loan_to_value", "liquidation", "bankruptcy"]
 CloseReason = Literal[
@@ -293,7 +296,10 @@ class StageArmed(Struct, frozen=True, array_like=True, tag="stage_armed"):
 
 
 class TakenOver(Struct, frozen=True, array_like=True, tag="taken_over"):
-    """A position moved at the mark to `taker`; a `Posted` realises the profit and moves the margin."""
+    """A position moved to `taker`; a `Posted` realises the profit and moves the margin.
+
+    `price_ticks` is the mark, unless `mark_ticks` says that it is the bankruptcy price beside that mark.
+    """
 
     account: int
     pocket: int
@@ -301,6 +307,7 @@ class TakenOver(Struct, frozen=True, array_like=True, tag="taken_over"):
     instrument: int
     lots: int
     price_ticks: int
+    mark_ticks: int | None = None
 
 
 class DeficitOpened(Struct, frozen=True, array_like=True, tag="deficit_opened"):
@@ -318,8 +325,10 @@ class Deleveraged(Struct, frozen=True, array_like=True, tag="deleveraged"):
     """`lots` (the winner's, signed) were closed against a bankrupt compartment at `price_ticks`.
 
     `transfer_atoms` = (mark - price) * lots is what the winner gives up against the mark, never negative for
-    the bankruptcy price. `score` is the rank's score in parts per billion; ranks were frozen when the ADL of
-    this instrument and command began. A policy without scores gives the place in its list, and 0.
+    the bankruptcy price of a debt; what the book could not fill of a solvent account (`deficit_id` 0) leaves
+    its margin to the winners, and then it may be. `score` is the rank's score in parts per billion; ranks
+    were frozen when the ADL of this instrument and command began. A policy without scores gives the
+    place in its list, and 0.
     """
 
     deficit_id: int
@@ -338,12 +347,17 @@ class Deleveraged(Struct, frozen=True, array_like=True, tag="deleveraged"):
 
 
 class StagePaid(Struct, frozen=True, array_like=True, tag="stage_paid"):
-    """A payer brought `atoms` to a named deficit (for ADL the winners' transfers are the payment)."""
+    """A payer brought `atoms` to a named deficit (for ADL the winners' transfers are the payment).
+
+    `base_atoms`, where a class shares a loss, is what his share is in proportion to: what he won, in the
+    session or at the settlement, or the value of his open lots. All atoms over all bases are the tax rate.
+    """
 
     deficit_id: int
     stage: StageName
     payer: int
     atoms: int
+    base_atoms: int | None = None
 
 
 class DeficitClosed(Struct, frozen=True, array_like=True, tag="deficit_closed"):
@@ -375,6 +389,15 @@ class Settled(Struct, frozen=True, array_like=True, tag="settled"):
 
     instrument: int
     price_ticks: int
+
+
+class PoolStatus(Struct, frozen=True, array_like=True, tag="pool_status"):
+    """A pool of the fund closed, because it fell too far from the peak of the window, or opened again."""
+
+    pocket: int
+    is_closed: bool
+    peak_atoms: int
+    equity_atoms: int
 
 
 class WorkLeft(Struct, frozen=True, array_like=True, tag="work_left"):
@@ -519,6 +542,7 @@ Event = (
     | Contributed
     | ExchangeArmed
     | Converted
+    | PoolStatus
 )
 
 

@@ -110,7 +110,7 @@ def _isolated_need(
     if not opened:
         return 0
     pocket = state.compartment_of(account, market.number)
-    if held * side > 0 and risk_of(state, pocket).is_liquidatable:
+    if held * side > 0 and not risk_of(state, pocket).is_safe:
         refuse(RejectReason.MARGIN_TOO_SMALL, "the isolated position is below its requirement")
     average = closing_ticks(market.instrument, side * filled, value)
     margin = isolation_atoms(state, market, account, opened, side, average)

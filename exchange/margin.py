@@ -1,7 +1,10 @@
 """Initial and maintenance requirement, equity, and what may be withdrawn."""
 
+from functools import cmp_to_key
+
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from zerodebt.exchange.accounts import BACKSTOP
 from zerodebt.exchange.book import Order
@@ -41,12 +44,14 @@ _NEVER = INT64_MAX // 2
 class Risk(Struct, frozen=True, gc=False):
     """Where a compartment stands at the marks.
 
-    equity_atoms   balances and profit without haircut: what a debt is measured by
-    haircut_atoms  what the rulebook takes off its collateral before it answers for the requirement
+    equity_atoms    balances and profit without haircut: what a debt is measured by
+    includes_equal  the rulebook's trigger is "at or below": equity equal to the requirement is not safe
+    haircut_atoms   what the rulebook takes off its collateral before it answers for the requirement
     """
 
     equity_atoms: int
     maintenance_atoms: int
+    includes_equal: bool = False
     haircut_atoms: int = 0
 
     @property
@@ -56,21 +61,38 @@ class Risk(Struct, frozen=True, gc=False):
 
     @property
     def is_liquidatable(self) -> bool:
-        """Equity after haircut equal to the requirement is safe, one atom less is not. MARG-08."""
-        return self.margin_atoms < self.maintenance_atoms
+        """Is there a requirement, and margin below it (or equal, where the trigger says so)? MARG-08."""
+        needed = self.maintenance_atoms + self.includes_equal
+        return self.maintenance_atoms > 0 and self.margin_atoms < needed
 
     @property
     def is_bankrupt(self) -> bool:
         return self.equity_atoms < 0
 
+    @property
+    def is_safe(self) -> bool:
+        """Nothing to do: not liquidatable, and, with or without positions, not below zero after haircut."""
+        return not self.is_liquidatable and self.margin_atoms >= 0
+
     def is_below(self, share_ppb: int) -> bool:
         """Is equity after haircut below this share of the requirement?"""
         return self.margin_atoms * PPB < self.maintenance_atoms * share_ppb
 
-    @property
-    def health_ppb(self) -> int:
-        """Equity after haircut over requirement, for ranking the most underwater first."""
-        return self.margin_atoms * PPB // max(1, self.maintenance_atoms)
+
+def compare_danger(first: Risk, second: Risk) -> int:
+    """Above 0 when the first is worse off: lower margin over requirement, compared by cross multiplication.
+
+    Among equals the larger requirement is worse, then the lower margin. A debt without a requirement is worse
+    than any ratio. Source: dYdX v4, lib/margin, Risk.Cmp. Property LIQ-10.
+    """
+    left = first.margin_atoms * second.maintenance_atoms
+    right = second.margin_atoms * first.maintenance_atoms
+    return (
+        (left < right) - (left > right)
+        or (first.maintenance_atoms > second.maintenance_atoms)
+        - (first.maintenance_atoms < second.maintenance_atoms)
+        or (first.margin_atoms < second.margin_atoms) - (first.margin_atoms > second.margin_atoms)
+    )
 
 
 def risk_of(state: State, compartment: Compartment) -> Risk:
@@ -95,7 +117,7 @@ def risk_of(state: State, compartment: Compartment) -> Risk:
             if held:
                 equity += worth_atoms(collateral, held)
                 haircut += maintenance_haircut_atoms(collateral, held)
-    return Risk(equity, required, haircut)
+    return Risk(equity, required, includes_equal(state), haircut)
 
 
 def _cross_lots(state: State, account: int) -> list[tuple[Market, int]]:
@@ -113,6 +135,11 @@ def maintenance_after(state: State, compartment: Compartment, risk: Risk, market
     held = state.accounts.lots.cells[market.number][account]
     required = risk.maintenance_atoms - maintenance_of(state, market, account, held)
     return required + maintenance_of(state, market, account, lots)
+
+
+def includes_equal(state: State) -> bool:
+    """Is an account liquidatable at its requirement already?"""
+    return state.rules.liquidation.trigger == "at_or_below"
 
 
 class Found(Struct, frozen=True, gc=False):
@@ -139,6 +166,7 @@ def find_liquidatable(state: State) -> list[Found]:
     weight = np.zeros_like(equity)
     safe = np.full_like(equity, _NEVER)
     unmetered = np.zeros(equity.shape, np.bool_)
+    equal = includes_equal(state)
     for market in state.contracts:
         n = market.number
         held = accounts.lots.array[n, rows]
@@ -169,8 +197,8 @@ def find_liquidatable(state: State) -> list[Found]:
         safe[alone] = np.minimum(safe[alone], _safe_move_ppb(own - own_required, per_move[isolated]))
         if not market.margin.is_metered:
             unmetered[at] = True
-        for k in np.flatnonzero(own < own_required).tolist():
-            risk = Risk(int(own[k]), int(own_required[k]))
+        for k in np.flatnonzero(_is_unsafe(own, own_required, equal)).tolist():
+            risk = Risk(int(own[k]), int(own_required[k]), equal)
             found.append(Found((int(rows[alone[k]]), state.pocket(n)), risk))
     if portfolio is not None:
         required = _grid_requirements(state, rows)
@@ -184,12 +212,13 @@ def find_liquidatable(state: State) -> list[Found]:
     excess = equity - haircut - required
     safe = np.minimum(safe, _safe_move_ppb(excess, weight, slack))
     found += [
-        Found((int(rows[k]), state.settle), Risk(int(equity[k]), int(required[k]), int(haircut[k])))
-        for k in np.flatnonzero(excess < 0).tolist()
+        Found((int(rows[k]), state.settle), Risk(int(equity[k]), int(required[k]), equal, int(haircut[k])))
+        for k in np.flatnonzero(_is_unsafe(equity - haircut, required, equal)).tolist()
     ]
     safe[unmetered] = -1
     accounts.recheck_at.array[0, rows] = state.counters.meter_ppb + safe
-    found.sort(key=lambda f: (f.risk.health_ppb, f.compartment))
+    found.sort(key=lambda f: f.compartment)
+    found.sort(key=cmp_to_key(lambda a, b: compare_danger(b.risk, a.risk)))
     return found
 
 
@@ -204,6 +233,12 @@ def _grid_requirements(state: State, rows: Int64Array) -> Int64Array:
         if lots.any():
             columns.append((market, lots))
     return requirements_array(state.portfolio, columns, rows.size)
+
+
+def _is_unsafe(margin: Int64Array, required: Int64Array, includes_equal: bool) -> NDArray[np.bool_]:
+    """`not Risk.is_safe` for arrays: requirements are never below zero."""
+    below: NDArray[np.bool_] = margin < required
+    return below | ((margin == required) & (required > 0)) if includes_equal else below
 
 
 def _safe_move_ppb(

@@ -3,7 +3,8 @@
 One call of `work` is one round of the phases of the architecture page: scan and cancel; forced orders of all
 liquidatable compartments, the most underwater first; takeovers; bankrupt compartments and absorbers. The
 waterfall of the rulebook is read twice: first it disposes of positions (book, backstop, insurance, adl), then
-it pays in cash what is still missing (backstop, insurance, socialise, house, default_fund, recourse).
+it pays in cash what is still missing (backstop, insurance, socialise, settlement_haircut, house,
+default_fund, recourse).
 """
 
 from collections.abc import Iterator
@@ -13,7 +14,6 @@ from msgspec import structs
 
 from zerodebt.exchange.accounts import BACKSTOP
 from zerodebt.exchange.clearing import Clearing
-from zerodebt.exchange.commands import BUY, SELL, PlaceOrder, Side
 from zerodebt.exchange.conversion import Conversions
 from zerodebt.exchange.events import (
     DEFAULT_FUND,
@@ -30,32 +30,25 @@ from zerodebt.exchange.events import (
     LayerDrawn,
     LiquidationEnded,
     LiquidationStarted,
-    OrderClosed,
+    PoolStatus,
     PostReason,
     ReceivableBooked,
     StageArmed,
     StagePaid,
 )
+from zerodebt.exchange.forced import ForcedOrders
 from zerodebt.exchange.instruments import closing_ticks, maintenance_atoms
-from zerodebt.exchange.judge import Pools
 from zerodebt.exchange.ledger import Leg
-from zerodebt.exchange.liquidation import forced_lots
-from zerodebt.exchange.margin import (
-    Risk,
-    customer_equities,
-    find_liquidatable,
-    maintenance_of,
-    pooled_equity,
-    risk_of,
-)
+from zerodebt.exchange.liquidation import allocated_by, bankruptcy_ticks, equity_shares
+from zerodebt.exchange.margin import Risk, find_liquidatable, pooled_equity, risk_of
 from zerodebt.exchange.marks import Market
-from zerodebt.exchange.matching import plan_fills
 from zerodebt.exchange.rules import StageName
-from zerodebt.exchange.sessions import stands_still, within_limits
+from zerodebt.exchange.sessions import stands_still
 from zerodebt.exchange.state import Compartment, State
 from zerodebt.exchange.variation import may_be_forced, review_calls
-from zerodebt.exchange.waterfall import adl, allocation, default_fund, policies, socialise
+from zerodebt.exchange.waterfall import adl, allocation, default_fund, policies, pools, socialise
 from zerodebt.exchange.waterfall.origins import deficit_origins
+from zerodebt.exchange.waterfall.socialise import Payer, Share
 
 DUST_ATOMS = 10
 
@@ -67,14 +60,22 @@ class RiskRounds:
         self.state = state
         self.clearing = clearing
         self._conversions = Conversions(state, clearing)
-        self._sent: set[Compartment] = set()
+        self.settled: dict[int, int] = {}
+        """Profit of each account at the settlements of this command."""
+        self._forced = ForcedOrders(state, clearing, self._is_for_the_book)
+        self._held: dict[Compartment, list[Market]] = {}
+        self._bearers: list[Compartment] = []
         self._rankings: dict[tuple[int, int], list[adl.Ranked]] = {}
 
     def begin(self) -> None:
         """A new command: every compartment may be sent to the book once, and rankings are taken anew."""
-        self._sent.clear()
+        self._forced.begin()
+        self._held.clear()
         self._conversions.begin()
         self._rankings.clear()
+        drawdown = self.state.rules.insurance.drawdown
+        if drawdown is not None and self.state.counters.started:
+            pools.sample_peaks(self.state, drawdown)
 
     def work(self) -> bool:
         """One round; says whether anything was done that may call for another."""
@@ -87,10 +88,12 @@ class RiskRounds:
         if state.rules.exchange.before_positions:
             acted |= self._exchange(found)
         for compartment in found:
-            acted |= self._force(compartment)
+            acted |= self._forced.send(compartment)
         acted |= self._exchange(found)
         for compartment in found:
             acted |= self._take_over(compartment)
+        for compartment in found:
+            acted |= self._take_unfilled(compartment)
         for compartment in found + self._absorbers():
             acted |= self._resolve(compartment)
         self.clearing.close_attached()
@@ -102,6 +105,7 @@ class RiskRounds:
     def _start(self, compartment: Compartment) -> None:
         state = self.state
         account, pocket = compartment
+        self._held.setdefault(compartment, state.positions_of(compartment))
         if compartment not in state.in_liquidation:
             risk = risk_of(state, compartment)
             state.in_liquidation[compartment] = None
@@ -134,7 +138,7 @@ class RiskRounds:
             risk = risk_of(state, compartment)
             account, pocket = compartment
             self._note_deficit(compartment, risk)
-            if risk.is_liquidatable:
+            if not risk.is_safe:
                 continue
             del state.in_liquidation[compartment]
             state.defaults.pop(compartment, None)
@@ -167,71 +171,13 @@ class RiskRounds:
             if pocket != state.settle:
                 continue
             acted |= self._conversions.exchange(account, "liquidation")
-            if not state.positions_of(compartment) and risk_of(state, compartment).is_liquidatable:
+            if not state.positions_of(compartment) and not risk_of(state, compartment).is_safe:
                 acted |= self._conversions.clear(account)
         for account, because in self._conversions.due():
             acted |= self._conversions.exchange(account, because)
         return acted
 
-    # Positions: book, backstop, insurance, adl
-
-    def _force(self, compartment: Compartment) -> bool:
-        """Send forced market orders, the position with the largest requirement first, until safe again."""
-        state = self.state
-        rules = state.rules
-        if compartment in self._sent or not self._is_for_the_book(compartment, risk_of(state, compartment)):
-            return False
-        self._sent.add(compartment)
-        acted = False
-        for market in self._by_requirement(compartment):
-            risk = risk_of(state, compartment)
-            if not risk.is_liquidatable or not self._is_for_the_book(compartment, risk):
-                break
-            if stands_still(state, market.number):
-                continue
-            account = compartment[0]
-            lots = state.accounts.lots.cells[market.number][account]
-            notional = abs(market.value_atoms(lots))
-            cooling = state.cooling_until.get((account, market.number), -1) >= state.time_ns
-            size = forced_lots(rules.liquidation, abs(lots), notional, cooling)
-            side: Side = SELL if lots > 0 else BUY
-            limit = self._forced_limit(market, lots, risk)
-            order = PlaceOrder(account, market.number, side, size, limit, "ioc", reduce_only=True)
-            if self._send(compartment, risk, order):
-                acted = True
-                if size < abs(lots):
-                    until = state.time_ns + rules.liquidation.cooldown_ns
-                    state.cooling_until[account, market.number] = until
-        return acted
-
-    def _forced_limit(self, market: Market, lots: int, risk: Risk) -> int | None:
-        """The rulebook's price limit; a bankrupt position that no stage would take goes at any price."""
-        limit = None
-        if self.state.rules.liquidation.price_limit != "none" and not risk.is_bankrupt:
-            limit = closing_ticks(market.instrument, lots, market.value_atoms(lots) - risk.equity_atoms)
-        return within_limits(self.state, market.number, -lots, limit)
-
-    def _send(self, compartment: Compartment, risk: Risk, order: PlaceOrder) -> bool:
-        state = self.state
-        clearing = self.clearing
-        n = order.instrument
-        plan = plan_fills(
-            state.books[n],
-            order.account,
-            order.side,
-            order.size_lots,
-            order.price_ticks,
-            "cancel_oldest",
-            Pools(state, state.markets[n]),
-        )
-        if not plan.steps:
-            return False
-        self._arm("book", compartment, risk, "equity is below the maintenance requirement")
-        taker = clearing.accept(order, is_forced=True)
-        clearing.execute(taker, plan)
-        if plan.open_lots:
-            clearing.out.append(OrderClosed(taker.order_id, plan.open_lots, "unfilled"))
-        return bool(plan.filled_lots)
+    # Positions: backstop, insurance, adl
 
     def _take_over(self, compartment: Compartment) -> bool:
         """The backstop takes positions and margin of a compartment that is low but not below zero."""
@@ -245,6 +191,27 @@ class RiskRounds:
         self.clearing.take_over(compartment, state.backstops)
         return True
 
+    def _take_unfilled(self, compartment: Compartment) -> bool:
+        """The fund or deleveraging takes what the book could not fill of one that is not bankrupt."""
+        state = self.state
+        if not self._forced.is_unfilled(compartment):
+            return False
+        risk = risk_of(state, compartment)
+        markets = state.positions_of(compartment)
+        if risk.is_safe or risk.is_bankrupt or not markets or not self._may_liquidate(markets):
+            return False
+        self._bearers = pools.bearers(state, markets)
+        for stage in state.rules.waterfall:
+            if stage == "insurance" and state.rules.insurance.takes == "unfilled":
+                if self._fund_takes(compartment, risk, 0) is not None:
+                    return True
+            elif stage == "adl" and state.rules.adl.trigger == "unfilled":
+                self._arm(stage, compartment, risk, "equity is below the requirement and the book is empty")
+                before = self._gross_lots(compartment)
+                self._deleverage(compartment, 0)
+                return self._gross_lots(compartment) < before
+        return False
+
     def _resolve(self, compartment: Compartment) -> bool:
         """Make the debt of a bankrupt compartment zero, as far as the rulebook's payers reach."""
         state = self.state
@@ -253,7 +220,7 @@ class RiskRounds:
         if not risk.is_bankrupt:
             return False
         positions = state.positions_of(compartment)
-        if not self._may_liquidate(positions) or (positions and not self._disposes()):
+        if not self._may_liquidate(positions) or (positions and not self._disposes(compartment, risk)):
             return False
         account, pocket = compartment
         if pocket == state.settle:
@@ -271,6 +238,8 @@ class RiskRounds:
         state.counters.next_deficit_id = deficit_id + 1
         origins = self._origins(compartment, deficit)
         clearing.out.append(DeficitOpened(deficit_id, account, pocket, state.settle, deficit, origins))
+        held = self._held.setdefault(compartment, positions)
+        self._bearers = pools.bearers(state, positions or held)
         brought = 0
         for stage in state.rules.waterfall:
             if not state.positions_of(compartment):
@@ -278,12 +247,9 @@ class RiskRounds:
             risk = risk_of(state, compartment)
             if not risk.is_bankrupt:
                 break
-            if stage == "insurance" and account != INSURANCE and self._fund_equity() >= -risk.equity_atoms:
-                self._arm(stage, compartment, risk, "equity is below zero and the fund can take it")
-                brought += self._pay(deficit_id, stage, INSURANCE, compartment, -risk.equity_atoms)
-                takers = {market.number: INSURANCE for market in positions}
-                clearing.take_over(compartment, takers)
-            elif stage == "adl":
+            if stage == "insurance" and state.rules.insurance.takes != "never":
+                brought += self._fund_takes(compartment, risk, deficit_id) or 0
+            elif stage == "adl" and self._is_for_deleveraging(compartment, risk, self._bearers):
                 self._arm(stage, compartment, risk, "equity is below zero")
                 brought += self._deleverage(compartment, deficit_id)
         brought += self._collect(compartment, deficit_id)
@@ -292,6 +258,69 @@ class RiskRounds:
             clearing.post("deficit", [(account, pocket, left), (DEFICIT, state.settle, -left)])
         clearing.out.append(DeficitClosed(deficit_id, left, brought + left - deficit))
         return brought > 0 or not state.positions_of(compartment)
+
+    def _fund_takes(self, compartment: Compartment, risk: Risk, deficit_id: int) -> int | None:
+        """The fund takes all positions, if its pools can and may; returns what it paid for them.
+
+        A compartment below zero is paid up first: then its bankruptcy price is the mark. Each pool bears the
+        part of its instrument, as the rulebook allocates a bankruptcy.
+        """
+        state = self.state
+        account = compartment[0]
+        if account == INSURANCE:
+            return None
+        markets = state.positions_of(compartment)
+        lots = [state.accounts.lots.cells[m.number][account] for m in markets]
+        weights = [allocated_by(state, account, m) for m in markets]
+        shares = list(equity_shares(risk.equity_atoms, weights))
+        missing: dict[Compartment, int] = {}
+        for market, share in zip(markets, shares, strict=True):
+            pool = state.compartment_of(INSURANCE, market.number)
+            missing[pool] = missing.get(pool, 0) + max(0, -share)
+        for pool, atoms in missing.items():
+            if not self._is_open(pool) or pools.equity_atoms(state, pool) < atoms:
+                return None
+        if not all(pools.takes_position(state, m, held) for m, held in zip(markets, lots, strict=True)):
+            return None
+        because = "equity is below zero and the fund can take it"
+        if not risk.is_bankrupt:
+            because = "equity is below the requirement and the book is empty"
+        self._arm("insurance", compartment, risk, because)
+        paid = 0
+        for pool, atoms in missing.items():
+            if atoms:
+                paid += self._pay(deficit_id, "insurance", INSURANCE, compartment, atoms, pool[1])
+        takers = {market.number: INSURANCE for market in markets}
+        prices = {}
+        if state.rules.insurance.price == "bankruptcy" and not risk.is_bankrupt:
+            for market, held, share in zip(markets, lots, shares, strict=True):
+                prices[market.number] = bankruptcy_ticks(market, held, share)
+        self.clearing.take_over(compartment, takers, prices)
+        return paid
+
+    def _is_for_deleveraging(self, compartment: Compartment, risk: Risk, bearers: list[Compartment]) -> bool:
+        """Is the rulebook's trigger met for a compartment below zero, whose deficit these pools bear?"""
+        if self.state.rules.adl.trigger != "fund_cannot_pay" or self._forced.is_unfilled(compartment):
+            return True
+        able = sum(max(0, pools.equity_atoms(self.state, p)) for p in bearers if self._is_open(p))
+        return able < -risk.equity_atoms
+
+    def _is_open(self, pool: Compartment) -> bool:
+        """Does the pool take positions, or has it fallen too far from its peak? Writes down a change."""
+        state = self.state
+        rules = state.rules.insurance.drawdown
+        if rules is None:
+            return True
+        was_closed = pool[1] in state.closed_pools
+        peak, now = pools.peak_atoms(state, pool), pools.equity_atoms(state, pool)
+        is_closed = pools.is_drawn_down(rules, peak, now, was_drawn_down=was_closed)
+        if is_closed != was_closed:
+            if is_closed:
+                state.closed_pools[pool[1]] = None
+            else:
+                del state.closed_pools[pool[1]]
+            self.clearing.out.append(PoolStatus(pool[1], is_closed, peak, now))
+        return not is_closed
 
     def _deleverage(self, compartment: Compartment, deficit_id: int) -> int:
         """Close a bankrupt compartment's positions against the other side; returns the winners' transfers."""
@@ -307,8 +336,10 @@ class RiskRounds:
         )
         for k, market in enumerate(markets):
             lots = state.accounts.lots.cells[market.number][account]
-            equity = min(0, risk_of(state, compartment).equity_atoms)
-            parts = [self._answers_for(account, m) for m in markets[k:]]
+            equity = risk_of(state, compartment).equity_atoms
+            if deficit_id:
+                equity = min(0, equity)
+            parts = [allocated_by(state, account, m) for m in markets[k:]]
             part = allocation.share_atoms(-equity, parts[0], sum(parts))
             limit = closing_ticks(market.instrument, lots, market.value_atoms(lots) + part)
             price = self._rule_price(market, lots)
@@ -319,14 +350,6 @@ class RiskRounds:
                 price = min(price, limit) if lots > 0 else max(price, limit)
             brought += self._take_from_winners(compartment, deficit_id, market, price)
         return brought
-
-    def _answers_for(self, account: int, market: Market) -> int:
-        """What a position weighs when an account's shortfall is allocated over its positions."""
-        notional = self._notional(account, market)
-        if self.state.rules.adl.bankruptcy_allocation == "pro_rata_value":
-            return notional
-        lots = self.state.accounts.lots.cells[market.number][account]
-        return maintenance_of(self.state, market, account, lots)
 
     def _take_from_winners(
         self, compartment: Compartment, deficit_id: int, market: Market, price: int
@@ -429,7 +452,7 @@ class RiskRounds:
                 account, pocket, lots, abs(worth), abs(entry), worth - entry, equity, wallet, maintenance
             )
 
-    # Cash: backstop, insurance, socialise, house, default_fund, recourse
+    # Cash: backstop, insurance, socialise, settlement_haircut, house, default_fund, recourse
 
     def _collect(self, compartment: Compartment, deficit_id: int) -> int:
         """Let the rulebook's payers bring what is missing, in order; returns what they brought."""
@@ -441,27 +464,33 @@ class RiskRounds:
             left = -risk_of(state, compartment).equity_atoms
             if left <= 0:
                 break
-            payers: list[tuple[int, int]] = []
+            payers: list[Share] = []
             if stage == "backstop" and is_customer:
-                payers = [(vault, self._equity(vault)) for vault in self._vaults()]
+                payers = [self._all_of((vault, state.settle)) for vault in self._vaults()]
             elif stage == "insurance" and account != INSURANCE:
-                payers = [(INSURANCE, self._fund_equity())]
+                payers = [self._all_of(pool) for pool in self._bearers if self._pays(pool, compartment)]
             elif stage == "socialise":
-                payers = socialise.shares(left, self._winners(account))
+                payers = socialise.shares(left, self._sharers(compartment))
+            elif stage == "settlement_haircut":
+                payers = socialise.shares(left, socialise.settled_winners(state, account, self.settled))
             elif stage == "house":
-                payers = [(HOUSE, state.accounts.balances.cells[state.settle][HOUSE])]
+                payers = [Share(Payer(HOUSE, state.settle), self._house_atoms())]
             elif stage == "default_fund" and is_customer:
                 brought += self._draw_fund(compartment, deficit_id)
             elif stage == "recourse" and is_customer:
-                payers = [(FINANCIER, left)]
+                payers = [Share(Payer(FINANCIER, state.settle), left)]
                 state.receivables[account] = state.receivables.get(account, 0) + left
                 self.clearing.out.append(ReceivableBooked(deficit_id, account, state.settle, left))
-            if any(atoms > 0 for _, atoms in payers):
+            if any(share.atoms > 0 for share in payers):
                 self._arm(stage, compartment, risk_of(state, compartment), "equity is still below zero")
-            for payer, most in payers:
+            for share in payers:
                 left = -risk_of(state, compartment).equity_atoms
-                if left > 0 and most > 0:
-                    brought += self._pay(deficit_id, stage, payer, compartment, min(left, most))
+                if left > 0 and share.atoms > 0:
+                    atoms = min(left, share.atoms)
+                    payer = share.payer
+                    brought += self._pay(
+                        deficit_id, stage, payer.account, compartment, atoms, payer.pocket, payer.base_atoms
+                    )
         return brought
 
     def _draw_fund(self, compartment: Compartment, deficit_id: int) -> int:
@@ -487,32 +516,49 @@ class RiskRounds:
         return brought
 
     def _pay(
-        self, deficit_id: int, stage: StageName, payer: int, compartment: Compartment, atoms: int
+        self,
+        deficit_id: int,
+        stage: StageName,
+        payer: int,
+        compartment: Compartment,
+        atoms: int,
+        payer_pocket: int | None = None,
+        base_atoms: int | None = None,
     ) -> int:
+        """Move atoms from a payer's wallet, or a pocket of his, to the compartment of a named deficit."""
         account, pocket = compartment
+        source = self.state.settle if payer_pocket is None else payer_pocket
         reasons: dict[StageName, PostReason] = {
             "backstop": "backstop",
             "insurance": "insurance",
             "socialise": "socialise",
             "house": "house",
             "recourse": "recourse",
+            "settlement_haircut": "settlement_haircut",
             "default_fund": "default_fund",
         }
-        self.clearing.post(reasons[stage], [(payer, self.state.settle, -atoms), (account, pocket, atoms)])
-        self.clearing.out.append(StagePaid(deficit_id, stage, payer, atoms))
+        self.clearing.post(reasons[stage], [(payer, source, -atoms), (account, pocket, atoms)])
+        self.clearing.out.append(StagePaid(deficit_id, stage, payer, atoms, base_atoms))
         return atoms
 
-    def _winners(self, loser: int) -> list[tuple[int, int]]:
-        """Customers with a gain in this session and the cross equity to give it back: (account, atoms)."""
-        state = self.state
-        accounts = state.accounts
-        equity = customer_equities(state)
-        everybody = np.arange(equity.size)
-        gain = equity - accounts.session_base.array[0, : equity.size]
-        gain = np.minimum(np.minimum(gain, equity), np.maximum(pooled_equity(state, everybody)[0], 0))
-        gain = np.where(accounts.vault.array[0, : equity.size] != BACKSTOP, gain, 0)
-        rows = np.flatnonzero(gain > 0)
-        return [(row, int(gain[row])) for row in rows.tolist() if row >= FIRST_ACCOUNT and row != loser]
+    def _all_of(self, payer: Compartment) -> Share:
+        return Share(Payer(*payer), risk_of(self.state, payer).equity_atoms)
+
+    def _pays(self, pool: Compartment, compartment: Compartment) -> bool:
+        """Does the pool pay in cash? One that has fallen too far pays for debts without positions alone."""
+        return not self.state.positions_of(compartment) or self._is_open(pool)
+
+    def _house_atoms(self) -> int:
+        """What the operator pays at most for one deficit."""
+        capital = self.state.accounts.balances.cells[self.state.settle][HOUSE]
+        most = self.state.rules.house.deficit_max_atoms
+        return capital if most is None else min(capital, most)
+
+    def _sharers(self, loser: Compartment) -> list[Payer]:
+        """Whose loss a socialised deficit is, by the rulebook's form."""
+        if self.state.rules.socialise.form == "session_winners":
+            return socialise.session_winners(self.state, loser[0])
+        return socialise.holders(self.state, loser, self._held.get(loser, []))
 
     # What the rulebook allows
 
@@ -535,7 +581,7 @@ class RiskRounds:
         if self.state.rules.default_fund.close_out == "auction":
             return False
         if risk.is_bankrupt:
-            return not self._disposes()
+            return not self._disposes(compartment, risk)
         return not self._is_for_the_backstop(compartment, risk)
 
     def _is_for_the_backstop(self, compartment: Compartment, risk: Risk) -> bool:
@@ -546,21 +592,22 @@ class RiskRounds:
         positions = self.state.positions_of(compartment)
         return bool(positions) and all(market.number in self.state.backstops for market in positions)
 
-    def _disposes(self) -> bool:
+    def _disposes(self, compartment: Compartment, risk: Risk) -> bool:
         """Does the waterfall have a stage that takes the positions of a bankrupt compartment?"""
-        return "adl" in self.state.rules.waterfall or "insurance" in self.state.rules.waterfall
+        rules = self.state.rules
+        if "insurance" in rules.waterfall and rules.insurance.takes != "never":
+            return True
+        if "adl" not in rules.waterfall:
+            return False
+        held = self.state.positions_of(compartment)
+        return self._is_for_deleveraging(compartment, risk, pools.bearers(self.state, held))
 
     def _may_liquidate(self, markets: list[Market]) -> bool:
         return not any(stands_still(self.state, market.number) for market in markets)
 
-    def _by_requirement(self, compartment: Compartment) -> list[Market]:
-        account = compartment[0]
-
-        def requirement(market: Market) -> int:
-            lots = self.state.accounts.lots.cells[market.number][account]
-            return maintenance_of(self.state, market, account, lots)
-
-        return sorted(self.state.positions_of(compartment), key=lambda m: (-requirement(m), m.number))
+    def _gross_lots(self, compartment: Compartment) -> int:
+        lots = self.state.accounts.lots.cells
+        return sum(abs(lots[m.number][compartment[0]]) for m in self.state.positions_of(compartment))
 
     def _notional(self, account: int, market: Market) -> int:
         return abs(market.value_atoms(self.state.accounts.lots.cells[market.number][account]))
@@ -591,19 +638,16 @@ class RiskRounds:
         if "backstop" in stages:
             atoms += sum(max(0, self._equity(vault)) for vault in self._vaults())
         if "insurance" in stages:
-            atoms += max(0, self._fund_equity())
+            atoms += sum(max(0, pools.equity_atoms(self.state, pool)) for pool in self._bearers)
         if "house" in stages:
-            atoms += max(0, self.state.accounts.balances.cells[self.state.settle][HOUSE])
+            atoms += max(0, self._house_atoms())
         return atoms
 
     def _equity(self, account: int) -> int:
         return risk_of(self.state, (account, self.state.settle)).equity_atoms
 
-    def _fund_equity(self) -> int:
-        return self._equity(INSURANCE)
-
     def _absorbers(self) -> list[Compartment]:
-        return [(account, self.state.settle) for account in (*self._vaults(), INSURANCE)]
+        return [*((vault, self.state.settle) for vault in self._vaults()), *pools.pools(self.state)]
 
     def _vaults(self) -> list[int]:
         return sorted(set(self.state.backstops.values()))

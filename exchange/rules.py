@@ -5,6 +5,8 @@ in force.
 """
 
 import tomllib
+from copy import deepcopy
+from functools import cache
 from importlib import resources
 from typing import Annotated, Any, Literal
 
@@ -17,7 +19,18 @@ Positive = Annotated[int, Meta(ge=1)]
 NotNegative = Annotated[int, Meta(ge=0)]
 Ppb = Annotated[int, Meta(ge=0, le=PPB)]
 
-StageName = Literal["book", "backstop", "insurance", "adl", "socialise", "house", "recourse", "default_fund"]
+StageName = Literal[
+    "book",
+    "backstop",
+    "insurance",
+    "adl",
+    "socialise",
+    "house",
+    "recourse",
+    "default_fund",
+    "settlement_haircut",
+]
+ForcedForm = Literal["share", "whole", "ladder", "restore"]
 
 
 class Dated(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -173,19 +186,104 @@ class OrderRules(Dated, frozen=True, forbid_unknown_fields=True):
 
 
 class LiquidationRules(Dated, frozen=True, forbid_unknown_fields=True):
-    """Forced market orders; above `chunk_threshold_atoms` the first one is `chunk_ppb` of the position.
+    """When an account is liquidated, and which forced orders are sent. Its own orders are cancelled first.
 
-    For `cooldown_ns` after such a chunk every order is for the whole remainder. `price_limit` says how far a
-    forced order may go: to any price, or only to the one at which closing the position leaves nothing.
-    `backstop_below_ppb` is the share of the maintenance requirement below which the backstop takes over.
+    trigger          liquidatable when equity is below the requirement, or at_or_below it
+    requirement_fee  closing fee that the maintenance requirement includes: the taker's, the liquidation's
+    steps            forms of forced orders, tried in order until the account is safe:
+      share          above `chunk_threshold_atoms` `chunk_ppb` of the position; then for `cooldown_ns` every
+                     order is for the whole remainder (Hyperliquid)
+      whole          all of it; up to `surplus_max_ppb` of its value goes to the fund out of what it brings
+                     beyond the bankruptcy price (BitMEX: all of that; dYdX: at most a fee)
+      ladder         down to the top of the margin tier that is `ladder_tiers` lower, again and again, as long
+                     as the position is in tier `ladder_from` (1 is the lowest) or above (Bybit, BitMEX, OKX)
+      restore        the smallest lots that bring equity to the requirement and `restore_buffer_ppb` of it, at
+                     most `restore_max_ppb` of the position (Binance, Deribit)
+    price_limit      how far a forced order may go: to any price; to the bankruptcy price, at which closing
+                     the position leaves nothing; `band_ppb` beyond the mark; fillable: beyond the mark by
+                     clamp(adjustment * (1 - equity/requirement), 0, 1) * spread * the position's requirement
+                     (dYdX)
+    portion_max_ppb, notional_min_atoms   an order is for at most this share of the position, but for at least
+                     this value (dYdX)
+    notional_max_atoms, insurance_lost_max_atoms   what may be sent of one account in one command, and what it
+                     may lose beyond its equity (dYdX); neither these nor the limit hold below zero
+    backstop_below_ppb   share of the requirement below which the backstop takes over
     """
 
+    trigger: Literal["below", "at_or_below"] = "below"
+    requirement_fee: Literal["none", "taker", "liquidation"] = "none"
+    steps: Annotated[tuple[ForcedForm, ...], Meta(min_length=1)] = ("share",)
     chunk_threshold_atoms: NotNegative = 0
     chunk_ppb: Annotated[int, Meta(ge=1, le=PPB)] = PPB
     cooldown_ns: NotNegative = 0
-    price_limit: Literal["none", "bankruptcy"] = "none"
+    surplus_max_ppb: Ppb = 0
+    ladder_tiers: Positive = 1
+    ladder_from: Annotated[int, Meta(ge=2)] = 2
+    ladder_tif: Literal["ioc", "fok"] = "ioc"
+    restore_buffer_ppb: NotNegative = 0
+    restore_max_ppb: Annotated[int, Meta(ge=1, le=PPB)] = PPB
+    price_limit: Literal["none", "bankruptcy", "band", "fillable"] = "none"
+    band_ppb: Ppb = 0
+    fillable_adjustment_ppb: NotNegative = PPB
+    fillable_spread_ppb: NotNegative = 0
+    portion_max_ppb: Annotated[int, Meta(ge=1, le=PPB)] = PPB
+    notional_min_atoms: NotNegative = 0
+    notional_max_atoms: Positive | None = None
+    insurance_lost_max_atoms: NotNegative | None = None
     backstop_below_ppb: Ppb = 0
     rounds_max: Positive = 64
+
+
+class DrawdownRules(Struct, frozen=True, forbid_unknown_fields=True):
+    """A pool that has fallen too far from its peak takes no positions and pays for none (Bybit, OKX).
+
+    peak    the largest of the pool's equities in the last `window_ns`, one kept for each `sample_ns`: the
+            largest that was read while risk work was done
+    start   the pool closes when it is empty, or has fallen by max(`start_ppb` of the peak, `fall_min_atoms`)
+    stop    it opens again when it has fallen by less than `stop_ppb` of the peak
+    """
+
+    window_ns: Positive = 8 * HOUR_NS
+    sample_ns: Positive = MINUTE_NS
+    start_ppb: Annotated[int, Meta(ge=1, le=PPB)] = 300_000_000
+    stop_ppb: Annotated[int, Meta(ge=1, le=PPB)] = 300_000_000
+    fall_min_atoms: NotNegative = 0
+
+
+class InsuranceRules(Dated, frozen=True, forbid_unknown_fields=True):
+    """The fund: how many pools it has, what they take and what they pay.
+
+    scope    one pool for all instruments, or one for each: fees and surplus go to the instrument's pool, what
+             is brought in is split evenly over the pools (the first get the odd atoms), and a pool answers
+             for its own instrument only
+    takes    bankrupt: positions of a compartment below zero, whose deficit the pool can pay
+             unfilled: also those of one below its requirement that the book could not fill
+             never: the pool pays, and positions go elsewhere
+    price    at which it takes them: the mark, or the bankruptcy price; either way what margin is left is its
+    net_notional_max_atoms   a pool takes no position that would make its own in the instrument larger
+    """
+
+    scope: Literal["shared", "instrument"] = "shared"
+    takes: Literal["bankrupt", "unfilled", "never"] = "bankrupt"
+    price: Literal["mark", "bankruptcy"] = "mark"
+    net_notional_max_atoms: Positive | None = None
+    drawdown: DrawdownRules | None = None
+
+
+class SocialiseRules(Dated, frozen=True, forbid_unknown_fields=True):
+    """Whose loss a socialised deficit is.
+
+    session_winners  accounts that have won in this session, in proportion to what they won (Deribit)
+    funding_index    all open positions of the instrument, long and short, the same for every lot (Drift)
+    """
+
+    form: Literal["session_winners", "funding_index"] = "session_winners"
+
+
+class HouseRules(Dated, frozen=True, forbid_unknown_fields=True):
+    """The operator's capital pays at most `deficit_max_atoms` for one deficit."""
+
+    deficit_max_atoms: NotNegative | None = None
 
 
 class AdlRules(Dated, frozen=True, forbid_unknown_fields=True):
@@ -205,6 +303,9 @@ class AdlRules(Dated, frozen=True, forbid_unknown_fields=True):
              mark; 0 lets it lie anywhere
     bankruptcy_allocation    over a cross account's positions: by value, or by maintenance requirement
     haircut_max_ppb, keep    caps: at most this share of the open profit, and equity that must be left
+    trigger  bankrupt: equity below zero, when the waterfall comes to it
+             fund_cannot_pay: the same, and no pool that may pay has the deficit, or the book could not fill
+             unfilled: also equity below the requirement, of what the book could not fill and nobody took
     risk_power, risk_threshold_ppb   g(leverage) = max(0, leverage - threshold)^power of risk_aware
     """
 
@@ -222,6 +323,7 @@ class AdlRules(Dated, frozen=True, forbid_unknown_fields=True):
     keep: Literal["nothing", "maintenance"] = "nothing"
     risk_power: Annotated[int, Meta(ge=0, le=4)] = 1
     risk_threshold_ppb: NotNegative = 0
+    trigger: Literal["bankrupt", "fund_cannot_pay", "unfilled"] = "bankrupt"
 
 
 class RecourseRules(Dated, frozen=True, forbid_unknown_fields=True):
@@ -395,12 +497,25 @@ class VenueRules(Struct, frozen=True, forbid_unknown_fields=True):
     margin: MarginRules = MarginRules()
     liquidation: LiquidationRules = LiquidationRules()
     adl: AdlRules = AdlRules()
+    insurance: InsuranceRules = InsuranceRules()
+    socialise: SocialiseRules = SocialiseRules()
+    house: HouseRules = HouseRules()
     recourse: RecourseRules = RecourseRules()
     settlement: SettlementRules = SettlementRules()
     default_fund: DefaultFundRules = DefaultFundRules()
     collateral: tuple[CollateralRules, ...] = ()
     exchange: ExchangeRules = ExchangeRules()
     portfolio: PortfolioRules = PortfolioRules()
+
+
+def requirement_fee_ppb(rules: VenueRules) -> int:
+    """Closing fee that the maintenance requirement includes, in parts per billion of the value."""
+    match rules.liquidation.requirement_fee:
+        case "taker":
+            return rules.fees.taker_ppb
+        case "liquidation":
+            return rules.fees.liquidation_ppb
+    return 0
 
 
 class RulesError(ValueError):
@@ -422,9 +537,26 @@ def profile_table(name: str, as_of: str | None = None) -> dict[str, Any]:
     """
     if name not in profile_names():
         raise RulesError(f"venue.profile: {name!r} is not known, allowed are {', '.join(profile_names())}")
+    return {key: deepcopy(_in_force(f"{name}.{key}", value, as_of)) for key, value in _profile(name).items()}
+
+
+def profile_days(name: str) -> list[str]:
+    """The days from which a table of a shipped rulebook holds, oldest first."""
+    days = set()
+    for value in _profile(name).values():
+        for table in value if isinstance(value, list) else [value]:
+            if isinstance(table, dict) and table.get("valid_from"):
+                days.add(str(table["valid_from"]))
+    return sorted(days)
+
+
+@cache
+def _profile(name: str) -> dict[str, Any]:
+    """A shipped file over the one that it extends; nobody changes what is kept here."""
     text = (resources.files("zerodebt.exchange") / "profiles" / f"{name}.toml").read_text(encoding="utf-8")
     table = tomllib.loads(text)
-    return {key: _in_force(f"{name}.{key}", value, as_of) for key, value in table.items()}
+    below = table.pop("extends", None)
+    return table if below is None else _profile(below) | table
 
 
 def _in_force(where: str, value: Any, as_of: str | None) -> Any:
@@ -482,12 +614,33 @@ def venue_rules(table: dict[str, Any]) -> VenueRules:
             f"venue.fees.maker_ppb: a rebate of {-rules.fees.maker_ppb} is more than the taker pays, "
             f"allowed is at most {rules.fees.taker_ppb}"
         )
-    if "backstop" in rules.waterfall and not rules.liquidation.backstop_below_ppb:
-        raise RulesError("venue.liquidation.backstop_below_ppb is 0, but the waterfall has a backstop")
+    _check_liquidation(rules)
     _check_settlement(rules)
     _check_collateral(rules)
-    _check_portfolio(rules.portfolio)
+    _check_portfolio(rules)
     return rules
+
+
+def _check_liquidation(rules: VenueRules) -> None:
+    liquidation = rules.liquidation
+    if "backstop" in rules.waterfall and not liquidation.backstop_below_ppb:
+        raise RulesError("venue.liquidation.backstop_below_ppb is 0, but the waterfall has a backstop")
+    if len(set(liquidation.steps)) != len(liquidation.steps):
+        raise RulesError(f"venue.liquidation.steps: {list(liquidation.steps)} names a form twice")
+    if liquidation.surplus_max_ppb and "whole" not in liquidation.steps:
+        raise RulesError("venue.liquidation.surplus_max_ppb is not 0, but steps has no 'whole'")
+    if liquidation.price_limit == "band" and not liquidation.band_ppb:
+        raise RulesError("venue.liquidation.band_ppb is 0, but the price_limit is 'band'")
+    if rules.insurance.takes == "unfilled" and "insurance" not in rules.waterfall:
+        raise RulesError("venue.insurance.takes is 'unfilled', but the waterfall has no insurance")
+    if rules.adl.trigger != "bankrupt" and "adl" not in rules.waterfall:
+        raise RulesError(f"venue.adl.trigger is {rules.adl.trigger!r}, but the waterfall has no adl")
+    drawdown = rules.insurance.drawdown
+    if drawdown is not None and drawdown.stop_ppb > drawdown.start_ppb:
+        raise RulesError(
+            f"venue.insurance.drawdown.stop_ppb: {drawdown.stop_ppb} is above start_ppb, "
+            f"allowed is at most {drawdown.start_ppb}"
+        )
 
 
 def _check_settlement(rules: VenueRules) -> None:
@@ -524,13 +677,15 @@ def _check_collateral(rules: VenueRules) -> None:
             raise RulesError(f"{where}.tiers: ratios {ratios} must not rise with size")
 
 
-def _check_portfolio(rules: PortfolioRules) -> None:
-    where = "venue.portfolio"
+def _check_portfolio(venue: VenueRules) -> None:
+    rules, where = venue.portfolio, "venue.portfolio"
     symbols = [symbol for group in rules.groups for symbol in group.instruments]
     if len(set(symbols)) != len(symbols):
         raise RulesError(f"{where}.groups: {symbols} name an instrument twice")
     if not rules.moves_ppb and (rules.groups or rules.contingency_ppb or rules.offset_ppb):
         raise RulesError(f"{where}.moves_ppb is empty, but the rest of the grid is given")
+    if rules.moves_ppb and "restore" in venue.liquidation.steps:
+        raise RulesError(f"{where}.moves_ppb: what restores a portfolio is not modelled, steps has 'restore'")
     bounds = [level.at_ppb for level in rules.levels]
     if bounds != sorted(set(bounds), reverse=True):
         raise RulesError(f"{where}.levels: {bounds} must fall")

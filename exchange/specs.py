@@ -30,6 +30,8 @@ MARGIN_KEYS = (
 
 
 class AssetSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What can be held; its smallest unit is 10**-decimals."""
+
     symbol: Name
     decimals: Annotated[int, Meta(ge=0, le=18)]
 

@@ -14,11 +14,11 @@ from zerodebt.exchange.assets import Asset
 from zerodebt.exchange.book import Book, Order
 from zerodebt.exchange.collateral import resolve
 from zerodebt.exchange.commands import BUY, SELL
-from zerodebt.exchange.events import FIRST_ACCOUNT
+from zerodebt.exchange.events import FIRST_ACCOUNT, INSURANCE
 from zerodebt.exchange.instruments import Instrument, budget_error, value_max_atoms
 from zerodebt.exchange.ledger import Ledger
 from zerodebt.exchange.marks import Average, Market, Prices
-from zerodebt.exchange.rules import RulesError, VenueRules
+from zerodebt.exchange.rules import RulesError, VenueRules, requirement_fee_ppb
 from zerodebt.exchange.triggers import Armed, Triggers
 from zerodebt.exchange.units import INT64_MAX
 
@@ -95,7 +95,8 @@ class State:
         self.rules = rules
         self.assets = assets
         self.instruments = instruments
-        self.markets = [Market(n, instrument) for n, instrument in enumerate(instruments)]
+        fee_ppb = requirement_fee_ppb(rules)
+        self.markets = [Market(n, instrument, fee_ppb) for n, instrument in enumerate(instruments)]
         self.contracts = [market for market in self.markets if market.instrument.kind != "spot"]
         self.collateral = resolve(rules, assets, self.markets, self.settle)
         self.portfolio = portfolio.resolve(rules.portfolio, instruments)
@@ -119,6 +120,11 @@ class State:
         self.expired: dict[int, None] = {}
         self.contributions: dict[int, int] = {}
         self.defaults: dict[Compartment, tuple[tuple[int, int], ...]] = {}
+        self.pool_peaks: dict[int, list[tuple[int, int]]] = {}
+        self.closed_pools: dict[int, None] = {}
+        if rules.insurance.scope == "instrument":
+            for market in self.contracts:
+                self.accounts.isolated.cells[market.number][INSURANCE] = 1
         self.open_interest = [0] * len(instruments)
         self.counters = Counters()
         self.accounts.recheck_at.array[0, :FIRST_ACCOUNT] = INT64_MAX
@@ -182,6 +188,8 @@ class State:
             sorted(self.expired),
             sorted(self.contributions.items()),
             sorted(self.defaults.items()),
+            sorted(self.pool_peaks.items()),
+            sorted(self.closed_pools),
         ]
 
     def hash(self) -> str:
@@ -236,6 +244,8 @@ class State:
         self.expired = dict.fromkeys(inner.expired)
         self.contributions = dict(inner.contributions)
         self.defaults = dict(inner.defaults)
+        self.pool_peaks = dict(inner.pool_peaks)
+        self.closed_pools = dict.fromkeys(inner.closed_pools)
         for market in self.markets:
             lots = self.accounts.lots.array[market.number]
             self.open_interest[market.number] = int(lots[lots > 0].sum())
@@ -293,6 +303,8 @@ class _Content(Struct, array_like=True):
     expired: list[int]
     contributions: list[tuple[int, int]]
     defaults: list[tuple[Compartment, tuple[tuple[int, int], ...]]]
+    pool_peaks: list[tuple[int, list[tuple[int, int]]]]
+    closed_pools: list[int]
 
 
 class _Snapshot(Struct, array_like=True):

@@ -86,6 +86,7 @@ from zerodebt.exchange.units import div_floor
 from zerodebt.exchange.variation import review_calls
 from zerodebt.exchange.views import View
 from zerodebt.exchange.waterfall import auction
+from zerodebt.exchange.waterfall.pools import endowment_legs
 
 _AMOUNT_MAX = 2**60
 
@@ -156,6 +157,7 @@ class Venue:
         state = self._state
         out: list[Event] = []
         self._clearing.out = out
+        self._rounds.settled.clear()
         state.seq += 1
         try:
             if time_ns < state.time_ns:
@@ -211,6 +213,8 @@ class Venue:
             base = state.accounts.session_base.cells[0]
             for account, _, atoms in legs:
                 base[account] += atoms
+            if first == INSURANCE:
+                self._clearing.post("endowment", endowment_legs(state, sum(command.atoms)))
         review_calls(state, self._clearing)
 
     def _withdraw(self, command: Withdraw) -> None:
@@ -817,6 +821,9 @@ class Venue:
         legs = [(CLEARING, state.pocket(n), -remainder), (ROUNDING, state.settle, remainder)]
         self._clearing.post("rounding", legs)
         state.status[n] = Status(False, False, True)
+        settled = self._rounds.settled
+        for account, change in zip(rows, changes, strict=True):
+            settled[account] = settled.get(account, 0) + change.profit_atoms
         state.expired[n] = None
 
     # Dated futures: expiry, daily settlement, the default of a member

@@ -6,13 +6,12 @@ Source: dYdX v4 chain, protocol/x/clob/keeper (liquidations, deleveraging) and x
 """
 
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Literal
 
 from msgspec import Struct, structs
 
 from zerodebt.exchange.instruments import MarginTable, initial_atoms, maintenance_atoms
-from zerodebt.exchange.units import PPB, div_ceil, mul_ppb_floor
+from zerodebt.exchange.units import div_ceil, mul_ppb_floor
 
 Refusal = Literal["invalid_delta", "state_transition_refused"]
 
@@ -103,21 +102,6 @@ def bankruptcy_quote_atoms(account: CrossAccount, instrument: int, delta_lots: i
         required - before.maintenance_atoms,
         standing.maintenance_atoms,
     )
-
-
-def fillable_price(
-    account: CrossAccount, instrument: int, adjustment_ppb: int, spread_to_maintenance_ppb: int
-) -> Fraction:
-    """Worst value of one lot at which a liquidation order may trade; exact, not yet rounded to the grid.
-
-    (PNNV - clamp(BA * (1 - TNC/TMMR), 0, 1) * SMMR * PMMR) / PS.
-    """
-    holding, standing = account.holding(instrument), account.standing
-    assert holding is not None, "the account holds no such position"
-    health = Fraction(standing.equity_atoms, standing.maintenance_atoms)
-    reach = min(Fraction(1), max(Fraction(0), Fraction(adjustment_ppb, PPB) * (1 - health)))
-    spread = reach * Fraction(spread_to_maintenance_ppb, PPB) * holding.maintenance_atoms
-    return (holding.value_atoms - spread) / holding.lots
 
 
 def insurance_delta_atoms(quote_atoms: int, bankruptcy_quote: int, fee_max_ppb: int) -> int:

@@ -190,11 +190,11 @@ def test_haircut_for_initial_margin_only_leaves_maintenance_alone() -> None:
 
 
 def test_bankruptcy_is_measured_without_haircut() -> None:
-    assert not Risk(0, 10, 100).is_bankrupt
-    assert Risk(-1, 10, 100).is_bankrupt
-    assert Risk(110, 10, 100).margin_atoms == 10
-    assert not Risk(110, 10, 100).is_liquidatable
-    assert Risk(109, 10, 100).is_liquidatable
+    assert not Risk(0, 10, haircut_atoms=100).is_bankrupt
+    assert Risk(-1, 10, haircut_atoms=100).is_bankrupt
+    assert Risk(110, 10, haircut_atoms=100).margin_atoms == 10
+    assert not Risk(110, 10, haircut_atoms=100).is_liquidatable
+    assert Risk(109, 10, haircut_atoms=100).is_liquidatable
 
 
 @pytest.mark.spec("MARG-05")

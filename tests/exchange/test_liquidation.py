@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 
 from tests.venues import USD, Desk, future, hyperliquid, of, perpetual, rulebook
-from zerodebt.exchange.commands import BUY, SELL, PlaceOrder, SetLeverage, SetStatus, Trigger, Withdraw
+from zerodebt.exchange.commands import (
+    BUY,
+    SELL,
+    Deposit,
+    PlaceOrder,
+    SetLeverage,
+    SetStatus,
+    Trigger,
+    Withdraw,
+)
 from zerodebt.exchange.events import (
     INSURANCE,
     DeficitOpened,
@@ -18,7 +27,7 @@ from zerodebt.exchange.events import (
     OrderClosed,
     StageArmed,
 )
-from zerodebt.exchange.liquidation import forced_lots
+from zerodebt.exchange.liquidation import share_lots
 from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.rules import LiquidationRules
 from zerodebt.exchange.units import SECOND_NS
@@ -40,7 +49,7 @@ HL = hyperliquid(fees={"maker_ppb": 0, "taker_ppb": 0}, orders={"value_min_atoms
 )
 def test_first_order_of_a_large_position_is_a_fifth(vector: Any) -> None:
     size, mark = int(vector["inputs"]["position_size"]), int(vector["inputs"]["mark"])
-    lots = forced_lots(HL.liquidation, size, size * mark * USD, vector["inputs"]["in_cooldown"])
+    lots = share_lots(HL.liquidation, size, size * mark * USD, vector["inputs"]["in_cooldown"])
     assert lots == int(vector["expected"]["order_size"])
 
 
@@ -57,8 +66,8 @@ def test_first_order_of_a_large_position_is_a_fifth(vector: Any) -> None:
 def test_threshold_itself_goes_whole_and_a_share_is_at_least_one_lot(
     size: int, notional_usd: int, cooling: bool, lots: int
 ) -> None:
-    rules = LiquidationRules(CHUNKS["chunk_threshold_atoms"], CHUNKS["chunk_ppb"], CHUNKS["cooldown_ns"])
-    assert forced_lots(rules, size, notional_usd * USD, cooling) == lots
+    rules = LiquidationRules(**CHUNKS)
+    assert share_lots(rules, size, notional_usd * USD, cooling) == lots
 
 
 def forced(events: list[Any]) -> list[tuple[int, int]]:
@@ -268,3 +277,35 @@ def test_published_sequence_of_one_round(vector: Any) -> None:
     assert [(e.price_ticks, e.size_lots) for e in of(events, Filled)] == [(int(price), int(lots))]
     assert desk.lots(a) == int(expected["size"])
     assert desk.cash(a) == int(expected["balance"]) * USD
+
+
+@pytest.mark.spec("LIQ-11")
+def test_after_a_halt_the_account_may_act_before_it_is_judged_at_a_new_price() -> None:
+    """At 96 it would be sold; reopening alone sells nobody, and with 30 more it is safe."""
+    desk = Desk(index=(100,))
+    a, b = desk.open(50, RICH)
+    desk.trade(a, b, 10, 100)
+    desk.order(b, BUY, 10, 96)
+    desk.ok(SetStatus(0, False, True, False))
+    desk.index(96)
+    assert forced(desk.ok(SetStatus(0, True, True, True))) == []
+    desk.ok(Deposit(0, a, (30 * USD,)))
+    assert forced(desk.tick(0)) == []
+    assert desk.lots(a) == 10
+
+
+@pytest.mark.spec("LIQ-13")
+def test_bid_placed_ahead_of_a_known_liquidation_gets_its_place_in_the_queue_and_no_more() -> None:
+    """The bankruptcy price is 94. Who bids there in advance stands behind better and behind earlier bids."""
+    desk = Desk(rulebook("book", "adl", liquidation={"price_limit": "bankruptcy"}), index=(100,))
+    a, b, early, better, late = desk.open(60, RICH, RICH, RICH, RICH)
+    desk.trade(a, b, 10, 100)
+    for bidder, lots, price in ((early, 3, 94), (better, 4, 96), (late, 9, 94)):
+        desk.order(bidder, BUY, lots, price)
+    events = desk.index(96)
+    assert [(e.maker, e.price_ticks, e.size_lots) for e in of(events, Filled)] == [
+        (better, 96, 4),
+        (early, 94, 3),
+        (late, 94, 3),
+    ]
+    assert desk.equity(a) == (60 - 4 * 4 - 6 * 6) * USD

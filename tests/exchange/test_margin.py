@@ -1,6 +1,8 @@
 """Requirements, what may leave, and the scan that never misses an account."""
 
+import math
 import random
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -220,10 +222,15 @@ def scan_all(state: State) -> list[Found]:
                 n = pocket - len(state.assets)
                 if not state.accounts.isolated.cells[n][account]:
                     continue
-            if risk.is_liquidatable:
+            if not risk.is_safe:
                 found.append(Found((account, pocket), risk))
-    found.sort(key=lambda f: (f.risk.health_ppb, f.compartment))
+    found.sort(key=lambda f: (health(f.risk), -f.risk.maintenance_atoms, f.risk.margin_atoms, f.compartment))
     return found
+
+
+def health(risk: Risk) -> Fraction | float:
+    """Margin over requirement, exact; a debt without a requirement is worse than any."""
+    return Fraction(risk.margin_atoms, risk.maintenance_atoms) if risk.maintenance_atoms else -math.inf
 
 
 COIN_TIERS = [{"upto": 20_000, "ratio_ppb": 900_000_000}, {"upto": 90_000, "ratio_ppb": 333_333_333}]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.venues import ASSETS, perpetual, rulebook
-from zerodebt.exchange.rules import RulesError, profile_names, profile_table, venue_rules
+from zerodebt.exchange.rules import RulesError, profile_days, profile_names, profile_table, venue_rules
 from zerodebt.exchange.venue import Venue
 
 
@@ -52,6 +52,16 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("liquidation.chunk_ppb", 10**9 + 1, "chunk_ppb"),
         ("liquidation.rounds_max", 0, "rounds_max"),
         ("liquidation.unknown", 1, "unknown"),
+        ("liquidation.steps", [], "steps"),
+        ("liquidation.steps", ["whole", "whole"], "names a form twice"),
+        ("liquidation.steps", ["vault"], "vault"),
+        ("liquidation.surplus_max_ppb", 1, "steps has no 'whole'"),
+        ("liquidation.price_limit", "band", "band_ppb is 0"),
+        ("liquidation.ladder_from", 1, "ladder_from"),
+        ("insurance", {"takes": "unfilled"}, "the waterfall has no insurance"),
+        ("insurance", {"drawdown": {"start_ppb": 1, "stop_ppb": 2}}, "stop_ppb"),
+        ("socialise", {"form": "prayer"}, "prayer"),
+        ("adl.trigger", "late", "late"),
         ("funding.interval_ns", 0, "interval_ns"),
         ("funding.divisor", 1.5, "divisor"),
         ("funding.cap_ppt", -1, "cap_ppt"),
@@ -159,3 +169,12 @@ def test_every_table_of_a_shipped_profile_is_dated_and_sourced(name: str) -> Non
     entries = [value for value in table.values() if isinstance(value, dict)]
     entries += table.get("instruments", [])
     assert all(entry.get("valid_from") and entry.get("source") for entry in [table, *entries]), entries
+
+
+def test_table_of_a_profile_is_the_callers_own() -> None:
+    profile_table("hyperliquid")["fees"]["taker_ppb"] = 7
+    assert profile_table("hyperliquid")["fees"]["taker_ppb"] != 7
+
+
+def test_days_of_a_profile_are_those_of_its_tables() -> None:
+    assert profile_days("hyperliquid")[0] == "2025-10-01"

@@ -30,6 +30,7 @@ from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.waterfall import adl, socialise
 from zerodebt.exchange.waterfall.adl import Candidate
 from zerodebt.exchange.waterfall.origins import Lineage, consume, deficit_origins
+from zerodebt.exchange.waterfall.socialise import Payer
 
 RICH = 1_000_000
 
@@ -100,10 +101,10 @@ def test_winner_gives_no_more_lots_than_he_has_and_stays_above_zero(
 def test_socialised_loss_sums_exactly_and_nobody_pays_more_than_he_won(
     deficit: int, winners: list[tuple[int, int]]
 ) -> None:
-    paid = socialise.shares(deficit, winners)
+    paid = socialise.shares(deficit, [Payer(account, 0, gain, gain) for account, gain in winners])
     gains = dict(winners)
-    assert sum(atoms for _, atoms in paid) == (min(deficit, sum(gains.values())) if winners else 0)
-    assert all(0 < atoms <= gains[account] for account, atoms in paid)
+    assert sum(share.atoms for share in paid) == (min(deficit, sum(gains.values())) if winners else 0)
+    assert all(0 < share.atoms <= gains[share.payer.account] for share in paid)
 
 
 def test_origins_split_a_deficit_by_the_value_still_held() -> None:

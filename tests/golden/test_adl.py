@@ -28,7 +28,6 @@ FILES = {
     "dydx_v4_adl_trigger": 3,
     "dydx_v4_bankruptcy_price": 9,
     "dydx_v4_insurance_fund_delta": 13,
-    "dydx_v4_liquidation_fillable_price": 9,
 }
 
 
@@ -160,21 +159,6 @@ def test_dydx_bankruptcy_price(vector: Any) -> None:
         account(given["account"]), number(given["perp"]), int(given["delta_base_quantums"])
     )
     assert quote == int(vector["expected"]["bankruptcy_price_quote_quantums"])
-
-
-@vectors("dydx_v4_liquidation_fillable_price")
-def test_dydx_fillable_price(vector: Any) -> None:
-    given = vector["inputs"]
-    cross, perp = account(given["account"]), number(given["perp"])
-    price = allocation.fillable_price(
-        cross,
-        perp,
-        int(given["bankruptcy_adjustment_ppm"]) * PPB // PPM,
-        int(given["spread_to_maintenance_margin_ratio_ppm"]) * PPB // PPM,
-    )
-    (position,) = [p for p in given["account"]["positions"] if p["perp"] == given["perp"]]
-    resolution = Fraction(10) ** -int(position["base_atomic_resolution"])
-    assert price * resolution / PPM == Fraction(vector["expected"]["fillable_price_usd"])
 
 
 @vectors("dydx_v4_insurance_fund_delta", "insurance_fund_delta_quote_quantums")

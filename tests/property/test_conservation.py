@@ -15,6 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.venues import ASSETS, T0, USD, future, perpetual, rulebook, spot
 from zerodebt.exchange import journal
 from zerodebt.exchange.commands import (
+    BUY,
+    SELL,
     AmendOrder,
     CancelAll,
     CancelOrder,
@@ -88,6 +90,44 @@ COIN = {"asset": "COIN", "decimals": 3, "ratio_ppb": 9 * PPB // 10, "bid_buffer_
 EXCHANGE = {"trigger_atoms": 5 * USD, "trigger_ltv_ppb": PPB, "price_ratio_ppb": 975_000_000}
 PLEDGED: dict[str, Any] = {"collateral": [COIN], "exchange": EXCHANGE}
 GRID = {"moves_ppb": [-PPB // 10, PPB // 10], "offset_ppb": PPB // 2, "contingency_ppb": PPB // 100}
+BAND = {"price_limit": "band", "band_ppb": PPB // 20}
+LIQUIDATION: tuple[dict[str, Any], ...] = (
+    {
+        "waterfall": ["book", "insurance", "adl", "house"],
+        "liquidation": {"steps": ["ladder", "whole"], "ladder_tif": "fok", "price_limit": "bankruptcy"},
+        "adl": {"trigger": "unfilled"},
+    },
+    {
+        "waterfall": ["book", "insurance", "adl", "socialise", "house"],
+        "liquidation": {"steps": ["restore"], "trigger": "at_or_below", "requirement_fee": "taker"},
+        "insurance": {"takes": "unfilled", "price": "bankruptcy", "net_notional_max_atoms": 5000 * USD},
+        "adl": {"trigger": "unfilled", "price": "mark"},
+    },
+    {
+        "waterfall": ["book", "insurance", "adl", "settlement_haircut", "house"],
+        "liquidation": {"steps": ["restore"], "restore_max_ppb": PPB // 20, **BAND},
+        "insurance": {"scope": "instrument", "takes": "unfilled", "drawdown": {"stop_ppb": PPB // 4}},
+    },
+    {
+        "waterfall": ["book", "adl", "insurance", "socialise", "house"],
+        "liquidation": {"steps": ["whole"], "surplus_max_ppb": PPB // 50, "portion_max_ppb": PPB // 2},
+        "insurance": {"scope": "instrument", "takes": "never"},
+        "adl": {"trigger": "fund_cannot_pay", "bankruptcy_allocation": "pro_rata_requirement"},
+        "socialise": {"form": "funding_index"},
+    },
+    {
+        "waterfall": ["book", "adl", "insurance", "house"],
+        "liquidation": {
+            "steps": ["whole"],
+            "price_limit": "fillable",
+            "fillable_spread_ppb": 2 * PPB,
+            "insurance_lost_max_atoms": 20 * USD,
+            "notional_max_atoms": 3000 * USD,
+            "surplus_max_ppb": PPB,
+        },
+        "insurance": {"price": "bankruptcy"},
+    },
+)
 rulebooks = st.sampled_from(
     [
         rulebook(
@@ -122,6 +162,15 @@ rulebooks = st.sampled_from(
             ("hyperliquid", "bankruptcy", "basis_ema", BY_THE_MINUTE, REFUSED, OWN_BOOK, PLEDGED),
             ("hyperliquid", "mark", "index", {}, {}, [], PLEDGED | {"portfolio": GRID}),
         )
+    ]
+    + [
+        rulebook(
+            fees={"maker_ppb": 150_000, "taker_ppb": 450_000, "liquidation_ppb": fee},
+            mark={"formula": formula},
+            **tables,
+        )
+        for fee, formula in ((0, "index"), (5_000_000, "median"))
+        for tables in LIQUIDATION
     ]
 )
 
@@ -171,8 +220,8 @@ class Positions:
 
 
 class Exchange(RuleBasedStateMachine):
-    @initialize(rules=rulebooks, house=st.just(10**11))
-    def open(self, rules: Any, house: int) -> None:
+    @initialize(rules=rulebooks, house=st.just(10**11), levered=st.booleans())
+    def open(self, rules: Any, house: int, levered: bool) -> None:
         self.book_of_rules = rules
         self.venue = Venue(rules, ASSETS, INSTRUMENTS)
         self.time_ns = T0
@@ -188,6 +237,17 @@ class Exchange(RuleBasedStateMachine):
         self.do(Deposit(0, INSURANCE, (40 * USD,)))
         self.do(Deposit(0, FEES, (40 * USD,)))
         self.do(SetBackstop(VAULT, (0, 1)))
+        if levered:
+            self.lever()
+
+    def lever(self) -> None:
+        """Start with positions at almost all of their leverage: the next prices liquidate somebody."""
+        self.index(100, 100, 10, SECOND_NS, 0)
+        rich = FIRST + CUSTOMERS - 1
+        positions: Any = ((17, 0, BUY, 11), (18, 0, SELL, 22), (18, 1, BUY, 1), (19, 0, BUY, 55))
+        for account, instrument, side, size in positions:
+            self.do(PlaceOrder(rich, instrument, -side, size, 100))
+            self.do(PlaceOrder(account, instrument, side, size, 100, "ioc"))
 
     def do(self, command: Command, later_ns: int = 0) -> tuple[Event, ...]:
         before = self.venue.state_hash()

@@ -1,0 +1,201 @@
+"""Forced orders: one pass over a compartment's positions in the rulebook's forms, until it is safe."""
+
+from collections.abc import Callable
+
+from zerodebt.exchange.clearing import Clearing
+from zerodebt.exchange.commands import BUY, SELL, PlaceOrder, Side
+from zerodebt.exchange.events import INSURANCE, OrderClosed, StageArmed
+from zerodebt.exchange.instruments import value_atoms
+from zerodebt.exchange.judge import Pools
+from zerodebt.exchange.liquidation import (
+    affordable_lots,
+    allocated_by,
+    equity_shares,
+    forced_lots,
+    limit_ticks,
+)
+from zerodebt.exchange.margin import Risk, maintenance_of, risk_of
+from zerodebt.exchange.marks import Market
+from zerodebt.exchange.matching import Plan, plan_fills
+from zerodebt.exchange.rules import ForcedForm
+from zerodebt.exchange.sessions import stands_still, within_limits
+from zerodebt.exchange.state import Compartment, State
+from zerodebt.exchange.waterfall.allocation import insurance_delta_atoms
+
+
+class ForcedOrders:
+    """Sends a compartment to the book once a command, and remembers what came of it until the next one.
+
+    is_for_the_book  says whether no other stage would take the positions of a compartment as it stands
+    """
+
+    def __init__(
+        self, state: State, clearing: Clearing, is_for_the_book: Callable[[Compartment, Risk], bool]
+    ) -> None:
+        self.state = state
+        self.clearing = clearing
+        self._is_for_the_book = is_for_the_book
+        self._sent: set[Compartment] = set()
+        self._filled: set[Compartment] = set()
+        self._unfilled: set[Compartment] = set()
+        self._closed_atoms: dict[int, int] = {}
+        self._lost_atoms: dict[int, int] = {}
+
+    def begin(self) -> None:
+        """A new command."""
+        self._sent.clear()
+        self._filled.clear()
+        self._unfilled.clear()
+        self._closed_atoms.clear()
+        self._lost_atoms.clear()
+
+    def is_unfilled(self, compartment: Compartment) -> bool:
+        """Has it been sent, and was its last order not filled whole, or was there none to send?"""
+        return compartment in self._unfilled
+
+    def send(self, compartment: Compartment) -> bool:
+        """Send the rulebook's forced orders, the position with the largest requirement first, until safe."""
+        if compartment in self._sent or not self._is_for_the_book(
+            compartment, risk_of(self.state, compartment)
+        ):
+            return False
+        self._sent.add(compartment)
+        acted = False
+        for form in self.state.rules.liquidation.steps:
+            for market in self._by_requirement(compartment):
+                acted |= self._force_position(compartment, market, form)
+        if compartment not in self._filled:
+            self._unfilled.add(compartment)
+        return acted
+
+    def _force_position(self, compartment: Compartment, market: Market, form: ForcedForm) -> bool:
+        """Send one order of a form, or one a tier of the ladder, while orders fill and it is not safe yet."""
+        state = self.state
+        rules = state.rules.liquidation
+        account, n = compartment[0], market.number
+        acted = False
+        for _ in market.margin.lowers if form == "ladder" else (0,):
+            risk = risk_of(state, compartment)
+            if risk.is_safe or not self._is_for_the_book(compartment, risk):
+                break
+            if stands_still(state, n):
+                break
+            lots = state.accounts.lots.cells[n][account]
+            size = self._forced_lots(market, form, lots, risk, account)
+            if not size:
+                break
+            side: Side = SELL if lots > 0 else BUY
+            own = self._own_equity(compartment, market, form, risk)
+            limit = self._forced_limit(account, market, lots, size, risk, own)
+            tif = rules.ladder_tif if form == "ladder" else "ioc"
+            order = PlaceOrder(account, n, side, size, limit, tif, reduce_only=True)
+            plan = self._send(compartment, risk, order)
+            filled = plan.filled_lots if plan else 0
+            if filled == size:
+                self._filled.add(compartment)
+            else:
+                self._filled.discard(compartment)
+            if not plan or not filled:
+                break
+            acted = True
+            if form == "whole" and rules.surplus_max_ppb:
+                self._give_surplus(compartment, market, plan, side, own * filled // abs(lots))
+            if form == "share" and size < abs(lots):
+                state.cooling_until[account, n] = state.time_ns + rules.cooldown_ns
+            if filled < size:
+                break
+        return acted
+
+    def _forced_lots(self, market: Market, form: ForcedForm, lots: int, risk: Risk, account: int) -> int:
+        state = self.state
+        rules = state.rules
+        cooling = state.cooling_until.get((account, market.number), -1) >= state.time_ns
+        size = forced_lots(
+            rules.liquidation, form, market, lots, risk, rules.fees.liquidation_ppb, is_cooling=cooling
+        )
+        if risk.is_bankrupt:
+            return size
+        used = self._closed_atoms.get(account, 0)
+        notional = abs(market.value_atoms(lots))
+        return min(size, affordable_lots(rules.liquidation, abs(lots), notional, used))
+
+    def _own_equity(self, compartment: Compartment, market: Market, form: ForcedForm, risk: Risk) -> int:
+        """Equity that a forced order may use up: all of it, or, where the fund shares, the position's own."""
+        if form != "whole" or not self.state.rules.liquidation.surplus_max_ppb:
+            return risk.equity_atoms
+        markets = self.state.positions_of(compartment)
+        weights = [allocated_by(self.state, compartment[0], m) for m in markets]
+        shares = equity_shares(risk.equity_atoms, weights)
+        return next(share for m, share in zip(markets, shares, strict=True) if m is market)
+
+    def _forced_limit(
+        self, account: int, market: Market, lots: int, closed_lots: int, risk: Risk, own_atoms: int
+    ) -> int | None:
+        """The rulebook's price limit; a bankrupt position that no stage would take goes at any price."""
+        limit = None
+        if not risk.is_bankrupt:
+            rules = self.state.rules.liquidation
+            lost = self._lost_atoms.get(account, 0)
+            limit = limit_ticks(rules, market, lots, closed_lots, risk, own_atoms, lost)
+        return within_limits(self.state, market.number, -lots, limit)
+
+    def _send(self, compartment: Compartment, risk: Risk, order: PlaceOrder) -> Plan | None:
+        """Execute a forced order; None when nothing is met, or a fill-or-kill order cannot be filled."""
+        state = self.state
+        clearing = self.clearing
+        n = order.instrument
+        plan = plan_fills(
+            state.books[n],
+            order.account,
+            order.side,
+            order.size_lots,
+            order.price_ticks,
+            "cancel_oldest",
+            Pools(state, state.markets[n]),
+        )
+        if not plan.steps or (order.tif == "fok" and plan.open_lots):
+            return None
+        because = "equity is below the maintenance requirement"
+        clearing.out.append(
+            StageArmed(
+                "book", *compartment, risk.equity_atoms, risk.maintenance_atoms, because, risk.haircut_atoms
+            )
+        )
+        taker = clearing.accept(order, is_forced=True)
+        clearing.execute(taker, plan)
+        if plan.open_lots:
+            clearing.out.append(OrderClosed(taker.order_id, plan.open_lots, "unfilled"))
+        account = order.account
+        closed = abs(state.markets[n].value_atoms(plan.filled_lots))
+        self._closed_atoms[account] = self._closed_atoms.get(account, 0) + closed
+        lost = max(0, -risk_of(state, compartment).equity_atoms) - max(0, -risk.equity_atoms)
+        self._lost_atoms[account] = self._lost_atoms.get(account, 0) + max(0, lost)
+        return plan
+
+    def _give_surplus(
+        self, compartment: Compartment, market: Market, plan: Plan, side: Side, equity_atoms: int
+    ) -> None:
+        """What an order brought beyond the bankruptcy price goes to the fund, up to the rulebook's share.
+
+        equity_atoms  of the lots that were filled, before they were
+        """
+        state = self.state
+        account, pocket = compartment
+        instrument = market.instrument
+        value = sum(value_atoms(instrument, s.maker.price_ticks, side * s.fill_lots) for s in plan.steps)
+        surplus = equity_atoms + market.value_atoms(side * plan.filled_lots) - value
+        most = state.rules.liquidation.surplus_max_ppb
+        left = max(0, risk_of(state, compartment).equity_atoms)
+        delta = insurance_delta_atoms(-value, -value - surplus, most)
+        atoms = min(left, max(0, delta))
+        pool = state.compartment_of(INSURANCE, market.number)
+        self.clearing.post("surplus", [(account, pocket, -atoms), (*pool, atoms)])
+
+    def _by_requirement(self, compartment: Compartment) -> list[Market]:
+        account = compartment[0]
+
+        def requirement(market: Market) -> int:
+            lots = self.state.accounts.lots.cells[market.number][account]
+            return maintenance_of(self.state, market, account, lots)
+
+        return sorted(self.state.positions_of(compartment), key=lambda m: (-requirement(m), m.number))

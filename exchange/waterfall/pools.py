@@ -1,0 +1,77 @@
+"""The insurance fund's pools: which of them answers for what, and when a fall closes one of them.
+
+A pool is a compartment of the INSURANCE account: its wallet, or, by instrument, the pocket beside which its
+positions in the instrument are isolated.
+"""
+
+from collections.abc import Sequence
+
+from zerodebt.exchange.events import INSURANCE
+from zerodebt.exchange.margin import risk_of
+from zerodebt.exchange.marks import Market
+from zerodebt.exchange.rules import DrawdownRules
+from zerodebt.exchange.state import Compartment, State
+from zerodebt.exchange.units import PPB, split_exact
+
+
+def pools(state: State) -> list[Compartment]:
+    """All pools, the wallet first."""
+    wallet = (INSURANCE, state.settle)
+    if state.rules.insurance.scope == "shared":
+        return [wallet]
+    return [wallet, *(state.compartment_of(INSURANCE, market.number) for market in state.contracts)]
+
+
+def bearers(state: State, markets: Sequence[Market]) -> list[Compartment]:
+    """The pools that answer for a deficit on positions in these markets; all of them if there are none."""
+    if state.rules.insurance.scope == "shared":
+        return [(INSURANCE, state.settle)]
+    return [state.compartment_of(INSURANCE, market.number) for market in markets or state.contracts]
+
+
+def equity_atoms(state: State, pool: Compartment) -> int:
+    return risk_of(state, pool).equity_atoms
+
+
+def endowment_legs(state: State, atoms: int) -> list[tuple[int, int, int]]:
+    """Split what was brought into the fund's wallet evenly over its pools, the first get the odd atoms."""
+    pockets = [pocket for _, pocket in pools(state)[1:]]
+    if not pockets:
+        return []
+    shares = split_exact(atoms, [1] * len(pockets))
+    legs = [(INSURANCE, pocket, share) for pocket, share in zip(pockets, shares, strict=True)]
+    return [(INSURANCE, state.settle, -atoms), *legs]
+
+
+def takes_position(state: State, market: Market, lots: int) -> bool:
+    """Does the cap on a pool's position in an instrument leave room for these signed lots at the mark?"""
+    cap = state.rules.insurance.net_notional_max_atoms
+    held = state.accounts.lots.cells[market.number][INSURANCE]
+    return cap is None or abs(market.value_atoms(held + lots)) <= cap
+
+
+def is_drawn_down(rules: DrawdownRules, peak_atoms: int, now_atoms: int, *, was_drawn_down: bool) -> bool:
+    """Has a pool fallen too far from its peak? A fall of exactly the threshold counts.
+
+    Sources: Bybit docs, ADL alert; OKX help centre, Insurance fund and ADL.
+    """
+    if now_atoms <= 0:
+        return True
+    rate = rules.stop_ppb if was_drawn_down else rules.start_ppb
+    return (peak_atoms - now_atoms) * PPB >= max(peak_atoms * rate, rules.fall_min_atoms * PPB)
+
+
+def sample_peaks(state: State, rules: DrawdownRules) -> None:
+    """Keep the largest equity of each pool in each interval of `sample_ns` that the window reaches."""
+    now = state.time_ns // rules.sample_ns
+    oldest = now - rules.window_ns // rules.sample_ns
+    for pool in pools(state):
+        equity = equity_atoms(state, pool)
+        peaks = {at: peak for at, peak in state.pool_peaks.get(pool[1], ()) if at >= oldest}
+        peaks[now] = max(equity, peaks.get(now, equity))
+        state.pool_peaks[pool[1]] = sorted(peaks.items())
+
+
+def peak_atoms(state: State, pool: Compartment) -> int:
+    """The largest equity in the window; what it is now, where nothing was sampled."""
+    return max((peak for _, peak in state.pool_peaks.get(pool[1], ())), default=equity_atoms(state, pool))
