@@ -103,7 +103,7 @@ class Reading:
         self.stages = stages = Stages(
             rules, notes, holdings, liquidations, deficits, payments, rankings, deleveraging, defaults
         )
-        self.takeovers = Takeovers(notes, holdings, ledger, harm, stages)
+        self.takeovers = Takeovers(rules, notes, holdings, ledger, harm, liquidations, stages)
         self.settlements = Settlements(notes, holdings, ledger, contracts, calls, prices)
         self.watch = Watch(notes, holdings, debts, calls, liquidations, prices)
         self._readers: dict[type, Callable[[Any], None]] = {
@@ -177,6 +177,8 @@ class Reading:
     def _post(self, event: Posted) -> None:
         """A posting that an event announced must be the one due; others are judged by their reason."""
         ledger, transfers, reason = self.ledger, self.transfers, event.reason
+        if reason == "surplus" and not ledger.is_expecting:
+            ledger.expect("surplus", self.liquidations.surplus(), "a surplus of a forced order")
         if ledger.is_expecting:
             ledger.apply_expected(event)
             return
