@@ -1,13 +1,12 @@
 """Who is in liquidation, and what the rulebook lets be done to them in the book."""
 
-from zerodebt.exchange.audit.arithmetic import PPB
 from zerodebt.exchange.audit.books import Order
 from zerodebt.exchange.audit.calls import Calls
 from zerodebt.exchange.audit.contracts import Contracts
 from zerodebt.exchange.audit.forms.forced_order import chunk_lots, limit_ticks
 from zerodebt.exchange.audit.forms.valuation import worth_at
 from zerodebt.exchange.audit.harm import Harm
-from zerodebt.exchange.audit.holdings import Compartment, Holdings
+from zerodebt.exchange.audit.holdings import Compartment, Holdings, Risk
 from zerodebt.exchange.audit.markets import Market
 from zerodebt.exchange.audit.notes import Notes
 from zerodebt.exchange.events import (
@@ -39,7 +38,7 @@ class Liquidations:
         self._harm = harm
         self._find = notes.find
         self._markets = holdings.markets
-        self.open: dict[Compartment, list[int]] = {}
+        self.open: set[Compartment] = set()
         self.accounts: dict[int, int] = {}
         self.is_work_left = False
         self._cooling: dict[Compartment, int] = {}
@@ -49,11 +48,12 @@ class Liquidations:
     def start(self, event: LiquidationStarted) -> None:
         account, pocket = key = (event.account, event.pocket)
         self._notes.counts["liquidations"] += 1
-        equity, required = self.compare_risk(event, "LIQ-01")
-        if equity >= required:
+        risk = self.compare_risk(event, "LIQ-01")
+        if not risk.is_short:
             self._find(
                 "LIQ-01",
-                f"account {account} is liquidated with equity {equity}, the requirement is {required}",
+                f"account {account} is liquidated with equity {risk.margin_atoms}, the requirement is "
+                f"{risk.maintenance_atoms}",
             )
         if not self._holdings.is_protected(account):
             self._find("LIQ-01", f"account {account} is liquidated but is no customer")
@@ -63,21 +63,24 @@ class Liquidations:
             self._find("LIQ-03", f"account {account} pocket {pocket} is liquidated twice at a time")
         else:
             self.accounts[account] = self.accounts.get(account, 0) + 1
-        self.open[key] = [equity, required]
-        equity, required = self._holdings.risk_at_index(account, pocket)
-        if equity >= required and self._holdings.positions(account, pocket):
+        self.open.add(key)
+        at_index = self._holdings.risk_at_index(account, pocket)
+        if not at_index.is_short and self._holdings.positions(account, pocket):
             self._harm.begin(key)
 
     def end(self, event: LiquidationEnded) -> None:
         account, pocket = key = (event.account, event.pocket)
-        equity, required = self.compare_risk(event, "LIQ-01")
-        if equity < required:
+        risk = self.compare_risk(event, "LIQ-01")
+        if risk.is_short:
             self._find(
-                "LIQ-02", f"account {account} is let go with equity {equity}, the requirement is {required}"
+                "LIQ-02",
+                f"account {account} is let go with equity {risk.margin_atoms}, the requirement is "
+                f"{risk.maintenance_atoms}",
             )
-        if self.open.pop(key, None) is None:
+        if key not in self.open:
             self._find("LIQ-03", f"account {account} pocket {pocket} was not in liquidation")
             return
+        self.open.remove(key)
         self.accounts[account] -= 1
         if not self.accounts[account]:
             del self.accounts[account]
@@ -87,19 +90,18 @@ class Liquidations:
         """Does the compartment that answers for this market stand in liquidation? Spot needs no margin."""
         return not market.is_spot and (account, self._holdings.pocket_of(account, market)) in self.open
 
-    def compare_risk(
-        self, event: LiquidationStarted | LiquidationEnded | StageArmed, rule: str
-    ) -> tuple[int, int]:
+    def compare_risk(self, event: LiquidationStarted | LiquidationEnded | StageArmed, rule: str) -> Risk:
         account, pocket = event.account, event.pocket
         self._holdings.touched.add(account)
-        equity, required = self._holdings.risk(account, pocket)
-        if (equity, required) != (event.equity_atoms, event.maintenance_atoms):
+        risk = self._holdings.risk(account, pocket)
+        stated = Risk(event.equity_atoms, event.maintenance_atoms, event.haircut_atoms)
+        if risk != stated:
             self._find(
                 rule,
-                f"account {account} pocket {pocket}: equity {event.equity_atoms} and requirement "
-                f"{event.maintenance_atoms} are stated, they are {equity} and {required}",
+                f"account {account} pocket {pocket}: equity, requirement and haircut are stated "
+                f"{tuple(stated)}, they are {tuple(risk)}",
             )
-        return equity, required
+        return risk
 
     def check_forced(self, order_id: int, order: Order) -> None:
         """A forced order: of a compartment in liquidation, against its position, in the rulebook's size."""
@@ -109,38 +111,39 @@ class Liquidations:
         account, pocket = order.account, self._holdings.pocket_of(order.account, market)
         if (account, pocket) not in self.open:
             self._find("LIQ-01", f"forced order {order_id} of account {account}, which is not in liquidation")
-        equity, required = self._holdings.risk(account, pocket)
-        if equity >= required:
+        risk = self._holdings.risk(account, pocket)
+        if not risk.is_short:
             self._find(
                 "LIQ-01",
-                f"forced order {order_id} of account {account}: equity {equity} is not below {required}",
+                f"forced order {order_id} of account {account}: equity {risk.margin_atoms} is not below "
+                f"{risk.maintenance_atoms}",
             )
-        self._check_is_for_the_book(order_id, account, pocket, equity, required)
+        self._check_is_for_the_book(order_id, account, pocket, risk)
         lots = market.lots_of(account)
         if lots * order.side >= 0:
             self._find("LIQ-05", f"forced order {order_id} does not reduce the position of {lots} lots")
             return
         self._forced_from_lots = abs(lots)
-        self._check_size_and_limit(order_id, order, market, lots, equity)
+        self._check_size_and_limit(order_id, order, market, lots, risk.equity_atoms)
 
-    def _check_is_for_the_book(
-        self, order_id: int, account: int, pocket: int, equity: int, required: int
-    ) -> None:
+    def _check_is_for_the_book(self, order_id: int, account: int, pocket: int, risk: Risk) -> None:
         """Neither bankrupt, where a stage takes such positions, nor low enough for a backstop that serves."""
         waterfall = self._rules.waterfall
         if self._rules.default_fund.close_out == "auction":
             self._find("WFALL-01", f"forced order {order_id} in the book although the rulebook has auctions")
+        equity = risk.equity_atoms
         is_first = (account, pocket) not in self._forced_in_batch
         self._forced_in_batch.add((account, pocket))
         if equity < 0 and is_first and not {"adl", "insurance"}.isdisjoint(waterfall):
             self._find("WFALL-01", f"forced order {order_id} in the book although equity is {equity}")
-        is_low = 0 <= equity * PPB < required * self._rules.liquidation.backstop_below_ppb
+        is_low = equity >= 0 and risk.is_below(self._rules.liquidation.backstop_below_ppb)
         if "backstop" not in waterfall or not is_low:
             return
         if all(m.number in self._holdings.backstops for m in self._holdings.positions(account, pocket)):
             self._find(
                 "WFALL-01",
-                f"forced order {order_id} although equity {equity} is for the backstop, below {required}",
+                f"forced order {order_id} although equity {risk.margin_atoms} is for the backstop, below "
+                f"{risk.maintenance_atoms}",
             )
 
     def _check_size_and_limit(
@@ -163,7 +166,12 @@ class Liquidations:
 
     def end_forced(self, order: Order) -> None:
         """After a forced order for a part of a position every one is for the whole remainder, for a while."""
-        if order.forced and order.filled and order.filled + order.open < self._forced_from_lots:
+        if (
+            order.forced
+            and order.reduce
+            and order.filled
+            and order.filled + order.open < self._forced_from_lots
+        ):
             until = self._notes.time_ns + self._rules.liquidation.cooldown_ns
             self._cooling[order.account, order.instrument] = until
 
@@ -172,15 +180,18 @@ class Liquidations:
         market = self._markets[order.instrument]
         if market.is_spot or order.account in market.isolated or order.price is None:
             return False
+        if self._holdings.has_grid:
+            return False
         held = market.lots_of(order.account)
         value, worth = self._holdings.value, worth_at(market.spec, order.price)
-        equity, required = self._holdings.risk(order.account, self._holdings.settle)
-        required -= market.maintenance(abs(value(market, held)), abs(held))
+        risk = self._holdings.risk(order.account, self._holdings.settle)
+        equity, required = risk.margin_atoms, risk.maintenance_atoms
+        required -= self._holdings.requirement_of(order.account, market, held)
         for size in (1, lots):
             bought = order.side * size
             after = held + bought
             gain = value(market, bought) - worth(bought)
-            if equity + gain < required + market.maintenance(abs(value(market, after)), abs(after)):
+            if equity + gain < required + self._holdings.requirement_of(order.account, market, after):
                 return False
         return True
 
@@ -190,15 +201,17 @@ class Liquidations:
         if "backstop" not in rules.waterfall:
             return
         for account, pocket in self.open:
-            equity, required = self._holdings.risk(account, pocket)
-            if equity < 0 or equity * PPB >= required * rules.liquidation.backstop_below_ppb:
+            risk = self._holdings.risk(account, pocket)
+            if risk.equity_atoms < 0 or not risk.is_below(rules.liquidation.backstop_below_ppb):
                 continue
             positions = self._holdings.positions(account, pocket)
             halted = any(self._contracts.stands_still(market) for market in positions)
-            if not halted and all(market.number in self._holdings.backstops for market in positions):
+            is_backed = all(market.number in self._holdings.backstops for market in positions)
+            if positions and is_backed and not halted:
                 self._find(
                     "WFALL-01",
-                    f"account {account} is left with equity {equity} over {required}: it is for the backstop",
+                    f"account {account} is left with equity {risk.margin_atoms} over "
+                    f"{risk.maintenance_atoms}: it is for the backstop",
                 )
 
     def rest(self) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from zerodebt.exchange.audit.calls import Calls
 from zerodebt.exchange.audit.contracts import Contracts
+from zerodebt.exchange.audit.conversions import Conversions
 from zerodebt.exchange.audit.debts import Debts
 from zerodebt.exchange.audit.defaults import Defaults
 from zerodebt.exchange.audit.deficits import Deficits
@@ -32,10 +33,12 @@ from zerodebt.exchange.events import (
     BackstopSet,
     Batch,
     Contributed,
+    Converted,
     DefaultDeclared,
     DeficitClosed,
     DeficitOpened,
     Deleveraged,
+    ExchangeArmed,
     Filled,
     FundingSampled,
     FundingSet,
@@ -82,14 +85,15 @@ class Reading:
         self.contracts = contracts = Contracts(rules, notes, holdings)
         self.calls = calls = Calls(rules, notes, holdings)
         self.prices = prices = Prices(rules, notes, holdings, funding, contracts)
-        self.transfers = Transfers(notes, holdings, debts, funding)
+        self.transfers = Transfers(rules, notes, holdings, debts, funding)
         self.liquidations = liquidations = Liquidations(rules, notes, holdings, harm, contracts, calls)
+        self.conversions = conversions = Conversions(rules, notes, holdings, ledger, liquidations)
         self.triggers = triggers = Triggers(notes, holdings)
-        self.orders = orders = Orders(notes, holdings, contracts, liquidations, triggers)
+        self.orders = orders = Orders(rules, notes, holdings, contracts, liquidations, conversions, triggers)
         self.fills = Fills(rules, notes, holdings, ledger, contracts, liquidations, harm, orders)
         self.deficits = deficits = Deficits(notes, holdings, debts)
         self.payments = payments = Payments(rules, notes, holdings, deficits)
-        self.rankings = rankings = Rankings(rules, holdings)
+        self.rankings = rankings = Rankings(rules, notes, holdings)
         self.deleveraging = deleveraging = Deleveraging(
             rules, notes, holdings, ledger, harm, deficits, payments, rankings
         )
@@ -105,7 +109,7 @@ class Reading:
         self._readers: dict[type, Callable[[Any], None]] = {
             AccountsOpened: holdings.open_accounts,
             BackstopSet: holdings.set_backstop,
-            LeverageSet: self._set_leverage,
+            LeverageSet: holdings.set_leverage,
             Opened: self._open_again,
             PositionsLoaded: self._load_positions,
             Posted: self._post,
@@ -140,6 +144,8 @@ class Reading:
             AuctionHeld: defaults.auction,
             LayerDrawn: self._draw_layer,
             Contributed: defaults.contribute,
+            ExchangeArmed: self._arm_exchange,
+            Converted: conversions.convert,
         }
 
     def read(self, batch: Batch) -> None:
@@ -157,13 +163,8 @@ class Reading:
             ledger.miss()
         self._rest()
 
-    def _set_leverage(self, event: LeverageSet) -> None:
-        self.holdings.set_leverage(event)
-        self.calls.set_leverage(event)
-
     def _load_positions(self, event: PositionsLoaded) -> None:
         self.holdings.load_positions(event)
-        self.calls.load(event)
         self.contracts.load(event)
 
     def _draw_layer(self, event: LayerDrawn) -> None:
@@ -206,8 +207,13 @@ class Reading:
         self.deleveraging.end()
         self.stages.arm(event)
 
+    def _arm_exchange(self, event: ExchangeArmed) -> None:
+        self.orders.rest_entering()
+        self.conversions.arm(event)
+
     def _open_deficit(self, event: DeficitOpened) -> None:
         self.orders.rest_entering()
+        self.conversions.check_used_up(event)
         self.deficits.open(event)
         self.defaults.open_deficit()
         self.stages.disarm()
@@ -230,6 +236,7 @@ class Reading:
         self.orders.rest()
         self.takeovers.end()
         self.deleveraging.end()
+        self.conversions.rest()
         self.payments.rest()
         self.defaults.rest()
         self.deficits.rest()

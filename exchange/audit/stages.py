@@ -1,12 +1,11 @@
 """The order of the waterfall: which stage may act, and whom it may not skip."""
 
-from zerodebt.exchange.audit.arithmetic import PPB
 from zerodebt.exchange.audit.debts import Deficit
 from zerodebt.exchange.audit.defaults import Defaults
 from zerodebt.exchange.audit.deficits import Deficits
 from zerodebt.exchange.audit.deleveraging import Deleveraging
 from zerodebt.exchange.audit.forms import payers
-from zerodebt.exchange.audit.holdings import Holdings
+from zerodebt.exchange.audit.holdings import Holdings, Risk
 from zerodebt.exchange.audit.liquidations import Liquidations
 from zerodebt.exchange.audit.notes import Notes
 from zerodebt.exchange.audit.payments import Payments
@@ -49,17 +48,19 @@ class Stages:
 
     def arm(self, event: StageArmed) -> None:
         account, pocket, stage = event.account, event.pocket, event.stage
-        equity, required = self._liquidations.compare_risk(event, "WFALL-01")
+        risk = self._liquidations.compare_risk(event, "WFALL-01")
+        equity = risk.equity_atoms
         self._armed = (stage, account, pocket)
         if stage not in self._rules.waterfall:
             self._find(
                 "WFALL-01", f"stage {stage} acts on account {account} but is not in the rulebook's list"
             )
             return
-        if not self._may_act(stage, account, pocket, equity, required):
+        if not self._may_act(stage, account, pocket, risk):
             self._find(
                 "WFALL-01",
-                f"stage {stage} acts on account {account} at {equity} over {required}: it is not armed",
+                f"stage {stage} acts on account {account} at {risk.margin_atoms} over "
+                f"{risk.maintenance_atoms}: it is not armed",
             )
         if equity < 0 and stage != "book":
             deficit = self._deficits.current
@@ -99,17 +100,17 @@ class Stages:
         if "adl" in self._rules.waterfall:
             self._check_adl_was_tried(deficit.account, deficit.pocket, "nobody")
 
-    def _may_act(self, stage: str, account: int, pocket: int, equity: int, required: int) -> bool:
+    def _may_act(self, stage: str, account: int, pocket: int, risk: Risk) -> bool:
         if stage == "book":
-            return equity < required and (account, pocket) in self._liquidations.open
-        if stage == "backstop" and equity >= 0:
+            return risk.is_short and (account, pocket) in self._liquidations.open
+        if stage == "backstop" and risk.equity_atoms >= 0:
             share = self._rules.liquidation.backstop_below_ppb
-            return equity * PPB < required * share and (account, pocket) in self._liquidations.open
+            return risk.is_below(share) and (account, pocket) in self._liquidations.open
         if stage in ("backstop", "recourse", "default_fund") and not self._holdings.is_protected(account):
             return False
         if stage == "insurance" and account == INSURANCE:
             return False
-        return equity < 0
+        return risk.equity_atoms < 0
 
     def _check_not_skipped(self, stage: str, account: int, pocket: int, equity: int) -> None:
         """Stages that come before this one in the list and could act now must have acted."""
@@ -135,7 +136,7 @@ class Stages:
     def _check_adl_was_tried(self, account: int, pocket: int, stage: str) -> None:
         for market in self._holdings.positions(account, pocket):
             sign = -1 if market.holders[account][0] > 0 else 1
-            if not self._rankings.is_frozen(market.number, sign):
+            if not self._rankings.was_asked(market.number, sign):
                 self._find(
                     "WFALL-01", f"{stage} acts on account {account} before its positions were deleveraged"
                 )

@@ -17,14 +17,14 @@ from zerodebt.exchange.events import (
 class Takeover:
     """Positions of a compartment on their way to others; `values` is what each taker has received so far."""
 
-    __slots__ = ("account", "is_margin_moved", "left", "pocket", "values")
+    __slots__ = ("account", "left", "moved", "pocket", "values")
 
     def __init__(self, account: int, pocket: int, left: set[int]) -> None:
         self.account = account
         self.pocket = pocket
         self.left = left
         self.values: dict[int, int] = {}
-        self.is_margin_moved = False
+        self.moved: set[int] = set()
 
 
 class Takeovers:
@@ -76,25 +76,30 @@ class Takeovers:
         self._holdings.touched.add(taker)
         worth = worth_at(market.spec, event.price_ticks)
         taken = worth(event.lots)
-        self._harm.add((account, pocket), worth_at(market.spec, market.index or 0)(event.lots) - taken)
+        self._harm.add((account, pocket), worth_at(market.spec, market.reference or 0)(event.lots) - taken)
         taking.values[taker] = taking.values.get(taker, 0) + abs(taken)
         legs = self._holdings.change_hands(market, account, taker, event.lots, worth, origin=account)
         self._ledger.expect("takeover", legs, f"takeover of account {account} in instrument {n}")
 
     def move_margin(self, event: Posted) -> None:
-        """All margin left in a taken-over compartment goes to the takers, by the value that each received."""
+        """What is left in a taken-over compartment goes to the takers, by the value that each received.
+
+        A posting for its pocket, and one for each asset that it holds as collateral.
+        """
         taking = self._taking
-        if taking is None or taking.is_margin_moved:
+        source = next((pocket for account, pocket, _ in event.legs), -1)
+        if taking is None or source in taking.moved or source not in self._sources(taking):
             self._find("LEDG-03", "margin moves for a takeover that did not happen")
             return
-        taking.is_margin_moved = True
-        margin = self._holdings.balances[taking.pocket][taking.account]
+        taking.moved.add(source)
+        margin = self._holdings.balances[source][taking.account]
+        into = self._settle if source == taking.pocket else source
         takers = sorted(taking.values)
         weights = [taking.values[taker] for taker in takers]
-        shares = split(margin, weights if any(weights) else [1] * len(weights))
-        due: dict[Compartment, int] = {(taking.account, taking.pocket): -margin}
+        shares = split(abs(margin), weights if any(weights) else [1] * len(weights))
+        due: dict[Compartment, int] = {(taking.account, source): -margin}
         for taker, share in zip(takers, shares, strict=True):
-            due[taker, self._settle] = due.get((taker, self._settle), 0) + share
+            due[taker, into] = due.get((taker, into), 0) + (share if margin > 0 else -share)
         for account, pocket, atoms in event.legs:
             if due.get((account, pocket), 0) != atoms:
                 self._find(
@@ -102,7 +107,18 @@ class Takeovers:
                     f"takeover of account {taking.account}: account {account} gets {atoms} atoms of margin, "
                     f"{due.get((account, pocket), 0)} are due",
                 )
-        self._harm.add((taking.account, taking.pocket), margin)
+        self._harm.add((taking.account, taking.pocket), self._in_settlement(source, margin))
+
+    def _sources(self, taking: Takeover) -> list[int]:
+        pledged = [pledge.asset for pledge in self._holdings.pledges]
+        return [taking.pocket, *pledged] if taking.pocket == self._settle else [taking.pocket]
+
+    def _in_settlement(self, source: int, atoms: int) -> int:
+        """Atoms of a pocket in the settlement asset."""
+        for pledge in self._holdings.pledges:
+            if pledge.asset == source:
+                return pledge.worth_atoms(atoms)
+        return atoms
 
     @property
     def is_taking(self) -> bool:
@@ -118,8 +134,9 @@ class Takeovers:
                 "LIQ-04",
                 f"account {taking.account} is taken over but keeps instruments {sorted(taking.left)}",
             )
-        margin = self._holdings.balances[taking.pocket][taking.account]
-        if margin > 0:
-            self._find(
-                "LIQ-04", f"account {taking.account} is taken over but keeps a margin of {margin} atoms"
-            )
+        for source in self._sources(taking):
+            margin = self._holdings.balances[source][taking.account]
+            if margin > 0:
+                self._find(
+                    "LIQ-04", f"account {taking.account} is taken over but keeps a margin of {margin} atoms"
+                )

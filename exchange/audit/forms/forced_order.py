@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from zerodebt.exchange.audit.arithmetic import PPB
+from zerodebt.exchange.audit.forms.valuation import price_of, value
 from zerodebt.exchange.instruments import Instrument
 from zerodebt.exchange.rules import LiquidationRules
 
@@ -29,8 +30,8 @@ def bankruptcy_limit(spec: Instrument, mark_ticks: int, signed_lots: int, equity
     """Where closing the position leaves nothing, rounded towards the mark; below zero any price will do."""
     if equity_atoms < 0:
         return None
-    away = equity_atoms // (abs(signed_lots) * spec.tick_value_atoms)
-    return mark_ticks + away if signed_lots > 0 else mark_ticks - away
+    lots = -signed_lots
+    return price_of(spec, lots, value(spec, mark_ticks, lots) - equity_atoms)
 
 
 LIMITS: dict[str, Callable[[Instrument, int, int, int], int | None]] = {
