@@ -37,7 +37,7 @@ class Calls:
 
     def call(self, event: MarginCalled) -> None:
         account, pocket = key = (event.account, event.pocket)
-        equity, required, _ = self._holdings.risk(account, pocket)
+        equity, required, *_ = self._holdings.risk(account, pocket)
         stated = (event.equity_atoms, event.maintenance_atoms, event.called_atoms, event.due_ns)
         due_ns = self._notes.time_ns + self._rules.call_due_ns
         wanted = (equity, required, self._called_to(account, pocket) - equity, due_ns)

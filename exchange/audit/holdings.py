@@ -27,11 +27,15 @@ Compartment = tuple[int, int]
 
 
 class Risk(NamedTuple):
-    """Where a compartment stands: equity without haircut, its requirement, and what the haircut takes off."""
+    """Where a compartment stands: equity without haircut, its requirement, and what the haircut takes off.
+
+    at_or_below  the rulebook liquidates who just has what is required, too
+    """
 
     equity_atoms: int
     maintenance_atoms: int
     haircut_atoms: int
+    at_or_below: bool
 
     @property
     def margin_atoms(self) -> int:
@@ -40,7 +44,11 @@ class Risk(NamedTuple):
 
     @property
     def is_short(self) -> bool:
-        return self.margin_atoms < self.maintenance_atoms
+        return self.is_short_with(self.margin_atoms, self.maintenance_atoms)
+
+    def is_short_with(self, margin_atoms: int, required_atoms: int) -> bool:
+        equal = self.at_or_below and margin_atoms == required_atoms > 0
+        return equal or margin_atoms < required_atoms
 
     def is_below(self, share_ppb: int) -> bool:
         """Does less than this share of the requirement stand against it?"""
@@ -60,6 +68,7 @@ class Holdings:
         self.settle = [asset.symbol for asset in opened.assets].index(opened.rules.settle_asset)
         self.pledges = pledges(opened, self.markets, self.settle)
         self._grid = opened.rules.portfolio
+        self.at_or_below = opened.rules.liquidation.trigger == "at_or_below"
         self.has_grid = bool(self._grid.moves_ppb)
         self._groups = grid.groups(self._grid, opened.instruments)
         self.other_assets = [asset for asset in range(self.assets) if asset != self.settle]
@@ -270,7 +279,7 @@ class Holdings:
                 held = self.balances[pledge.asset][account]
                 equity += pledge.worth_atoms(held)
                 haircut += pledge.haircut_atoms(held)
-        return Risk(equity, required, haircut)
+        return Risk(equity, required, haircut, self.at_or_below)
 
     def value(self, market: Market, lots: int) -> int:
         """Lots at the mark, with their sign; 0 before the first mark."""

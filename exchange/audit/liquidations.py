@@ -1,9 +1,11 @@
 """Who is in liquidation, and what the rulebook lets be done to them in the book."""
 
+from typing import NamedTuple
+
 from zerodebt.exchange.audit.books import Order
 from zerodebt.exchange.audit.calls import Calls
 from zerodebt.exchange.audit.contracts import Contracts
-from zerodebt.exchange.audit.forms.forced_order import chunk_lots, limit_ticks
+from zerodebt.exchange.audit.forms import forced_order
 from zerodebt.exchange.audit.forms.valuation import worth_at
 from zerodebt.exchange.audit.harm import Harm
 from zerodebt.exchange.audit.holdings import Compartment, Holdings, Risk
@@ -16,6 +18,16 @@ from zerodebt.exchange.events import (
     WorkLeft,
 )
 from zerodebt.exchange.rules import VenueRules
+
+
+class Sent(NamedTuple):
+    """A forced order's form, and the position, equity and own equity that it was sent with."""
+
+    key: Compartment
+    form: str
+    lots: int
+    equity_atoms: int
+    own_atoms: int
 
 
 class Liquidations:
@@ -43,7 +55,10 @@ class Liquidations:
         self.is_work_left = False
         self._cooling: dict[Compartment, int] = {}
         self._forced_in_batch: set[Compartment] = set()
-        self._forced_from_lots = 0
+        self._step: dict[Compartment, int] = {}
+        self._used: dict[int, int] = {}
+        self._lost: dict[int, int] = {}
+        self._sent: Sent | None = None
 
     def start(self, event: LiquidationStarted) -> None:
         account, pocket = key = (event.account, event.pocket)
@@ -94,7 +109,11 @@ class Liquidations:
         account, pocket = event.account, event.pocket
         self._holdings.touched.add(account)
         risk = self._holdings.risk(account, pocket)
-        stated = Risk(event.equity_atoms, event.maintenance_atoms, event.haircut_atoms)
+        stated = risk._replace(
+            equity_atoms=event.equity_atoms,
+            maintenance_atoms=event.maintenance_atoms,
+            haircut_atoms=event.haircut_atoms,
+        )
         if risk != stated:
             self._find(
                 rule,
@@ -123,8 +142,7 @@ class Liquidations:
         if lots * order.side >= 0:
             self._find("LIQ-05", f"forced order {order_id} does not reduce the position of {lots} lots")
             return
-        self._forced_from_lots = abs(lots)
-        self._check_size_and_limit(order_id, order, market, lots, risk.equity_atoms)
+        self._check_size_and_limit(order_id, order, market, lots, risk)
 
     def _check_is_for_the_book(self, order_id: int, account: int, pocket: int, risk: Risk) -> None:
         """Neither bankrupt, where a stage takes such positions, nor low enough for a backstop that serves."""
@@ -134,7 +152,7 @@ class Liquidations:
         equity = risk.equity_atoms
         is_first = (account, pocket) not in self._forced_in_batch
         self._forced_in_batch.add((account, pocket))
-        if equity < 0 and is_first and not {"adl", "insurance"}.isdisjoint(waterfall):
+        if equity < 0 and is_first and self._is_taken_when_bankrupt():
             self._find("WFALL-01", f"forced order {order_id} in the book although equity is {equity}")
         is_low = equity >= 0 and risk.is_below(self._rules.liquidation.backstop_below_ppb)
         if "backstop" not in waterfall or not is_low:
@@ -146,34 +164,90 @@ class Liquidations:
                 f"{risk.maintenance_atoms}",
             )
 
+    def _is_taken_when_bankrupt(self) -> bool:
+        """Does a stage always take the positions of whoever is below zero?"""
+        rules = self._rules
+        if "adl" in rules.waterfall and rules.adl.trigger != "fund_cannot_pay":
+            return True
+        pools = rules.insurance
+        can_close = pools.drawdown is not None or pools.net_notional_max_atoms is not None
+        return "insurance" in rules.waterfall and pools.takes != "never" and not can_close
+
     def _check_size_and_limit(
-        self, order_id: int, order: Order, market: Market, lots: int, equity: int
+        self, order_id: int, order: Order, market: Market, lots: int, risk: Risk
     ) -> None:
-        rules = self._rules.liquidation
-        limit = limit_ticks(rules, market.spec, market.mark or 0, -lots, equity)
-        limit = self._contracts.within_band(market, order.side, limit)
-        if order.price != limit:
-            self._find(
-                "LIQ-08", f"forced order {order_id} is limited to {order.price}, the rulebook says {limit}"
-            )
-        is_cooling = self._cooling.get((order.account, market.number), -1) >= self._notes.time_ns
-        notional = abs(self._holdings.value(market, lots))
-        size = chunk_lots(rules, notional, abs(lots), is_cooling=is_cooling)
-        if order.open != size:
-            self._find(
-                "LIQ-06", f"forced order {order_id} is for {order.open} lots, the rulebook says {size}"
-            )
+        """The order is of one of the rulebook's forms, none before the last that this compartment had."""
+        rules, account = self._rules.liquidation, order.account
+        case = self._case(market, account, lots, risk)
+        key = (account, self._holdings.pocket_of(account, market))
+        due: list[tuple[int, int | None, str]] = []
+        for step in range(self._step.get(key, 0), len(rules.steps)):
+            form = rules.steps[step]
+            size = forced_order.lots_due(rules, form, case)
+            own = self._own_equity(key, market, form, risk)
+            limit = forced_order.limit_ticks(rules, case, size, own)
+            limit = self._contracts.within_band(market, order.side, limit)
+            tif = rules.ladder_tif if form == "ladder" else "ioc"
+            due.append((size, limit, tif))
+            if due[-1] == (order.open, order.price, order.tif):
+                self._step[key] = step
+                self._sent = Sent(key, form, lots, risk.equity_atoms, own)
+                return
+        rule = "LIQ-06" if order.open not in [size for size, _, _ in due] else "LIQ-08"
+        self._find(
+            rule,
+            f"forced order {order_id} is for {order.open} lots limited to {order.price} ({order.tif}), the "
+            f"rulebook says {' or '.join(str(entry) for entry in due)}",
+        )
+
+    def _case(self, market: Market, account: int, lots: int, risk: Risk) -> forced_order.Case:
+        holdings = self._holdings
+        return forced_order.Case(
+            spec=market.spec,
+            lots=lots,
+            mark_ticks=market.mark or 0,
+            worth=worth_at(market.spec, market.mark or 0),
+            maintenance=lambda after: market.maintenance(abs(holdings.value(market, after)), abs(after)),
+            margin_atoms=risk.margin_atoms,
+            required_atoms=risk.maintenance_atoms,
+            equity_atoms=risk.equity_atoms,
+            is_safe=lambda margin, required: margin >= 0 and not risk.is_short_with(margin, required),
+            fee_ppb=self._rules.fees.liquidation_ppb,
+            is_cooling=self._cooling.get((account, market.number), -1) >= self._notes.time_ns,
+            used_atoms=self._used.get(account, 0),
+            lost_atoms=self._lost.get(account, 0),
+        )
+
+    def _own_equity(self, key: Compartment, market: Market, form: str, risk: Risk) -> int:
+        """Equity that an order may use up: all of it, or the position's own where the fund gets the rest."""
+        if form != "whole" or not self._rules.liquidation.surplus_max_ppb:
+            return risk.equity_atoms
+        return self.share_of_equity(key, market, risk.equity_atoms)
+
+    def share_of_equity(self, key: Compartment, market: Market, equity_atoms: int) -> int:
+        """A position's part of its compartment's equity, by what the rulebook allocates by."""
+        account, holdings = key[0], self._holdings
+        positions = holdings.positions(*key)
+        if self._rules.adl.bankruptcy_allocation == "pro_rata_value":
+            weights = [holdings.notional(account, m) for m in positions]
+        else:
+            weights = [holdings.requirement(account, m) for m in positions]
+        return forced_order.equity_shares(equity_atoms, weights)[positions.index(market)]
 
     def end_forced(self, order: Order) -> None:
         """After a forced order for a part of a position every one is for the whole remainder, for a while."""
-        if (
-            order.forced
-            and order.reduce
-            and order.filled
-            and order.filled + order.open < self._forced_from_lots
-        ):
+        sent, self._sent = self._sent, None
+        if not order.forced or not order.filled or sent is None:
+            return
+        market = self._markets[order.instrument]
+        if sent.form == "share" and order.filled + order.open < abs(sent.lots):
             until = self._notes.time_ns + self._rules.liquidation.cooldown_ns
             self._cooling[order.account, order.instrument] = until
+        account = order.account
+        used = abs(self._holdings.value(market, order.filled))
+        self._used[account] = self._used.get(account, 0) + used
+        lost = max(0, -self._holdings.equity(*sent.key)) - max(0, -sent.equity_atoms)
+        self._lost[account] = self._lost.get(account, 0) + max(0, lost)
 
     def could_bear(self, order: Order, lots: int) -> bool:
         """Would a fill of one lot and of all leave a cross pool at its requirement? Others are not judged."""
@@ -216,6 +290,9 @@ class Liquidations:
 
     def rest(self) -> None:
         self._forced_in_batch.clear()
+        self._step.clear()
+        self._used.clear()
+        self._lost.clear()
         self.is_work_left = False
 
     def leave_work(self, event: WorkLeft) -> None:

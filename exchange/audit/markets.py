@@ -8,7 +8,7 @@ from zerodebt.exchange.audit.forms import grid
 from zerodebt.exchange.audit.forms.requirement import requirement
 from zerodebt.exchange.audit.forms.valuation import dust_atoms
 from zerodebt.exchange.instruments import Instrument
-from zerodebt.exchange.rules import PortfolioRules, VenueRules
+from zerodebt.exchange.rules import PortfolioRules, VenueRules, requirement_fee_ppb
 
 
 class Market:
@@ -31,7 +31,9 @@ class Market:
         self.spec = spec
         self.pocket = pocket
         self.is_spot = spec.kind == "spot"
-        self.maintenance, self.initial, self.most_per_lot, self.most = requirement(spec)
+        self.maintenance, self.initial, self.most_per_lot, self.most = requirement(
+            spec, requirement_fee_ppb(rules)
+        )
         if rules.portfolio.moves_ppb and not self.is_spot:
             self._bound_by_grid(rules.portfolio)
         self.is_at_entry = spec.maintenance_basis == "entry"

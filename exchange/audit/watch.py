@@ -134,7 +134,7 @@ class Watch:
                         most += size * per_lot[n]
                     else:
                         most += bound(abs(cost if markets[n].is_at_entry else value), size)
-            if equity < most:
+            if equity <= most:
                 self._check_noticed(account, pocket)
             if equity < 0:
                 self._debts.look_at(account, pocket, equity)
@@ -211,13 +211,13 @@ class Watch:
         pool = equity + self._holdings.worth(account)
         if pool < 0:
             self._debts.look_at(account, self._settle, pool)
-        if equity + self._holdings.collateral_margin(account) < most:
+        if equity + self._holdings.collateral_margin(account) <= most:
             self._check_noticed(account, self._settle)
 
     def _look(self, account: int, pocket: int, equity: int, most: int, gross: int) -> None:
         """Remember how far the marks may move before this compartment could be below `most`, its bound."""
         self._watched.append(((equity - most) * PPB // (gross + most), account, pocket))
-        if equity < most:
+        if equity <= most:
             self._check_noticed(account, pocket)
         if equity < 0:
             self._debts.look_at(account, pocket, equity)

@@ -42,19 +42,22 @@ def maintenance_rate(tier: Tier) -> Fraction:
     return Fraction(tier.maintenance_ppb, PPB) if tier.maintenance_ppb else initial_rate(tier) / 2
 
 
-def requirement(spec: Instrument) -> Requirement:
-    """The instrument's form: what its tiers charge, with a slope, and at least an amount for each lot."""
+def requirement(spec: Instrument, fee_ppb: int = 0) -> Requirement:
+    """The instrument's form: what its tiers charge, with a slope, and at least an amount for each lot.
+
+    fee_ppb  a closing fee that the maintenance rates include
+    """
     initial_charge = charge(spec, [initial_rate(tier) for tier in spec.tiers])
     if spec.maintenance_of_initial_ppb:
         maintenance = share_of(initial_charge, spec.maintenance_of_initial_ppb)
     else:
-        by_tiers = charge(spec, [maintenance_rate(tier) for tier in spec.tiers])
+        by_tiers = charge(spec, [maintenance_rate(tier) + Fraction(fee_ppb, PPB) for tier in spec.tiers])
         maintenance = at_least_per_lot(rounded_up(sloped(spec, by_tiers)), spec.margin_floor_atoms_per_lot)
-    most = most_with_slope(spec) if spec.slope_ppb and not spec.maintenance_of_initial_ppb else None
+    most = most_with_slope(spec, fee_ppb) if spec.slope_ppb and not spec.maintenance_of_initial_ppb else None
     return Requirement(
         maintenance,
         initial(spec, rounded_up(sloped(spec, initial_charge))),
-        most_per_lot(spec),
+        most_per_lot(spec, fee_ppb),
         maintenance if spec.maintenance_basis == "entry" else most,
     )
 
@@ -162,11 +165,16 @@ def initial(spec: Instrument, by_tiers: Callable[[int, int], int]) -> Callable[[
 
 def risen_rate_ppm(spec: Instrument, notional_atoms: int, size_lots: int, open_interest_atoms: int) -> int:
     """The tier's initial rate, which rises to 1 between two bounds of open interest; rounded down."""
-    size = size_lots if spec.tier_unit == "lots" else notional_atoms
-    tier = [tier for n, tier in enumerate(spec.tiers) if not n or size > tier.lower][-1]
+    tier = spec.tiers[tier_number(spec, notional_atoms, size_lots)]
     base = int(initial_rate(tier) * PPM)
     low, high = spec.open_interest_low_atoms, spec.open_interest_high_atoms
     return base + (PPM - base) * min(max(0, open_interest_atoms - low), high - low) // (high - low)
+
+
+def tier_number(spec: Instrument, notional_atoms: int, size_lots: int) -> int:
+    """The tier that a position falls into, from 0; a tier holds its upper bound."""
+    size = size_lots if spec.tier_unit == "lots" else notional_atoms
+    return max(n for n, tier in enumerate(spec.tiers) if not n or size > tier.lower)
 
 
 def most_rate(spec: Instrument) -> Fraction:
@@ -177,16 +185,16 @@ def most_rate(spec: Instrument) -> Fraction:
     return max((maintenance_rate(tier) for tier in spec.tiers), default=Fraction(0))
 
 
-def most_per_lot(spec: Instrument) -> Callable[[int], int]:
+def most_per_lot(spec: Instrument, fee_ppb: int) -> Callable[[int], int]:
     """The largest rate and the least amount together; two more atoms bear what is rounded up twice."""
-    numerator, denominator = most_rate(spec).as_integer_ratio()
+    numerator, denominator = (most_rate(spec) + Fraction(fee_ppb, PPB)).as_integer_ratio()
     more = 1 + spec.margin_floor_atoms_per_lot + (2 if spec.maintenance_of_initial_ppb else 0)
     return lambda lot_atoms: abs(lot_atoms) * numerator // denominator + more
 
 
-def most_with_slope(spec: Instrument) -> Callable[[int, int], int]:
+def most_with_slope(spec: Instrument, fee_ppb: int) -> Callable[[int, int], int]:
     """What the slope adds is quadratic in an inverse position's value: (1 + m)^2 <= 1 + 3m up to m = 1."""
-    numerator, denominator = most_rate(spec).as_integer_ratio()
+    numerator, denominator = (most_rate(spec) + Fraction(fee_ppb, PPB)).as_integer_ratio()
     unit, by_value, floor = PPB * spec.slope_size, spec.contract == "inverse", spec.margin_floor_atoms_per_lot
 
     def most(notional_atoms: int, size_lots: int) -> int:

@@ -309,7 +309,27 @@ PRICES: dict[str, dict[str, Any]] = {
 """Rulebooks whose marks, funding and bands have another form."""
 
 RULEBOOKS |= {name: (crash_rules(**tables), 0, 0) for name, tables in PRICES.items()}
-FORMS = {*ADL, *TABLES, *PRICES}
+
+LIQUIDATIONS: dict[str, dict[str, Any]] = {
+    "at the requirement": {"trigger": "at_or_below", "requirement_fee": "taker", "steps": ["whole"]},
+    "a ladder": {"steps": ["ladder", "whole"], "ladder_tif": "fok", "requirement_fee": "liquidation"},
+    "restored": {"steps": ["restore"], "restore_buffer_ppb": 100_000_000, "restore_max_ppb": 500_000_000}
+    | {"price_limit": "band", "band_ppb": 5_000_000},
+    "fillable": {"steps": ["whole"], "price_limit": "fillable", "fillable_spread_ppb": 1_500_000_000}
+    | {"portion_max_ppb": 250_000_000, "notional_min_atoms": 500 * USD}
+    | {"notional_max_atoms": 4_000 * USD, "insurance_lost_max_atoms": 20 * USD},
+}
+"""Liquidation tables, each before deleveraging and the house."""
+
+RULEBOOKS |= {
+    name: (
+        crash_rules("book", "adl", "house", liquidation=table, fees={"liquidation_ppb": 2_000_000}),
+        0,
+        100_000,
+    )
+    for name, table in LIQUIDATIONS.items()
+}
+FORMS = {*ADL, *TABLES, *PRICES, *LIQUIDATIONS}
 
 
 @lru_cache(maxsize=64)

@@ -255,20 +255,83 @@ def test_who_pays_funding_pays_the_rounding() -> None:
     assert funding.owed_atoms(-1_000_001, 10**6, 1) == -1
 
 
+def case(lots: int, **changes: Any) -> forced_order.Case:
+    """Lots at a mark of 100 that ask for a tenth of their value each; the compartment has half of that."""
+    worth = worth_at(BTC, 100)
+    fields: dict[str, Any] = {
+        "spec": BTC,
+        "lots": lots,
+        "mark_ticks": 100,
+        "worth": worth,
+        "maintenance": lambda after: abs(worth(after)) // 10,
+        "margin_atoms": abs(worth(lots)) // 20,
+        "required_atoms": abs(worth(lots)) // 10,
+        "equity_atoms": abs(worth(lots)) // 20,
+        "is_safe": lambda margin, required: margin >= required,
+        "fee_ppb": 0,
+        "is_cooling": False,
+        "used_atoms": 0,
+        "lost_atoms": 0,
+    }
+    return forced_order.Case(**fields | changes)
+
+
 def test_a_large_position_is_sent_in_a_chunk_first_and_whole_while_it_cools() -> None:
-    rules = LiquidationRules(chunk_threshold_atoms=1000, chunk_ppb=200_000_000)
-    assert forced_order.chunk_lots(rules, 1000, 9, is_cooling=False) == 9
-    assert forced_order.chunk_lots(rules, 1001, 9, is_cooling=False) == 9 // 5
-    assert forced_order.chunk_lots(rules, 1001, 4, is_cooling=False) == 1
-    assert forced_order.chunk_lots(rules, 1001, 9, is_cooling=True) == 9
+    rules = LiquidationRules(chunk_threshold_atoms=900 * 1000, chunk_ppb=200_000_000)
+    assert forced_order.lots_due(rules, "share", case(9)) == 9
+    assert forced_order.lots_due(rules, "share", case(11)) == 11 // 5
+    assert forced_order.lots_due(rules, "share", case(11, is_cooling=True)) == 11
+    small = LiquidationRules(chunk_threshold_atoms=0, chunk_ppb=200_000_000)
+    assert forced_order.lots_due(small, "share", case(4)) == 1
 
 
-def test_a_forced_order_stops_where_closing_leaves_nothing() -> None:
-    rules = LiquidationRules(price_limit="bankruptcy")
-    assert forced_order.limit_ticks(rules, BTC, 100, -10, 45 * 1000) == 100 - 45 // 10
-    assert forced_order.limit_ticks(rules, BTC, 100, 10, 45 * 1000) == 100 + 45 // 10
-    assert forced_order.limit_ticks(rules, BTC, 100, -10, -1) is None
-    assert forced_order.limit_ticks(LiquidationRules(price_limit="none"), BTC, 100, -10, 45) is None
+def test_a_ladder_leaves_what_the_lower_tier_holds() -> None:
+    spec = structs.replace(BTC, tiers=(Tier(0, 20), Tier(10, 10), Tier(30, 5)), tier_unit="lots")
+    rules = LiquidationRules(steps=("ladder",))
+    assert [forced_order.lots_due(rules, "ladder", case(n, spec=spec)) for n in (40, 30, 10)] == [10, 20, 0]
+    two = LiquidationRules(steps=("ladder",), ladder_tiers=2)
+    assert forced_order.lots_due(two, "ladder", case(-40, spec=spec)) == 30
+
+
+def test_restoring_closes_as_few_lots_as_make_it_safe() -> None:
+    """Equity for 20 of 40 lots; with a fee of 1 % of each lot closed 23 are left too many by none."""
+    rules = LiquidationRules(steps=("restore",))
+    assert forced_order.lots_due(rules, "restore", case(40)) == 20
+    with_fee = forced_order.lots_due(rules, "restore", case(40, fee_ppb=10_000_000))
+    assert with_fee == 23  # 200 - 23 >= 10 * (40 - 23), and 200 - 22 < 10 * (40 - 22)
+    half = LiquidationRules(steps=("restore",), restore_max_ppb=250_000_000)
+    assert forced_order.lots_due(half, "restore", case(40)) == 10
+
+
+def test_an_order_is_bound_by_portion_and_budget_while_there_is_equity() -> None:
+    rules = LiquidationRules(steps=("whole",), portion_max_ppb=250_000_000, notional_max_atoms=2_000 * 1000)
+    assert forced_order.lots_due(rules, "whole", case(40)) == 10
+    assert forced_order.lots_due(rules, "whole", case(40, used_atoms=1_500 * 1000)) == 5
+    assert forced_order.lots_due(rules, "whole", case(40, equity_atoms=-1)) == 40
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        (LiquidationRules(), None),
+        (LiquidationRules(price_limit="bankruptcy"), 95),
+        (LiquidationRules(price_limit="band", band_ppb=25_000_000), 98),
+        (LiquidationRules(price_limit="fillable", fillable_spread_ppb=600_000_000), 97),  # .5 * .6 * 10
+        (LiquidationRules(insurance_lost_max_atoms=10 * 1000), 94),  # 50 and 10 for 10 lots
+        (LiquidationRules(price_limit="bankruptcy", insurance_lost_max_atoms=10 * 1000), 95),
+    ],
+)
+def test_a_forced_order_stops_at_the_rulebooks_limit(rules: LiquidationRules, expected: int | None) -> None:
+    long = case(10)
+    assert forced_order.limit_ticks(rules, long, 10, long.equity_atoms) == expected
+    short = forced_order.limit_ticks(rules, case(-10), 10, long.equity_atoms)
+    assert short == (None if expected is None else 200 - expected)
+    assert forced_order.limit_ticks(rules, case(10, equity_atoms=-1), 10, -1) is None
+
+
+def test_equity_is_shared_to_the_atom() -> None:
+    assert forced_order.equity_shares(10, [1, 1, 1]) == [3, 3, 4]
+    assert forced_order.equity_shares(10, [0, 0]) == [10, 0]
 
 
 def candidate(lots: int, value: int, entry: int, wallet: int, equity: int) -> adl.Candidate:
