@@ -162,6 +162,11 @@ def order_step_ticks(instrument: Instrument, price_ticks: int) -> int:
     return step
 
 
+def largest_leverage(tier: Tier) -> int:
+    """What `leverage_max` says; where nobody chooses, the whole leverage that the initial rate leaves."""
+    return tier.leverage_max or PPB // tier.initial_ppb
+
+
 def initial_rate(tier: Tier) -> Fraction:
     """Least initial rate of a tier, exact."""
     return Fraction(tier.initial_ppb, PPB) if tier.initial_ppb else Fraction(1, tier.leverage_max)
