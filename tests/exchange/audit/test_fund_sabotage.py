@@ -43,6 +43,16 @@ SABOTAGES: dict[str, tuple[str, str, Edit]] = {
         "a fund that takes at bankruptcy",
         edited(says.TakenOver, is_at_bankruptcy, mark_ticks=lambda event: (event.mark_ticks or 0) + 1),
     ),
+    "a pool closes that has not fallen": (
+        "WFALL-01",
+        "a fund that closes",
+        edited(says.PoolStatus, peak_atoms=lambda event: max(1, event.equity_atoms)),
+    ),
+    "a pool holds another amount": (
+        "WFALL-01",
+        "a fund that closes",
+        edited(says.PoolStatus, equity_atoms=lambda event: event.equity_atoms + 1),
+    ),
     "a solvent account is deleveraged elsewhere": (
         "WFALL-03",
         "deleveraging of what is unfilled",
