@@ -27,6 +27,7 @@ class Walk:
         "at",
         "bearable",
         "charge",
+        "is_solvent",
         "market",
         "places",
         "pocket",
@@ -36,11 +37,19 @@ class Walk:
     )
 
     def __init__(
-        self, account: int, pocket: int, waiting: list[int], *, absorber: bool, bearable: bool
+        self,
+        account: int,
+        pocket: int,
+        waiting: list[int],
+        *,
+        is_solvent: bool,
+        absorber: bool,
+        bearable: bool,
     ) -> None:
         self.account = account
         self.pocket = pocket
         self.waiting = waiting
+        self.is_solvent = is_solvent
         self.absorber = absorber
         self.bearable = bearable
         self.market = -1
@@ -89,6 +98,7 @@ class Deleveraging:
             pocket,
             [market.number for market in by_value],
             absorber=account == INSURANCE or account in self._holdings.serving,
+            is_solvent=self._holdings.equity(account, pocket) >= 0,
             bearable=-equity <= payers.capacity(rules.waterfall, self._holdings, account),
         )
 
@@ -114,7 +124,9 @@ class Deleveraging:
 
     def _bankruptcy_ticks(self, walk: Walk, market: Market, lots: int) -> int:
         """Where the position brings its part of what the compartment lacks."""
-        missing = max(0, -self._holdings.equity(walk.account, walk.pocket))
+        missing = -self._holdings.equity(walk.account, walk.pocket)
+        if not walk.is_solvent:
+            missing = max(0, missing)
         waiting = [self._markets[n] for n in walk.waiting]
         if self._rules.adl.bankruptcy_allocation == "pro_rata_value":
             weights = [self._holdings.notional(walk.account, m) for m in waiting]
@@ -178,7 +190,10 @@ class Deleveraging:
         market = self._markets[n]
         walk = self._walk
         deficit = self._deficits.current
-        if deficit is None or deficit.number != event.deficit_id or deficit.account != account:
+        is_unfilled = deficit is None and not event.deficit_id and walk is not None and walk.is_solvent
+        if not is_unfilled and (
+            deficit is None or deficit.number != event.deficit_id or deficit.account != account
+        ):
             self._find(
                 "(b)", f"account {winner} is deleveraged for account {account}, which has no open deficit"
             )
@@ -208,7 +223,8 @@ class Deleveraging:
             deficit.brought += event.transfer_atoms
             deficit.dust += market.dust
             deficit.transfers[winner] = deficit.transfers.get(winner, 0) + event.transfer_atoms
-        self._payments.add("adl", winner, event.transfer_atoms)
+        if event.deficit_id:
+            self._payments.add("adl", winner, event.transfer_atoms)
         self._holdings.touched.add(account)
         self._holdings.touched.add(winner)
         self._exchange(event, market)

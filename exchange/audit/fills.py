@@ -189,6 +189,7 @@ class Fills:
         taker = (event.taker, holdings.pocket_of(event.taker, market))
         maker = (event.maker, holdings.pocket_of(event.maker, market))
         if forced:
+            self._liquidations.trade(worth(bought), bought)
             self._harm.add(taker, worth(bought) - worth_at(market.spec, market.reference or 0)(bought))
         lost = holdings.move(market, event.taker, bought, worth)
         gained = holdings.move(market, event.maker, -bought, worth)

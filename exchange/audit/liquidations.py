@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from zerodebt.exchange.audit.arithmetic import PPB
 from zerodebt.exchange.audit.books import Order
 from zerodebt.exchange.audit.calls import Calls
 from zerodebt.exchange.audit.contracts import Contracts
@@ -12,6 +13,7 @@ from zerodebt.exchange.audit.holdings import Compartment, Holdings, Risk
 from zerodebt.exchange.audit.markets import Market
 from zerodebt.exchange.audit.notes import Notes
 from zerodebt.exchange.events import (
+    INSURANCE,
     LiquidationEnded,
     LiquidationStarted,
     StageArmed,
@@ -24,6 +26,7 @@ class Sent(NamedTuple):
     """A forced order's form, and the position, equity and own equity that it was sent with."""
 
     key: Compartment
+    market: Market
     form: str
     lots: int
     equity_atoms: int
@@ -59,6 +62,8 @@ class Liquidations:
         self._used: dict[int, int] = {}
         self._lost: dict[int, int] = {}
         self._sent: Sent | None = None
+        self._last: Sent | None = None
+        self._traded_atoms = self._traded_lots = 0
 
     def start(self, event: LiquidationStarted) -> None:
         account, pocket = key = (event.account, event.pocket)
@@ -191,7 +196,8 @@ class Liquidations:
             due.append((size, limit, tif))
             if due[-1] == (order.open, order.price, order.tif):
                 self._step[key] = step
-                self._sent = Sent(key, form, lots, risk.equity_atoms, own)
+                self._sent = self._last = Sent(key, market, form, lots, risk.equity_atoms, own)
+                self._traded_atoms = self._traded_lots = 0
                 return
         rule = "LIQ-06" if order.open not in [size for size, _, _ in due] else "LIQ-08"
         self._find(
@@ -233,6 +239,22 @@ class Liquidations:
         else:
             weights = [holdings.requirement(account, m) for m in positions]
         return forced_order.equity_shares(equity_atoms, weights)[positions.index(market)]
+
+    def trade(self, value_atoms: int, signed_lots: int) -> None:
+        """The forced order that was sent last trades."""
+        self._traded_atoms += value_atoms
+        self._traded_lots += signed_lots
+
+    def surplus(self) -> dict[Compartment, int]:
+        """What the last forced order brought beyond the bankruptcy price: the fund's, up to a share."""
+        last, self._last = self._last, None
+        if last is None or last.form != "whole":
+            return {}
+        own = last.own_atoms * abs(self._traded_lots) // abs(last.lots)
+        surplus = own + self._holdings.value(last.market, self._traded_lots) - self._traded_atoms
+        most = abs(self._traded_atoms) * self._rules.liquidation.surplus_max_ppb // PPB
+        atoms = min(max(0, min(surplus, most)), max(0, self._holdings.equity(*last.key)))
+        return {last.key: -atoms, (INSURANCE, self._holdings.settle): atoms}
 
     def end_forced(self, order: Order) -> None:
         """After a forced order for a part of a position every one is for the whole remainder, for a while."""

@@ -19,6 +19,7 @@ from zerodebt.exchange.audit.liquidations import Liquidations
 from zerodebt.exchange.audit.notes import Notes
 from zerodebt.exchange.audit.orders import Orders
 from zerodebt.exchange.audit.payments import Payments
+from zerodebt.exchange.audit.pools import Pools
 from zerodebt.exchange.audit.prices import Prices
 from zerodebt.exchange.audit.rankings import Rankings
 from zerodebt.exchange.audit.settlements import Settlements
@@ -54,6 +55,7 @@ from zerodebt.exchange.events import (
     OrderAmended,
     OrderClosed,
     OrderReduced,
+    PoolStatus,
     PositionsLoaded,
     Posted,
     Quoted,
@@ -81,6 +83,7 @@ class Reading:
         self.ledger = ledger = Ledger(notes, holdings)
         self.debts = debts = Debts(notes, holdings)
         self.harm = harm = Harm()
+        self.pools = Pools(rules, notes, holdings)
         self.funding = funding = Funding(rules, notes, holdings, ledger)
         self.contracts = contracts = Contracts(rules, notes, holdings)
         self.calls = calls = Calls(rules, notes, holdings)
@@ -103,7 +106,7 @@ class Reading:
         self.stages = stages = Stages(
             rules, notes, holdings, liquidations, deficits, payments, rankings, deleveraging, defaults
         )
-        self.takeovers = Takeovers(notes, holdings, ledger, harm, stages)
+        self.takeovers = Takeovers(rules, notes, holdings, ledger, harm, liquidations, stages)
         self.settlements = Settlements(notes, holdings, ledger, contracts, calls, prices)
         self.watch = Watch(notes, holdings, debts, calls, liquidations, prices)
         self._readers: dict[type, Callable[[Any], None]] = {
@@ -137,6 +140,7 @@ class Reading:
             StatusSet: prices.set_status,
             Settled: self.settlements.settle,
             WorkLeft: liquidations.leave_work,
+            PoolStatus: self.pools.set_status,
             VariationSettled: self.settlements.settle_variation,
             MarginCalled: calls.call,
             MarginCallEnded: calls.end,
@@ -177,6 +181,8 @@ class Reading:
     def _post(self, event: Posted) -> None:
         """A posting that an event announced must be the one due; others are judged by their reason."""
         ledger, transfers, reason = self.ledger, self.transfers, event.reason
+        if reason == "surplus" and not ledger.is_expecting:
+            ledger.expect("surplus", self.liquidations.surplus(), "a surplus of a forced order")
         if ledger.is_expecting:
             ledger.apply_expected(event)
             return

@@ -96,8 +96,8 @@ class Stages:
     def check_nobody_could(self, deficit: Deficit) -> None:
         """A residual is left only when positions were deleveraged and no stage has more cash to bring."""
         for stage in self._rules.waterfall:
-            self._check_exhausted(stage, deficit.account, "nobody")
-        if "adl" in self._rules.waterfall:
+            self._check_exhausted(stage, deficit, "nobody")
+        if "adl" in self._rules.waterfall and self._rules.adl.trigger != "fund_cannot_pay":
             self._check_adl_was_tried(deficit.account, deficit.pocket, "nobody")
 
     def _may_act(self, stage: str, account: int, pocket: int, risk: Risk) -> bool:
@@ -110,13 +110,20 @@ class Stages:
             return False
         if stage == "insurance" and account == INSURANCE:
             return False
-        return risk.equity_atoms < 0
+        if risk.equity_atoms < 0:
+            return True
+        unfilled = (stage == "insurance" and self._rules.insurance.takes == "unfilled") or (
+            stage == "adl" and self._rules.adl.trigger == "unfilled"
+        )
+        return unfilled and risk.is_short and (account, pocket) in self._liquidations.open
 
     def _check_not_skipped(self, stage: str, account: int, pocket: int, equity: int) -> None:
         """Stages that come before this one in the list and could act now must have acted."""
         waterfall = self._rules.waterfall
         earlier = waterfall[: waterfall.index(stage)]
         if stage == "adl":
+            if not self._fund_always_takes():
+                return
             fund = self._holdings.equity(INSURANCE, self._settle)
             if "insurance" in earlier and account != INSURANCE and fund >= -equity:
                 self._find(
@@ -128,10 +135,15 @@ class Stages:
             if "adl" in earlier:
                 self._check_adl_was_tried(account, pocket, stage)
             return
-        if "adl" in waterfall:
+        if "adl" in waterfall and self._rules.adl.trigger != "fund_cannot_pay":
             self._check_adl_was_tried(account, pocket, stage)
         for before in earlier:
-            self._check_exhausted(before, account, stage)
+            self._check_exhausted(before, self._deficits.current, stage)
+
+    def _fund_always_takes(self) -> bool:
+        """Does the fund take every position whose deficit it can pay?"""
+        rules = self._rules.insurance
+        return rules.takes != "never" and rules.drawdown is None and rules.net_notional_max_atoms is None
 
     def _check_adl_was_tried(self, account: int, pocket: int, stage: str) -> None:
         for market in self._holdings.positions(account, pocket):
@@ -142,11 +154,17 @@ class Stages:
                 )
                 return
 
-    def _check_exhausted(self, before: str, account: int, stage: str) -> None:
+    def _check_exhausted(self, before: str, deficit: Deficit | None, stage: str) -> None:
+        if deficit is None:
+            return
+        account = deficit.account
         if before == "default_fund":
             left = self._defaults.left_atoms(account)
         else:
             left = sum(payers.could_bring(before, self._holdings, account).values())
+        most = self._rules.house.deficit_max_atoms
+        if before == "house" and most is not None:
+            left = min(left, most - deficit.housed)
         if left > 0:
             self._find(
                 "WFALL-01",

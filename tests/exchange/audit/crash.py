@@ -11,7 +11,7 @@ from zerodebt.exchange import commands as ask
 from zerodebt.exchange import events as says
 from zerodebt.exchange.events import FIRST_ACCOUNT, HOUSE, INSURANCE, Event
 from zerodebt.exchange.instruments import Instrument, Tier
-from zerodebt.exchange.rules import VenueRules
+from zerodebt.exchange.rules import VenueRules, profile_table, venue_rules
 from zerodebt.exchange.units import MINUTE_NS, SECOND_NS
 from zerodebt.exchange.venue import Venue
 
@@ -329,7 +329,94 @@ RULEBOOKS |= {
     )
     for name, table in LIQUIDATIONS.items()
 }
-FORMS = {*ADL, *TABLES, *PRICES, *LIQUIDATIONS}
+
+WHOLE: dict[str, Any] = {"steps": ["whole"], "price_limit": "bankruptcy"}
+FUNDS: dict[str, tuple[VenueRules, int, int]] = {
+    "a surplus": (
+        crash_rules("book", "adl", "house", liquidation=WHOLE | {"surplus_max_ppb": 10**9}),
+        0,
+        10**5,
+    ),
+    "a small surplus by requirement": (
+        crash_rules(
+            "book",
+            "adl",
+            "house",
+            liquidation=WHOLE | {"surplus_max_ppb": 15_000_000},
+            adl={"bankruptcy_allocation": "pro_rata_requirement"},
+        ),
+        0,
+        10**5,
+    ),
+    "a fund that takes what is unfilled": (
+        crash_rules("book", "insurance", "adl", liquidation=WHOLE, insurance={"takes": "unfilled"}),
+        20_000,
+        0,
+    ),
+    "a fund that takes at bankruptcy": (
+        crash_rules(
+            "book",
+            "insurance",
+            "adl",
+            liquidation=WHOLE | {"surplus_max_ppb": 10**9},
+            insurance={"takes": "unfilled", "price": "bankruptcy"},
+        ),
+        20_000,
+        0,
+    ),
+    "deleveraging of what is unfilled": (
+        crash_rules(
+            "book", "adl", "house", liquidation=WHOLE, adl={"trigger": "unfilled", "price": "bankruptcy"}
+        ),
+        0,
+        10**5,
+    ),
+    "a fund that only pays": (
+        crash_rules("book", "insurance", "adl", "socialise", insurance={"takes": "never"}),
+        3000,
+        0,
+    ),
+    "a fund before deleveraging": (
+        crash_rules(
+            "book",
+            "insurance",
+            "adl",
+            "socialise",
+            insurance={"takes": "never"},
+            adl={"trigger": "fund_cannot_pay"},
+        ),
+        3000,
+        0,
+    ),
+    "a fund that closes": (
+        crash_rules(
+            "book",
+            "insurance",
+            "adl",
+            "socialise",
+            insurance={"drawdown": {"start_ppb": 300_000_000, "stop_ppb": 100_000_000}},
+        ),
+        2_000,
+        0,
+    ),
+    "a house with a cap": (
+        crash_rules("book", "house", "socialise", house={"deficit_max_atoms": 50 * USD}),
+        0,
+        10**5,
+    ),
+}
+"""Whole rulebooks in which the fund, deleveraging or the house has other terms."""
+
+RULEBOOKS |= FUNDS
+FORMS = {*ADL, *TABLES, *PRICES, *LIQUIDATIONS, *FUNDS}
+
+
+def shipped(name: str, seed: int) -> Crash:
+    """A shipped rulebook on the small market, with its instruments' and assets' own tables left out."""
+    rules = venue_rules(profile_table(name))
+    orders = structs.replace(rules.orders, value_min_atoms=0)
+    rules = structs.replace(rules, settle_asset="USDC", collateral=(), orders=orders)
+    return Crash(seed, rules, fund_usd=3000, house_usd=1000)
 
 
 @lru_cache(maxsize=64)
