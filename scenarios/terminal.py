@@ -56,7 +56,8 @@ def print_result(summary: dict[str, Any], path: str, wall_s: dict[str, float]) -
     out = console()
     promise = "promised: every debt made zero" if summary["promise"] == "zero_debt" else "nothing promised"
     kept = "" if summary["promise"] == "none" else ", kept" if summary["promise_kept"] else ", NOT KEPT"
-    out.print(f"{summary['title']}  seed {summary['seed']}  {summary['start_utc']} to {summary['end_utc']}")
+    what = f"{summary['title']}  under {summary['rulebook']}  seed {summary['seed']}"
+    out.print(f"{what}  {summary['start_utc']} to {summary['end_utc']}")
     out.print(Text(f"{summary['verdict']}  ({promise}{kept})", style="bold"))
     asset = summary["settle_asset"]
     for symbol, amount in summary["residual_open"].items():
