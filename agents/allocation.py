@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from zerodebt.agents.opening import Opening
 from zerodebt.agents.wealth import Floats, solve_scale
-from zerodebt.exchange.instruments import Instrument, maintenance_atoms_array, margin_table
+from zerodebt.exchange.instruments import Instrument, largest_leverage, maintenance_atoms_array, margin_table
 from zerodebt.exchange.units import Int64Array
 
 _MARGIN_SLACK_ATOMS = 10_000  # a cent in six decimals: rounding never starts an account below its requirement
@@ -59,7 +59,7 @@ def allowed_notional(instrument: Instrument, margin: Floats, leverage: Floats, u
     lowers = [tier.lower for tier in instrument.tiers]
     uppers = [*lowers[1:], np.inf]
     for tier, lower, upper in zip(instrument.tiers, lowers, uppers, strict=True):
-        reach = np.minimum(margin * np.minimum(leverage, tier.leverage_max * used), upper)
+        reach = np.minimum(margin * np.minimum(leverage, largest_leverage(tier) * used), upper)
         allowed = np.where(reach >= lower, np.maximum(allowed, reach), allowed)
     return allowed
 
@@ -130,7 +130,7 @@ def opening_margin(
     notional = size_lots * (max(1, price_ticks) * instrument.tick_value_atoms)
     leverage_max = np.ones_like(size_lots)
     for tier in instrument.tiers:
-        leverage_max = np.where(notional >= tier.lower, tier.leverage_max, leverage_max)
+        leverage_max = np.where(notional >= tier.lower, largest_leverage(tier), leverage_max)
     chosen = np.clip(np.ceil(leverage).astype(np.int64), 1, leverage_max)
     maintenance = maintenance_atoms_array(margin_table(instrument), notional, size_lots)
     required = np.maximum(-(-notional // chosen), 2 * maintenance) + _MARGIN_SLACK_ATOMS

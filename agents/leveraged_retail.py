@@ -43,7 +43,7 @@ from zerodebt.exchange.commands import (
     Trigger,
 )
 from zerodebt.exchange.events import Batch
-from zerodebt.exchange.instruments import margin_table
+from zerodebt.exchange.instruments import largest_leverage, margin_table
 from zerodebt.exchange.units import HOUR_NS, SECOND_NS, Int64Array
 
 _DAY_S = 86_400
@@ -199,7 +199,7 @@ class LeveragedRetail:
         )
         leverage[small[: round(params.at_max_share * count)]] = _AT_MAXIMUM
         used = generator.uniform(params.maximum_used, 1.0, count)
-        highest = float(max(tier.leverage_max for i in opening.instruments for tier in i.tiers))
+        highest = float(max(largest_leverage(tier) for i in opening.instruments for tier in i.tiers))
         notional = wealth * np.minimum(leverage, highest)
         shape = (len(opening.instruments), count)
         merged = Holdings(np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.ones(shape, np.int64))

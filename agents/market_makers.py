@@ -26,6 +26,7 @@ from zerodebt.agents.wealth import Floats
 from zerodebt.agents.world import World
 from zerodebt.exchange.commands import CancelAll, Command, MassQuote, Role, SetLeverage
 from zerodebt.exchange.events import Batch, Quoted
+from zerodebt.exchange.instruments import largest_leverage
 from zerodebt.exchange.units import MINUTE_NS, Int64Array
 
 _MEDIAN_ABS_NORMAL = 0.6745
@@ -137,7 +138,7 @@ class MarketMakers:
         commands: list[Command] = []
         for account in self._numbers:
             for number, instrument in enumerate(self._opening.instruments):
-                leverage = min(self.params.leverage, instrument.tiers[0].leverage_max)
+                leverage = min(self.params.leverage, largest_leverage(instrument.tiers[0]))
                 commands.append(SetLeverage(account, number, leverage))
         return commands
 

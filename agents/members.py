@@ -9,6 +9,7 @@ from zerodebt.agents.opening import Opening
 from zerodebt.agents.population import Positions, account_range
 from zerodebt.agents.world import World
 from zerodebt.exchange.commands import Command, Contribute, Role
+from zerodebt.exchange.instruments import largest_leverage
 
 Atoms = Annotated[int, Meta(ge=0, le=2**60)]
 
@@ -49,7 +50,7 @@ class Members:
         self.counters: dict[str, int] = {}
         shape = (len(opening.instruments), len(params.members))
         leverage = np.array(
-            [i.tiers[0].leverage_max if i.tiers else 1 for i in opening.instruments], np.int64
+            [largest_leverage(i.tiers[0]) if i.tiers else 1 for i in opening.instruments], np.int64
         )
         self.positions: Positions | None = Positions(
             np.zeros(shape, np.int64),

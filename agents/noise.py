@@ -22,6 +22,7 @@ from zerodebt.agents.seeds import rng
 from zerodebt.agents.world import World
 from zerodebt.exchange.commands import BUY, SELL, CancelOrder, Command, PlaceOrder, Role, SetLeverage, Side
 from zerodebt.exchange.events import Batch, OrderAccepted
+from zerodebt.exchange.instruments import largest_leverage
 
 
 class NoiseParams(
@@ -81,7 +82,7 @@ class Noise:
         commands: list[Command] = []
         for account in self.accounts.tolist():
             for number, instrument in enumerate(self._opening.instruments):
-                leverage = min(self.params.leverage, instrument.tiers[0].leverage_max)
+                leverage = min(self.params.leverage, largest_leverage(instrument.tiers[0]))
                 commands.append(SetLeverage(account, number, leverage))
         return commands
 

@@ -1,22 +1,37 @@
-"""Questions about one account as a bot would write them, in decimals, and their answers line by line.
+"""Questions about one account, answered in decimals, and explained line by line with the rule's source.
 
-A case names a venue, a day, balances, positions and prices, and asks. It is a plain table (JSON fits), so
-that a bot in any language can use it. What cannot be answered gets an error that names the field; nothing is
-guessed.
+A case is a plain table (JSON fits), so that a bot in any language can use it; `cases.py` says what it holds.
+What cannot be answered gets an error that names the field; nothing is guessed.
 """
 
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
 from fractions import Fraction
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
-from zerodebt.exchange.assets import Asset
+from zerodebt.exchange.cases import (
+    AdlQuestion,
+    BankruptcyPriceQuestion,
+    Case,
+    LargestOrderQuestion,
+    LiquidationPriceQuestion,
+    MarginQuestion,
+    PositionCase,
+    Question,
+    UnanswerableError,
+    WhatIfQuestion,
+    WithdrawableQuestion,
+    read_case,
+    schema,
+)
 from zerodebt.exchange.commands import BUY, SELL, Side
-from zerodebt.exchange.decimals import from_units, to_units
+from zerodebt.exchange.decimals import from_units
 from zerodebt.exchange.events import (
+    FIRST_ACCOUNT,
+    HOUSE_ACCOUNT_NAMES,
+    DefaultDeclared,
     DeficitClosed,
     DeficitOpened,
     Deleveraged,
@@ -24,175 +39,51 @@ from zerodebt.exchange.events import (
     Filled,
     LiquidationEnded,
     LiquidationStarted,
+    MarginCalled,
+    MarginCallEnded,
+    Posted,
     ReceivableBooked,
     StageArmed,
     StagePaid,
     TakenOver,
 )
-from zerodebt.exchange.instruments import Instrument, initial_rate, maintenance_rate, shared_tier, value_atoms
-from zerodebt.exchange.margin import size_beside
-from zerodebt.exchange.marks import Market
-from zerodebt.exchange.oracle import ASKED, Outcome, PathStep, Position, PricePoint, Situation, Standing
-from zerodebt.exchange.rules import RulesError, VenueRules, profile_table, split_profile, venue_rules
-from zerodebt.exchange.specs import AssetSpec, InstrumentSpec, build_assets, build_instrument
+from zerodebt.exchange.instruments import (
+    Instrument,
+    initial_rate,
+    maintenance_rate,
+    margin_table,
+    tier_of,
+    value_atoms,
+)
+from zerodebt.exchange.oracle import (
+    ASKED,
+    BACKSTOP_VAULT,
+    HOLDER,
+    STREET,
+    Outcome,
+    PathStep,
+    Position,
+    PricePoint,
+    Situation,
+    Standing,
+)
+from zerodebt.exchange.rulebook import Rulebook, decimal_text, units
 from zerodebt.exchange.state import Compartment
 from zerodebt.exchange.units import PPB, SECOND_NS
 
-PLACES = 18
-"""An exact answer that does not end is rounded to this many decimals, half to even."""
+__all__ = ["Case", "Line", "Oracle", "UnanswerableError", "answer", "schema"]
 
-
-PositionSide = Literal["long", "short"]
-
-
-class PositionCase(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`size` above 0 in contracts; no `isolated_margin`: cross; `leverage` 0: the first tier's largest."""
-
-    instrument: str
-    side: PositionSide
-    size: Decimal
-    entry: Decimal
-    leverage: Annotated[int, Meta(ge=0)] = 0
-    isolated_margin: Decimal | None = None
-
-
-class PriceCase(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`index` None: as the mark. `index_age_s` is refused beyond what the rulebook takes for fresh."""
-
-    mark: Decimal
-    index: Decimal | None = None
-    index_age_s: Decimal = Decimal(0)
-
-
-class MarginQuestion(Struct, frozen=True, forbid_unknown_fields=True, tag_field="question", tag="margin"):
-    """Equity and requirements of the cross pool, or of the compartment of an instrument's position.
-
-    side  here and below: which leg is meant, where the account has positions on both sides
-    """
-
-    instrument: str | None = None
-    side: PositionSide | None = None
-
-
-class LiquidationPriceQuestion(
-    Struct, frozen=True, forbid_unknown_fields=True, tag_field="question", tag="liquidation_price"
-):
-    """Where the position's compartment falls below maintenance, other prices standing still."""
-
-    instrument: str
-    side: PositionSide | None = None
-
-
-class BankruptcyPriceQuestion(
-    Struct, frozen=True, forbid_unknown_fields=True, tag_field="question", tag="bankruptcy_price"
-):
-    """Where closing the position leaves its compartment with nothing."""
-
-    instrument: str
-    side: PositionSide | None = None
-
-
-class WithdrawableQuestion(
-    Struct, frozen=True, forbid_unknown_fields=True, tag_field="question", tag="withdrawable"
-):
-    """What of the settlement asset may leave."""
-
-
-class LargestOrderQuestion(
-    Struct, frozen=True, forbid_unknown_fields=True, tag_field="question", tag="largest_order"
-):
-    """The largest order that fits the initial requirement, all of it filled at `price`."""
-
-    instrument: str
-    side: Literal["buy", "sell"]
-    price: Decimal
-
-
-class AdlQuestion(Struct, frozen=True, forbid_unknown_fields=True, tag_field="question", tag="adl_score"):
-    """The score that the venue ranks the position by, highest first, and its place among other scores."""
-
-    instrument: str
-    others: tuple[Decimal, ...] = ()
-    side: PositionSide | None = None
-
-
-class PathPoint(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Marks of an instant; instruments that are not named stay. `after_s` counts from the point before."""
-
-    prices: dict[str, Decimal]
-    after_s: Decimal = Decimal(1)
-
-
-class WhatIfQuestion(Struct, frozen=True, forbid_unknown_fields=True, tag_field="question", tag="what_if"):
-    """What the venue does to the account along a path, stage by stage, and what is left.
-
-    depth     contracts that the street bids and offers at each point, by instrument; none: an empty book
-    slippage  how far from the mark it does, as a fraction
-    fund      what the insurance fund and the house hold each, in the settlement asset
-    backstop  is there a vault with money enough, where the rulebook knows one?
-    """
-
-    path: tuple[PathPoint, ...]
-    depth: dict[str, Decimal] = {}
-    slippage: Decimal = Decimal(0)
-    fund: Decimal = Decimal(0)
-    backstop: bool = True
-
-
-Question = (
-    MarginQuestion
-    | LiquidationPriceQuestion
-    | BankruptcyPriceQuestion
-    | WithdrawableQuestion
-    | LargestOrderQuestion
-    | AdlQuestion
-    | WhatIfQuestion
-)
-
-
-class Case(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One account under one rulebook.
-
-    venue        name of a rulebook (`zerodebt list` shows them)
-    as_of        the day whose rules hold; None: the newest
-    rules        fields of the rulebook to override
-    instruments  instruments to add, or fields of the rulebook's own to override
-    """
-
-    venue: str
-    ask: tuple[Question, ...]
-    as_of: Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\d$")] | None = None
-    rules: dict[str, Any] = {}
-    assets: tuple[AssetSpec, ...] = ()
-    instruments: tuple[dict[str, Any], ...] = ()
-    balances: dict[str, Decimal] = {}
-    positions: tuple[PositionCase, ...] = ()
-    prices: dict[str, PriceCase] = {}
-
-
-class UnanswerableError(ValueError):
-    """A case that cannot be answered. `code` is for programs, the message for people."""
-
-    def __init__(self, code: str, field: str, found: object, allowed: str) -> None:
-        super().__init__(f"{field}: found {found}, allowed {allowed}")
-        self.code, self.field, self.found, self.allowed = code, field, str(found), allowed
-
-    def table(self) -> dict[str, str]:
-        return {"code": self.code, "field": self.field, "found": self.found, "allowed": self.allowed}
+GIVEN = "the case"
+_PAYERS = {STREET: "street", HOLDER: "holder of the other side", BACKSTOP_VAULT: "backstop vault"}
 
 
 class Line(Struct, frozen=True):
-    """One line of an explanation: a figure, and the rule that made it with its source."""
+    """One line of an explanation: a figure, the rule that made it, and who published the rule and when."""
 
     what: str
     value: str
-    rule: str = ""
-    source: str = ""
-
-
-def schema() -> dict[str, Any]:
-    """JSON Schema of a case."""
-    return msgspec.json.schema(Case)
+    rule: str
+    source: str
 
 
 def answer(table: Mapping[str, Any] | Case) -> dict[str, Any]:
@@ -205,192 +96,157 @@ def answer(table: Mapping[str, Any] | Case) -> dict[str, Any]:
 
 
 class Oracle:
-    """A case made ready: its rulebook, its instruments and the account's situation."""
+    """A case made ready: its rulebook and the account's situation. No question changes either."""
 
     def __init__(self, case: Case) -> None:
         self.case = case
-        try:
-            rules, extra = split_profile(profile_table(case.venue, case.as_of))
-        except RulesError as error:
-            code = "no_rule_then" if "nothing is known" in str(error) else "unknown_venue"
-            raise UnanswerableError(code, "venue", case.venue, str(error)) from None
-        self.specs = self._specs(extra)
-        try:
-            self.rules: VenueRules = venue_rules(_merged(rules, case.rules))
-            asset_specs = case.assets or msgspec.convert(extra.get("assets", ()), tuple[AssetSpec, ...])
-            self.assets: tuple[Asset, ...] = build_assets(asset_specs)
-            self.instruments: tuple[Instrument, ...] = tuple(
-                build_instrument(spec, asset_specs, self.rules.settle_asset) for spec in self.specs
-            )
-        except RulesError as error:
-            raise UnanswerableError("wrong_rule", "rules", "a field out of bounds", str(error)) from None
-        self._numbers = {spec.symbol: n for n, spec in enumerate(self.specs)}
-        self._asset_numbers = {asset.symbol: n for n, asset in enumerate(self.assets)}
-        self.settle = self._asset_numbers[self.rules.settle_asset]
-        self.situation = self._situation()
+        self.book = Rulebook(
+            case.venue,
+            case.as_of,
+            rules=case.rules,
+            assets=case.assets,
+            instruments=case.instruments,
+            symbols=symbols_of(case),
+        )
+        self.situation = situation_of(self.book, case)
 
     @classmethod
     def read(cls, table: Mapping[str, Any] | Case) -> "Oracle":
         """From a table as JSON or TOML have it; UnanswerableError names the place of what is wrong."""
-        if isinstance(table, Case):
-            return cls(table)
-        try:
-            case = msgspec.convert(table, Case, strict=False)
-        except msgspec.ValidationError as error:
-            what, _, place = str(error).partition(" - at ")
-            raise UnanswerableError(
-                "wrong_case", place.strip("`").removeprefix("$.") or "$", what, "is what --schema says"
-            ) from None
-        return cls(case)
-
-    def _specs(self, extra: Mapping[str, Any]) -> tuple[InstrumentSpec, ...]:
-        tables = {entry["symbol"]: dict(entry) for entry in extra.get("instruments", ())}
-        for n, entry in enumerate(self.case.instruments):
-            if "symbol" not in entry:
-                raise UnanswerableError("wrong_case", f"instruments.{n}.symbol", "nothing", "is a symbol")
-            tables[entry["symbol"]] = {**tables.get(entry["symbol"], {}), **entry}
-        asked = {position.instrument for position in self.case.positions} | set(self.case.prices)
-        asked |= {getattr(question, "instrument", None) or "" for question in self.case.ask}
-        try:
-            return tuple(
-                msgspec.convert(entry, InstrumentSpec, strict=False)
-                for symbol, entry in tables.items()
-                if symbol in asked
-            )
-        except msgspec.ValidationError as error:
-            raise UnanswerableError(
-                "wrong_case", "instruments", str(error), "is what --schema says"
-            ) from None
-
-    # Reading
-
-    def _situation(self) -> Situation:
-        case = self.case
-        for symbol in case.balances:
-            if symbol not in self._asset_numbers:
-                allowed = "are " + ", ".join(self._asset_numbers)
-                raise UnanswerableError("unknown_asset", f"balances.{symbol}", symbol, allowed)
-        balances = [
-            self._atoms(f"balances.{asset.symbol}", case.balances.get(asset.symbol, Decimal(0)), n)
-            for n, asset in enumerate(self.assets)
-        ]
-        positions = [self._position(n, position) for n, position in enumerate(case.positions)]
-        marks: list[int | None] = [None] * len(self.specs)
-        indexes: list[int | None] = [None] * len(self.specs)
-        for symbol, price in case.prices.items():
-            number = self._number(f"prices.{symbol}", symbol)
-            marks[number] = self._ticks(f"prices.{symbol}.mark", number, price.mark)
-            index = price.mark if price.index is None else price.index
-            indexes[number] = self._ticks(f"prices.{symbol}.index", number, index)
-            oldest = Decimal(self.rules.margin.index_age_max_ns) / SECOND_NS
-            if price.index_age_s > oldest:
-                raise UnanswerableError(
-                    "stale_index", f"prices.{symbol}.index_age_s", price.index_age_s, f"is at most {oldest} s"
-                )
-        for position in positions:
-            if marks[position.instrument] is None:
-                symbol = self.specs[position.instrument].symbol
-                raise UnanswerableError("missing_price", f"prices.{symbol}", "nothing", "is a mark")
-        self._check_sides(positions)
-        return Situation(self.rules, self.assets, self.instruments, balances, positions, marks, indexes)
-
-    def _check_sides(self, positions: list[Position]) -> None:
-        """One position an instrument, or one a side where the rulebook offers hedge mode."""
-        seen: set[tuple[int, int]] = set()
-        for n, position in enumerate(positions):
-            side = (1 if position.lots > 0 else -1) if self.rules.margin.hedge_mode else 0
-            if (position.instrument, side) in seen:
-                symbol = self.specs[position.instrument].symbol
-                allowed = "is one on each side" if side else "is one: the rulebook has no hedge mode"
-                raise UnanswerableError(
-                    "second_position", f"positions.{n}.instrument", f"{symbol} again", allowed
-                )
-            seen.add((position.instrument, side))
-
-    def _position(self, n: int, position: PositionCase) -> Position:
-        at = f"positions.{n}"
-        number = self._number(f"{at}.instrument", position.instrument)
-        spec = self.instruments[number]
-        lots = self._lots(f"{at}.size", number, position.size)
-        if lots <= 0:
-            raise UnanswerableError("zero_position", f"{at}.size", position.size, "are sizes above 0")
-        side = 1 if position.side == "long" else -1
-        margin = position.isolated_margin
-        entry = self._ticks(f"{at}.entry", number, position.entry)
-        self._check_leverage(f"{at}.leverage", spec, position.leverage, lots, entry)
-        return Position(
-            instrument=number,
-            lots=side * lots,
-            entry_ticks=entry,
-            leverage=position.leverage,
-            isolated_atoms=None
-            if margin is None
-            else self._atoms(f"{at}.isolated_margin", margin, self.settle),
-        )
-
-    def _check_leverage(self, field: str, spec: Instrument, leverage: int, lots: int, entry: int) -> None:
-        """A chosen leverage may not be above that of the tier that the position is in at its entry."""
-        value = abs(value_atoms(spec, entry, lots))
-        size = lots if spec.tier_unit == "lots" else value
-        tier = [tier for tier in spec.tiers if not tier.lower or tier.lower < size][-1]
-        most = tier.leverage_max if spec.tier_form == "whole" else spec.tiers[0].leverage_max
-        if leverage > most:
-            raise UnanswerableError("leverage_above_tier", field, leverage, f"is at most {most}")
-
-    def _number(self, field: str, symbol: str) -> int:
-        if symbol not in self._numbers:
-            allowed = "are the rulebook's instruments, or one given under `instruments`"
-            raise UnanswerableError("unknown_instrument", field, symbol, allowed)
-        return self._numbers[symbol]
-
-    def _atoms(self, field: str, value: Decimal, asset: int) -> int:
-        return self._units(field, value, self.assets[asset].decimals)
-
-    def _ticks(self, field: str, instrument: int, value: Decimal) -> int:
-        spec = self.instruments[instrument]
-        ticks = self._units(field, value, spec.tick_decimals)
-        if not spec.price_min_ticks <= ticks <= spec.price_max_ticks:
-            low, high = (
-                from_units(t, spec.tick_decimals) for t in (spec.price_min_ticks, spec.price_max_ticks)
-            )
-            raise UnanswerableError("price_out_of_bounds", field, value, f"is {low}..{high}")
-        return ticks
-
-    def _lots(self, field: str, instrument: int, value: Decimal) -> int:
-        return self._units(field, value, self.instruments[instrument].lot_decimals)
-
-    def _units(self, field: str, value: Decimal, decimals: int) -> int:
-        if not value.is_finite():
-            raise UnanswerableError("not_a_number", field, value, "are finite decimal numbers")
-        try:
-            return to_units(value, decimals)
-        except ValueError:
-            step = from_units(1, decimals)
-            raise UnanswerableError("off_the_grid", field, value, f"are multiples of {step}") from None
-
-    # Answering
+        return cls(table if isinstance(table, Case) else read_case(table))
 
     def answers(self) -> dict[str, Any]:
         """All answers, in the order of the questions."""
+        rules = self.book.rules
         return {
-            "venue": self.rules.name,
+            "venue": rules.name,
             "as_of": self.case.as_of,
-            "rules_valid_from": self.rules.valid_from,
-            "settle_asset": self.rules.settle_asset,
+            "rules_valid_from": rules.valid_from,
+            "settle_asset": rules.settle_asset,
             "answers": [self._answered(n, question) for n, question in enumerate(self.case.ask)],
         }
 
     def _answered(self, n: int, question: Question) -> dict[str, Any]:
-        asked = msgspec.to_builtins(question)
+        name = msgspec.to_builtins(question)["question"]
         try:
             found, lines = self.reply(question, f"ask.{n}")
         except UnanswerableError as error:
-            return {"question": asked["question"], "error": error.table(), "message": str(error)}
-        explained = [msgspec.to_builtins(line) for line in lines]
-        return {"question": asked["question"], "answer": found, "explain": explained}
+            return {"question": name, "error": error.table(), "message": str(error)}
+        return {"question": name, "answer": found, "explain": [msgspec.to_builtins(line) for line in lines]}
 
     def reply(self, question: Question, field: str = "ask") -> tuple[dict[str, Any], list[Line]]:
-        """The answer to one question and its explanation."""
+        """The answer to one question, with what it includes, and its explanation."""
+        return Replier(self.book, self.situation).reply(question, field)
+
+
+def symbols_of(case: Case) -> set[str]:
+    """The instruments that a case names."""
+    named = {position.instrument for position in case.positions} | set(case.prices)
+    for question in case.ask:
+        if isinstance(question, WhatIfQuestion):
+            named |= {symbol for point in question.path for symbol in point.prices} | set(question.depth)
+        elif not isinstance(question, WithdrawableQuestion) and question.instrument is not None:
+            named.add(question.instrument)
+    return named
+
+
+# Reading
+
+
+def situation_of(book: Rulebook, case: Case) -> Situation:
+    """The account of a case in the venue's integers."""
+    balances = [0] * len(book.assets)
+    for symbol, amount in case.balances.items():
+        field = f"balances.{symbol}"
+        number = book.asset(field, symbol)
+        balances[number] = book.atoms(field, amount, number)
+    positions: list[Position] = []
+    for n, held in enumerate(case.positions):
+        positions.append(_position(book, f"positions.{n}", held))
+        if positions[n].instrument in [position.instrument for position in positions[:n]]:
+            raise UnanswerableError(
+                "second_position", f"positions.{n}.instrument", held.instrument, "is one position of each"
+            )
+    marks, indexes = _prices(book, case)
+    for position in positions:
+        if marks[position.instrument] is None:
+            symbol = book.specs[position.instrument].symbol
+            raise UnanswerableError("missing_price", f"prices.{symbol}", "nothing", "is a mark")
+    return Situation(book.rules, book.assets, book.instruments, balances, positions, marks, indexes)
+
+
+def _prices(book: Rulebook, case: Case) -> tuple[list[int | None], list[int | None]]:
+    """(marks, indexes) by instrument, None where nothing is said."""
+    marks: list[int | None] = [None] * len(book.specs)
+    indexes: list[int | None] = [None] * len(book.specs)
+    oldest_ns = book.rules.margin.index_age_max_ns
+    for symbol, price in case.prices.items():
+        field = f"prices.{symbol}"
+        number = book.number(field, symbol)
+        marks[number] = book.ticks(f"{field}.mark", number, price.mark)
+        index = price.mark if price.index is None else price.index
+        indexes[number] = book.ticks(f"{field}.index", number, index)
+        age_ns = units(f"{field}.index_age_s", price.index_age_s, 9)
+        if not 0 <= age_ns <= oldest_ns:
+            oldest = decimal_text(Fraction(oldest_ns, SECOND_NS))
+            raise UnanswerableError(
+                "stale_index", f"{field}.index_age_s", price.index_age_s, f"is 0..{oldest} s"
+            )
+    return marks, indexes
+
+
+def _position(book: Rulebook, field: str, held: PositionCase) -> Position:
+    number = book.number(f"{field}.instrument", held.instrument)
+    spec = book.instruments[number]
+    if spec.kind == "spot":
+        raise UnanswerableError("wrong_kind", f"{field}.instrument", "spot", "are perpetuals and futures")
+    lots = book.lots(f"{field}.size", number, held.size)
+    if not lots:
+        raise UnanswerableError("zero_position", f"{field}.size", held.size, "are sizes above 0")
+    entry = book.ticks(f"{field}.entry", number, held.entry)
+    _check_leverage(f"{field}.leverage", spec, held.leverage, lots, entry)
+    isolated = None
+    if held.isolated_margin is not None:
+        isolated = book.atoms(f"{field}.isolated_margin", held.isolated_margin, book.settle)
+    return Position(
+        instrument=number,
+        lots=lots if held.side == "long" else -lots,
+        entry_ticks=entry,
+        leverage=held.leverage,
+        isolated_atoms=isolated,
+    )
+
+
+def leverage_max(spec: Instrument, lots: int, price_ticks: int) -> int:
+    """The most that may be chosen for a size at this price: its tier's, or the first of marginal tiers."""
+    size = lots if spec.tier_unit == "lots" else abs(value_atoms(spec, price_ticks, lots))
+    tier = [tier for tier in spec.tiers if not tier.lower or tier.lower < size][-1]
+    return tier.leverage_max if spec.tier_form == "whole" else spec.tiers[0].leverage_max
+
+
+def _check_leverage(field: str, spec: Instrument, leverage: int, lots: int, price_ticks: int) -> None:
+    most = leverage_max(spec, lots, price_ticks)
+    if leverage > most:
+        raise UnanswerableError("leverage_above_tier", field, leverage, f"is at most {most}")
+
+
+# Answering
+
+
+class Replier:
+    """Answers about one situation under one rulebook; figures as decimal strings."""
+
+    def __init__(self, book: Rulebook, situation: Situation) -> None:
+        self.book = book
+        self.situation = situation
+        self.cross: Compartment = (ASKED, book.settle)
+
+    def reply(self, question: Question, field: str = "ask") -> tuple[dict[str, Any], list[Line]]:
+        """The answer to one question, with what it includes, and its explanation."""
+        found, lines = self._figures(question, field)
+        return {**found, "includes": self._includes(question)}, lines
+
+    def _figures(self, question: Question, field: str) -> tuple[dict[str, Any], list[Line]]:
         match question:
             case MarginQuestion():
                 return self._margin(question, field)
@@ -407,285 +263,375 @@ class Oracle:
             case WhatIfQuestion():
                 return self._what_if(question, field)
 
-    def _held(self, field: str, symbol: str, named: PositionSide | None) -> tuple[int, Side | None]:
-        """The instrument's number, and the leg's side where one is named."""
-        number = self._number(f"{field}.instrument", symbol)
-        side: Side | None = None if named is None else BUY if named == "long" else SELL
-        if not self.situation.lots(number, side):
+    def _includes(self, question: Question) -> dict[str, bool]:
+        """What the figures hold of what is still to come.
+
+        opening_fees   the fee of the order that is asked about
+        closing_fees   the fee of closing: where the venue adds it to its requirement, or charges it on a path
+        funding        payments until liquidation; never, since no rate is known ahead
+        other_prices   moves of other instruments' prices
+        """
+        is_path = isinstance(question, WhatIfQuestion)
+        counted = any(m.margin != margin_table(m.instrument) for m in self.situation.state.contracts)
+        uses_maintenance = isinstance(question, MarginQuestion | LiquidationPriceQuestion)
+        return {
+            "opening_fees": isinstance(question, LargestOrderQuestion),
+            "closing_fees": is_path or (counted and uses_maintenance),
+            "funding": False,
+            "other_prices": is_path,
+        }
+
+    def _held(self, field: str, symbol: str) -> int:
+        number = self.book.number(f"{field}.instrument", symbol)
+        if not self.situation.lots(number):
             raise UnanswerableError("zero_position", f"{field}.instrument", symbol, "is one with a position")
-        if side is None and all(self.situation.lots(number, leg) for leg in (BUY, SELL)):
-            raise UnanswerableError("two_positions", f"{field}.side", "nothing", "are long and short")
-        return number, side
+        return number
 
     def _margin(self, question: MarginQuestion, field: str) -> tuple[dict[str, Any], list[Line]]:
-        compartment = (ASKED, self.settle)
+        compartment = self.cross
         if question.instrument is not None:
-            held = self._held(field, question.instrument, question.side)
-            compartment = self.situation.compartment_of(*held)
-        standing = self.situation.standing(compartment)
-        return self._standing(standing), list(self._margin_lines(compartment, standing))
+            compartment = self.situation.compartment_of(self._held(field, question.instrument))
+        return self._standing(self.situation.standing(compartment)), list(self._margin_lines(compartment))
 
     def _standing(self, standing: Standing) -> dict[str, Any]:
         ratio = None
         if standing.maintenance_atoms:
-            ratio = _decimal(Fraction(standing.equity_atoms, standing.maintenance_atoms))
+            answering = standing.equity_atoms - standing.haircut_atoms
+            ratio = decimal_text(Fraction(answering, standing.maintenance_atoms))
         return {
-            "equity": self._money(standing.equity_atoms),
-            "maintenance": self._money(standing.maintenance_atoms),
-            "initial": self._money(standing.initial_atoms),
+            "equity": self.book.money(standing.equity_atoms),
+            "haircut": self.book.money(standing.haircut_atoms),
+            "maintenance": self.book.money(standing.maintenance_atoms),
+            "initial": self.book.money(standing.initial_atoms),
             "equity_over_maintenance": ratio,
             "is_liquidatable": standing.is_liquidatable,
             "is_bankrupt": standing.is_bankrupt,
         }
 
-    def _margin_lines(self, compartment: Compartment, standing: Standing) -> Iterator[Line]:
-        state = self.situation.state
+    def _margin_lines(self, compartment: Compartment) -> Iterator[Line]:
+        book, state = self.book, self.situation.state
         account, pocket = compartment
-        where = "wallet" if pocket == self.settle else "isolated margin"
-        yield Line(where, self._money(state.accounts.balances.cells[pocket][account]))
+        where = "wallet" if pocket == book.settle else "isolated margin"
+        yield Line(where, book.money(state.accounts.balances.cells[pocket][account]), "as given", GIVEN)
+        source = book.source("margin")
+        if pocket == book.settle:
+            for n, asset in enumerate(book.assets):
+                atoms = state.accounts.balances.cells[n][account]
+                if n != book.settle and atoms:
+                    yield Line(
+                        f"{asset.symbol} balance", from_units(atoms, asset.decimals), "as given", GIVEN
+                    )
         for market in state.positions_of(compartment):
-            n = market.number
+            n, symbol = market.number, book.specs[market.instrument_number].symbol
             lots = state.accounts.lots.cells[n][account]
             value = market.value_atoms(lots)
             profit = value - state.accounts.cost.cells[n][account]
-            symbol = self._leg_names[n]
-            yield Line(f"{symbol} value at the mark", self._money(abs(value)))
-            yield Line(f"{symbol} unrealised profit", self._money(profit), "value less what the lots cost")
-            yield self._requirement_line(market, abs(value), abs(lots))
-        yield Line("equity", self._money(standing.equity_atoms), "balance plus unrealised profit")
-        yield Line("maintenance", self._money(standing.maintenance_atoms), "each position's, rounded up")
+            yield Line(f"{symbol} value", book.money(abs(value)), "size times mark", source)
+            yield Line(f"{symbol} profit", book.money(profit), "value less what the lots cost", source)
+            yield self._requirement_line(n, abs(value), abs(lots))
+        standing = self.situation.standing(compartment)
+        equity, needed = standing.equity_atoms, standing.maintenance_atoms
+        yield Line("equity", book.money(equity), f"{where} and unrealised profit", source)
+        if standing.haircut_atoms:
+            taken = book.money(standing.haircut_atoms)
+            yield Line("haircut", taken, "off collateral before it answers for a requirement", source)
+        yield Line("maintenance", book.money(needed), "each position's requirement, rounded up", source)
 
-    @property
-    def _leg_names(self) -> list[str]:
-        """What each slot is called: the symbol, with its side in hedge mode."""
-        symbols = [spec.symbol for spec in self.specs]
-        if not self.situation.state.hedged:
-            return symbols
-        return [f"{symbol} {side}" for side in ("long", "short") for symbol in symbols]
-
-    def _requirement_line(self, market: Market, value: int, lots: int) -> Line:
-        table = market.margin
-        instrument = market.instrument_number
-        spec, tiers = self.specs[instrument], self.instruments[instrument].tiers
+    def _requirement_line(self, instrument: int, value: int, lots: int) -> Line:
+        table = self.situation.state.markets[instrument].margin
+        spec, tiers = self.book.specs[instrument], self.book.instruments[instrument].tiers
         basis = "value"
         if table.is_at_entry:
-            value = abs(self.situation.state.accounts.cost.cells[market.number][ASKED])
+            value = abs(self.situation.state.accounts.cost.cells[instrument][ASKED])
             basis = "entry value"
-        n = shared_tier(table, value, lots, size_beside(self.situation.state, market, ASKED))
-        rate = _decimal(maintenance_rate(tiers[n]))
-        least = _decimal(initial_rate(tiers[n]))
-        deduction = _decimal(Fraction(table.deductions[n], table.denominator * 10**self._decimals))
+        n = tier_of(table, value, lots)
+        rate = decimal_text(maintenance_rate(tiers[n]))
+        least = decimal_text(initial_rate(tiers[n]))
+        decimals = self.book.assets[self.book.settle].decimals
+        deduction = decimal_text(Fraction(table.deductions[n], table.denominator * 10**decimals))
         return Line(
-            f"{spec.symbol} tier from {spec.tiers[n].above} {spec.tier_unit}",
+            f"{spec.symbol} tier from {spec.tiers[n].above:f} {spec.tier_unit}",
             f"{rate} of the {basis} less {deduction}",
             f"maintenance rate {rate}, least initial rate {least}, {spec.tier_form} tiers",
-            f"{spec.source or self.rules.source} ({spec.valid_from or self.rules.valid_from})",
+            self.book.margin_source(instrument),
         )
 
     def _liquidation_price(
         self, question: LiquidationPriceQuestion, field: str
     ) -> tuple[dict[str, Any], list[Line]]:
-        number, side = self._held(field, question.instrument, question.side)
-        point = self.situation.liquidation_price(number, side)
-        compartment = self.situation.compartment_of(number, side)
-        lines = list(self._margin_lines(compartment, self.situation.standing(compartment)))
-        if point is None:
-            return {"price": None, **_NOT_INCLUDED}, [
-                *lines,
-                Line("liquidation price", "none", "no price does it"),
-            ]
-        spec = self.instruments[number]
-        rule = "the nearest tick, found by search, at which both legs together are below maintenance"
-        if not self.situation.is_joint(number, side):
-            lots = self.situation.lots(number, side)
-            value = abs(value_atoms(spec, point.ticks, lots)) if point.ticks > 0 else 0
-            lines.append(self._requirement_line(self.situation.leg(number, side), value, abs(lots)))
-            rule = "the price at which equity equals maintenance in that tier"
-        lines.append(
-            Line(
-                "liquidation price",
-                self._point(number, point)["price"],
-                rule,
-                self._source("liquidation"),
-            )
-        )
-        return {**self._point(number, point), **_NOT_INCLUDED}, lines
+        number = self._held(field, question.instrument)
+        point = self.situation.liquidation_price(number)
+        lines = list(self._margin_lines(self.situation.compartment_of(number)))
+        if point is not None:
+            spec, lots = self.book.instruments[number], self.situation.lots(number)
+            at_price = spec.contract == "linear" or point.ticks > 0
+            value = abs(value_atoms(spec, point.ticks, lots)) if at_price else 0
+            lines.append(self._requirement_line(number, value, abs(lots)))
+        found = self._point(number, point)
+        rule = "where equity equals maintenance in that tier; liquidated beyond it"
+        lines.append(_price_line("liquidation price", found, rule, self.book.source("liquidation")))
+        return found, lines
 
     def _bankruptcy_price(
         self, question: BankruptcyPriceQuestion, field: str
     ) -> tuple[dict[str, Any], list[Line]]:
-        number, side = self._held(field, question.instrument, question.side)
-        point = self.situation.bankruptcy_price(number, side)
-        compartment = self.situation.compartment_of(number, side)
-        lines = list(self._margin_lines(compartment, self.situation.standing(compartment)))
-        found = {"price": None} if point is None else self._point(number, point)
-        lines.append(Line("bankruptcy price", str(found["price"]), "the price at which equity is zero"))
-        return {**found, **_NOT_INCLUDED}, lines
+        number = self._held(field, question.instrument)
+        found = self._point(number, self.situation.bankruptcy_price(number))
+        lines = list(self._margin_lines(self.situation.compartment_of(number)))
+        rule = "where closing leaves the compartment with nothing; the tick leaves no debt"
+        lines.append(_price_line("bankruptcy price", found, rule, self.book.source("liquidation")))
+        return found, lines
 
-    def _point(self, number: int, point: PricePoint) -> dict[str, Any]:
-        decimals = self.instruments[number].tick_decimals
+    def _point(self, number: int, point: PricePoint | None) -> dict[str, Any]:
+        if point is None:
+            return {"price": None, "tick": None, "reached_by": None}
+        decimals = self.book.instruments[number].tick_decimals
         return {
-            "price": _decimal(point.exact_ticks / 10**decimals),
-            "tick": from_units(point.ticks, decimals),
+            "price": decimal_text(point.exact_ticks / 10**decimals),
+            "tick": self.book.price(number, point.ticks),
             "reached_by": "falling" if point.falls else "rising",
         }
 
     def _withdrawable(self) -> tuple[dict[str, Any], list[Line]]:
-        atoms = self.situation.withdrawable_atoms()
-        rule = "settled cash beyond the initial requirement; unrealised profit is never paid out"
-        return {"amount": self._money(atoms)}, [
-            Line("withdrawable", self._money(atoms), rule, self._source("margin"))
-        ]
+        amount = self.book.money(self.situation.withdrawable_atoms())
+        rule = "cash of the wallet beyond the initial requirement; unrealised profit is never paid out"
+        share = self.book.rules.margin.transfer_min_ppb
+        if share:
+            rule += f"; {decimal_text(Fraction(share, PPB))} of the positions' value stays"
+        line = Line("withdrawable", amount, rule, self.book.source("margin"))
+        return {"amount": amount}, [*self._margin_lines(self.cross), self._initial_line(), line]
+
+    def _initial_line(self) -> Line:
+        initial = self.book.money(self.situation.standing(self.cross).initial_atoms)
+        rule = "at the chosen leverage, and never less than the tier asks for"
+        return Line("initial requirement", initial, rule, self.book.source("margin"))
 
     def _largest_order(self, question: LargestOrderQuestion, field: str) -> tuple[dict[str, Any], list[Line]]:
-        number = self._number(f"{field}.instrument", question.instrument)
+        book = self.book
+        number = book.number(f"{field}.instrument", question.instrument)
+        spec = book.instruments[number]
+        if spec.kind == "spot":
+            raise UnanswerableError("wrong_kind", f"{field}.instrument", "spot", "are perpetuals and futures")
         if self.situation.state.markets[number].prices.mark_ticks is None:
             raise UnanswerableError("missing_price", f"prices.{question.instrument}", "nothing", "is a mark")
-        ticks = self._ticks(f"{field}.price", number, question.price)
+        ticks = book.ticks(f"{field}.price", number, question.price)
         side: Side = BUY if question.side == "buy" else SELL
-        lots = self.situation.largest_order(number, side, ticks)
-        size = from_units(lots, self.instruments[number].lot_decimals)
-        rule = "initial requirement after the fill at the mark, and the taker fee, out of equity"
-        return {"size": size, "closing_fees": False}, [
-            Line("largest order", size, rule, self._source("margin"))
+        _check_leverage(f"{field}.leverage", spec, question.leverage, 0, ticks)
+        size = book.size(number, self.situation.largest_order(number, side, ticks, question.leverage))
+        fee = decimal_text(Fraction(book.rules.fees.taker_ppb, PPB))
+        rule = (
+            f"the most whose initial requirement at the mark, loss against it and fee ({fee}) fit the equity"
+        )
+        return {"size": size}, [
+            *self._margin_lines(self.cross),
+            self._initial_line(),
+            Line("taker fee", fee, "of the order's value", book.source("fees")),
+            Line("largest order", size, rule, book.source("margin")),
         ]
 
     def _adl(self, question: AdlQuestion, field: str) -> tuple[dict[str, Any], list[Line]]:
-        number, side = self._held(field, question.instrument, question.side)
-        score = Fraction(self.situation.adl_score_ppb(number, side), PPB)
-        above = sum(1 for other in question.others if Fraction(other) > score)
-        rank = above + 1 if score else None
-        rule = f"score {self.rules.adl.score}: without profit nobody is ranked"
-        lines = [Line("score", _decimal(score), rule, self._source("adl"))]
-        return {"score": _decimal(score), "rank": rank, "of": len(question.others) + 1}, lines
+        number = self._held(field, question.instrument)
+        score = Fraction(self.situation.adl_score_ppb(number), PPB)
+        rank = 1 + sum(Fraction(other) > score for other in question.others) if score else None
+        text = decimal_text(score)
+        rule = f"score {self.book.rules.adl.score!r}, rounded down to a part per billion; 0 without a profit"
+        ranked = "the largest score first; without a profit nobody is ranked"
+        source = self.book.source("adl")
+        lines = list(self._margin_lines(self.situation.compartment_of(number)))
+        lines += [Line("score", text, rule, source), Line("rank", str(rank or "none"), ranked, source)]
+        return {"score": text, "rank": rank, "of": len(question.others) + 1}, lines
 
     def _what_if(self, question: WhatIfQuestion, field: str) -> tuple[dict[str, Any], list[Line]]:
         steps = list(self._steps(question, field))
-        fund = self._atoms(f"{field}.fund", question.fund, self.settle)
+        fund = self.book.atoms(f"{field}.fund", question.fund, self.book.settle)
         outcomes = self.situation.what_if(steps, fund_atoms=fund, has_backstop=question.backstop)
-        points = [self._outcome(step, outcome) for step, outcome in zip(steps, outcomes, strict=True)]
-        lines = [
-            Line(f"{n}: {event['event']}", ", ".join(f"{k} {v}" for k, v in event.items() if k != "event"))
-            for n, point in enumerate(points)
-            for event in point["events"]
+        told = _Told(self.book, self.situation)
+        points = [
+            {"prices": self._prices(step), "events": told.events(outcome), **self._left(outcome)}
+            for step, outcome in zip(steps, outcomes, strict=True)
         ]
-        return {"points": points, "left": points[-1] if points else None, **_NOT_INCLUDED}, lines
+        return {"points": points}, [
+            line for n, point in enumerate(points) for line in self._path_lines(n, point)
+        ]
+
+    def _path_lines(self, n: int, point: dict[str, Any]) -> Iterator[Line]:
+        """What happened at an instant, and where each compartment then stands."""
+        for event in point["events"]:
+            yield self._event_line(n, event)
+        for name, pool in {"cross": point["cross"], **point["isolated"]}.items():
+            value = f"equity {pool['equity']}, maintenance {pool['maintenance']}"
+            yield Line(f"{n}: {name}", value, "at the marks of this instant", self.book.source("margin"))
+
+    def _event_line(self, n: int, event: dict[str, str]) -> Line:
+        figures = ", ".join(f"{key} {value}" for key, value in event.items() if key != "event")
+        rule, table = _EVENT_RULES[event["event"]]
+        return Line(f"{n}: {event['event']}", figures, rule, self.book.source(table))
 
     def _steps(self, question: WhatIfQuestion, field: str) -> Iterator[PathStep]:
+        book = self.book
         marks = [market.prices.mark_ticks for market in self.situation.state.markets]
-        depth = [0] * len(self.specs)
+        depth = [0] * len(book.specs)
         for symbol, size in question.depth.items():
-            number = self._number(f"{field}.depth.{symbol}", symbol)
-            depth[number] = self._lots(f"{field}.depth.{symbol}", number, size)
+            at = f"{field}.depth.{symbol}"
+            number = book.number(at, symbol)
+            depth[number] = book.lots(at, number, size)
+            most = book.instruments[number].size_max_lots
+            if depth[number] > most:
+                raise UnanswerableError("out_of_bounds", at, size, f"is 0..{book.size(number, most)}")
+        slippage = from_zero(f"{field}.slippage", units(f"{field}.slippage", question.slippage, 9), PPB)
         for n, point in enumerate(question.path):
             for symbol, price in point.prices.items():
                 at = f"{field}.path.{n}.prices.{symbol}"
-                number = self._number(at, symbol)
-                marks[number] = self._ticks(at, number, price)
+                number = book.number(at, symbol)
+                marks[number] = book.ticks(at, number, price)
             for number, mark in enumerate(marks):
-                if mark is None:
-                    symbol = self.specs[number].symbol
+                if mark is None and depth[number]:
+                    symbol = book.specs[number].symbol
                     raise UnanswerableError("missing_price", f"prices.{symbol}", "nothing", "is a mark")
+            at = f"{field}.path.{n}.after_s"
             yield PathStep(
-                tuple(mark for mark in marks if mark is not None),
-                self._units(f"{field}.path.{n}.after_s", point.after_s, 9),
+                tuple(marks),
+                from_zero(at, units(at, point.after_s, 9), STEP_MAX_NS),
                 tuple(depth),
-                self._units(f"{field}.slippage", question.slippage, 9),
+                slippage,
             )
 
-    def _outcome(self, step: PathStep, outcome: Outcome) -> dict[str, Any]:
+    def _prices(self, step: PathStep) -> dict[str, str]:
         return {
-            "prices": {
-                spec.symbol: from_units(mark, self.instruments[n].tick_decimals)
-                for n, (spec, mark) in enumerate(zip(self.specs, step.mark_ticks, strict=True))
-            },
-            "events": [told for event in outcome.events for told in self._told(event)],
+            spec.symbol: self.book.price(n, mark)
+            for n, (spec, mark) in enumerate(zip(self.book.specs, step.mark_ticks, strict=True))
+            if mark is not None
+        }
+
+    def _left(self, outcome: Outcome) -> dict[str, Any]:
+        """What an instant left: signed positions, wallets, the cross pool and each isolated compartment."""
+        book = self.book
+        return {
             "positions": {
-                name: from_units(lots, self.instruments[n % len(self.specs)].lot_decimals)
-                for n, (name, lots) in enumerate(zip(self._leg_names, outcome.lots, strict=False))
+                spec.symbol: book.size(n, lots)
+                for n, (spec, lots) in enumerate(zip(book.specs, outcome.lots, strict=True))
             },
             "balances": {
                 asset.symbol: from_units(outcome.balances[n], asset.decimals)
-                for n, asset in enumerate(self.assets)
-            },
-            "isolated_margins": {
-                name: self._money(outcome.balances[len(self.assets) + n])
-                for n, name in enumerate(self._leg_names)
+                for n, asset in enumerate(book.assets)
             },
             "cross": self._standing(outcome.cross),
+            "isolated": {book.specs[n].symbol: self._standing(standing) for n, standing in outcome.isolated},
         }
 
+
+STEP_MAX_NS = 10**7 * SECOND_NS
+"""An instant of a path is at most about four months after the one before."""
+
+_EVENT_RULES = {
+    "liquidation_started": ("equity is below maintenance", "liquidation"),
+    "liquidation_ended": ("equity reaches maintenance again, or no position is left", "liquidation"),
+    "margin_called": ("equity is below maintenance: money is asked for", "liquidation"),
+    "margin_call_ended": ("equity reaches what was called for", "liquidation"),
+    "default_declared": ("the call is overdue", "liquidation"),
+    "stage": ("the first stage of the waterfall that may act", "liquidation"),
+    "forced_fill": ("a forced order at the book's prices", "liquidation"),
+    "taken_over": ("the position moves at the mark, and its profit is settled", "liquidation"),
+    "deleveraged": ("the position is closed against a winner", "adl"),
+    "money": ("what reached the account (negative: what left it)", "liquidation"),
+    "deficit": ("equity is below zero: a debt", "liquidation"),
+    "paid": ("a stage pays the debt", "liquidation"),
+    "owed_by_the_account": ("the rest is owed", "recourse"),
+    "residual": ("nobody paid it", "liquidation"),
+}
+
+
+class _Told:
+    """The events that happened to the account, in its words, with what is left of a position after each."""
+
+    def __init__(self, book: Rulebook, situation: Situation) -> None:
+        self._book = book
+        self._lots = [situation.lots(n) for n in range(len(book.instruments))]
+        self._deficits: set[int] = set()
+
+    def events(self, outcome: Outcome) -> list[dict[str, str]]:
+        return [told for event in outcome.events for told in self._told(event)]
+
     def _told(self, event: Event) -> Iterator[dict[str, str]]:
-        """The events that happened to the account, in its words."""
+        book = self._book
         match event:
             case LiquidationStarted() | LiquidationEnded() if event.account == ASKED:
                 name = "liquidation_started" if isinstance(event, LiquidationStarted) else "liquidation_ended"
-                equity, needed = self._money(event.equity_atoms), self._money(event.maintenance_atoms)
+                equity, needed = book.money(event.equity_atoms), book.money(event.maintenance_atoms)
                 yield {"event": name, "equity": equity, "maintenance": needed}
+            case MarginCalled() if event.account == ASKED:
+                yield {"event": "margin_called", "amount": book.money(event.called_atoms)}
+            case MarginCallEnded() if event.account == ASKED:
+                yield {"event": "margin_call_ended", "equity": book.money(event.equity_atoms)}
+            case DefaultDeclared() if event.account == ASKED:
+                yield {"event": "default_declared"}
             case StageArmed() if event.account == ASKED:
                 yield {"event": "stage", "stage": event.stage, "because": event.because}
             case Filled() if event.taker == ASKED:
+                lots = event.taker_side * event.size_lots
                 yield {
                     "event": "forced_fill",
-                    "size": self._size(event.instrument, event.size_lots),
-                    "price": self._price(event.instrument, event.price_ticks),
-                    "fee": self._money(event.taker_fee_atoms),
+                    **self._change(event.instrument, lots, event.price_ticks),
+                    "fee": book.money(event.taker_fee_atoms),
                 }
             case TakenOver() if event.account == ASKED:
-                yield {
-                    "event": "taken_over",
-                    "size": self._size(event.instrument, event.lots),
-                    "price": self._price(event.instrument, event.price_ticks),
-                }
+                change = self._change(event.instrument, -event.lots, event.price_ticks)
+                yield {"event": "taken_over", **change, "by": _name(event.taker)}
             case Deleveraged() if ASKED in (event.account, event.winner):
+                lots = event.lots if event.account == ASKED else -event.lots
                 yield {
                     "event": "deleveraged",
-                    "size": self._size(event.instrument, event.lots),
-                    "price": self._price(event.instrument, event.price_ticks),
-                    "transfer": self._money(event.transfer_atoms),
+                    **self._change(event.instrument, lots, event.price_ticks),
+                    "as": "bankrupt" if event.account == ASKED else "winner",
+                    "transfer": book.money(event.transfer_atoms),
                 }
+            case Posted():
+                yield from self._posted(event)
             case DeficitOpened() if event.account == ASKED:
-                yield {"event": "deficit", "amount": self._money(event.atoms)}
-            case StagePaid():
-                yield {"event": "paid", "stage": event.stage, "amount": self._money(event.atoms)}
+                self._deficits.add(event.deficit_id)
+                yield {"event": "deficit", "amount": book.money(event.atoms)}
+            case StagePaid() if event.deficit_id in self._deficits:
+                amount = book.money(event.atoms)
+                yield {"event": "paid", "stage": event.stage, "by": _name(event.payer), "amount": amount}
             case ReceivableBooked() if event.account == ASKED:
-                yield {"event": "owed_by_the_account", "amount": self._money(event.atoms)}
-            case DeficitClosed() if event.residual_atoms:
-                yield {"event": "residual", "amount": self._money(event.residual_atoms)}
+                yield {"event": "owed_by_the_account", "amount": book.money(event.atoms)}
+            case DeficitClosed() if event.deficit_id in self._deficits and event.residual_atoms:
+                yield {"event": "residual", "amount": book.money(event.residual_atoms)}
 
-    # Writing
+    def _change(self, instrument: int, lots: int, price_ticks: int) -> dict[str, str]:
+        """Signed lots that came to the account, their price, and what it holds afterwards."""
+        self._lots[instrument] += lots
+        return {
+            "instrument": self._book.specs[instrument].symbol,
+            "size": self._book.size(instrument, lots),
+            "price": self._book.price(instrument, price_ticks),
+            "left": self._book.size(instrument, self._lots[instrument]),
+        }
 
-    @property
-    def _decimals(self) -> int:
-        return self.assets[self.settle].decimals
-
-    def _money(self, atoms: int) -> str:
-        return from_units(atoms, self._decimals)
-
-    def _price(self, instrument: int, ticks: int) -> str:
-        return from_units(ticks, self.instruments[instrument].tick_decimals)
-
-    def _size(self, instrument: int, lots: int) -> str:
-        return from_units(abs(lots), self.instruments[instrument].lot_decimals)
-
-    def _source(self, table: str) -> str:
-        rule = getattr(self.rules, table)
-        return f"{rule.source or self.rules.source} ({rule.valid_from or self.rules.valid_from})"
-
-
-_NOT_INCLUDED = {"closing_fees_included": False, "funding_included": False, "other_prices_move": False}
-
-
-def _decimal(value: Fraction) -> str:
-    """Plain decimal text: exact where it ends within PLACES decimals, else rounded half to even there."""
-    scaled = value * 10**PLACES
-    text = from_units(round(scaled), PLACES)
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    def _posted(self, event: Posted) -> Iterator[dict[str, str]]:
+        """What reached the account in the settlement asset; moves between its pockets sum to nothing."""
+        settle, assets = self._book.settle, len(self._book.assets)
+        atoms = sum(
+            atoms
+            for account, pocket, atoms in event.legs
+            if account == ASKED and (pocket == settle or pocket >= assets)
+        )
+        if atoms:
+            yield {"event": "money", "by": event.reason, "amount": self._book.money(atoms)}
 
 
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        old = merged.get(key)
-        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
-    return merged
+def _name(account: int) -> str:
+    return HOUSE_ACCOUNT_NAMES[account] if account < FIRST_ACCOUNT else _PAYERS[account]
+
+
+def _price_line(what: str, found: Mapping[str, Any], rule: str, source: str) -> Line:
+    value = "none" if found["price"] is None else f"{found['price']}, first tick {found['tick']}"
+    return Line(what, value, rule if found["price"] is not None else "no price does it", source)
+
+
+def from_zero(field: str, value: int, most: int) -> int:
+    """A value in billionths, when it is 0..most."""
+    if not 0 <= value <= most:
+        shown, largest = (decimal_text(Fraction(number, PPB)) for number in (value, most))
+        raise UnanswerableError("out_of_bounds", field, shown, f"is 0..{largest}")
+    return value

@@ -162,6 +162,11 @@ def order_step_ticks(instrument: Instrument, price_ticks: int) -> int:
     return step
 
 
+def largest_leverage(tier: Tier) -> int:
+    """What `leverage_max` says; where nobody chooses, the whole leverage that the initial rate leaves."""
+    return tier.leverage_max or PPB // tier.initial_ppb
+
+
 def initial_rate(tier: Tier) -> Fraction:
     """Least initial rate of a tier, exact."""
     return Fraction(tier.initial_ppb, PPB) if tier.initial_ppb else Fraction(1, tier.leverage_max)
@@ -379,6 +384,8 @@ def _margin_error(i: Instrument) -> str | None:
             return f"the tier bound {tier.lower} must lie in 0..2^62"
         if not 0 <= maintenance_rate(tier) <= 1 or not 0 < initial_rate(tier) <= 1:
             return f"rates of the tier from {tier.lower} must lie in 0..1"
+    if i.tier_unit == "lots" and i.tier_form == "marginal" and len(i.tiers) > 1:
+        return "tiers by lots are of the form 'whole': a slice of a position has no lots of its own"
     rates = [maintenance_rate(tier) for tier in i.tiers]
     if rates != sorted(rates):
         return "maintenance rates must not fall with size"

@@ -46,15 +46,19 @@ from zerodebt.exchange.margin import (
 )
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.rounds import RiskRounds
-from zerodebt.exchange.rules import VenueRules
+from zerodebt.exchange.rules import BandRules, IndexRules, IndexSource, VenueRules
 from zerodebt.exchange.state import Compartment, State
 from zerodebt.exchange.units import PPB, mul_ppb_ceil
 from zerodebt.exchange.venue import Venue
 
 ASKED, HOLDER, STREET, BACKSTOP_VAULT = range(FIRST_ACCOUNT, FIRST_ACCOUNT + 4)
 STREET_ATOMS = 2**58
-HOLDER_SHARE = 1_000
-"""The holder of the other side owns this many times its value: safe, and still ranked when it wins."""
+HOLDER_SHARE = 20
+"""The holder of the other side owns this many times its value: safe, and still ranked when it wins.
+
+Much more would leave it without a score: Binance's divides by the wallet twice, in parts per billion. At most
+STREET_ATOMS a position, so that the sum of all that was brought in stays within 64 bits.
+"""
 _ROOT_SCALE = 10**24
 _ROUNDED_ATOMS = 3
 """What rounding the value, the requirement and its share of an initial one may take, in atoms."""
@@ -74,9 +78,10 @@ class Position(Struct, frozen=True, kw_only=True):
 
 
 class Standing(Struct, frozen=True):
-    """A compartment at the marks: atoms of the settlement asset."""
+    """A compartment at the marks: atoms of the settlement asset; the haircut is that of its collateral."""
 
     equity_atoms: int
+    haircut_atoms: int
     maintenance_atoms: int
     initial_atoms: int
     is_liquidatable: bool
@@ -97,11 +102,12 @@ class PricePoint(Struct, frozen=True):
 class PathStep(Struct, frozen=True):
     """Marks of an instant, one for each instrument, `after_ns` later than the step before.
 
+    mark_ticks     None where the instrument has no price; nothing may be held there
     depth_lots     what the street bids and offers in each instrument; 0: an empty book
     slippage_ppb   how far from the mark it does
     """
 
-    mark_ticks: tuple[int, ...]
+    mark_ticks: tuple[int | None, ...]
     after_ns: int = 10**9
     depth_lots: tuple[int, ...] = ()
     slippage_ppb: int = 0
@@ -110,13 +116,15 @@ class PathStep(Struct, frozen=True):
 class Outcome(Struct, frozen=True):
     """What an instant of a path did: the venue's events, and where the account stands afterwards.
 
-    lots  by slot: the instruments, and behind them the short legs where the rulebook offers hedge mode
+    lots      signed, by instrument; the net of both legs in hedge mode
+    isolated  (slot, standing) of each position that answers with its own margin
     """
 
     events: tuple[Event, ...]
     lots: tuple[int, ...]
     balances: tuple[int, ...]
     cross: Standing
+    isolated: tuple[tuple[int, Standing], ...]
 
 
 class Situation:
@@ -142,7 +150,7 @@ class Situation:
         state.accounts.open(4)
         sides = {(position.instrument, position.lots > 0) for position in positions}
         if is_hedged or len(sides) > len({instrument for instrument, _ in sides}):
-            assert rules.margin.hedge_mode, "the rulebook has no hedge mode"
+            assert state.offers_legs, "the rulebook has no hedge mode"
             state.hedged = {ASKED: None, HOLDER: None}
         state.accounts.vault.cells[0][BACKSTOP_VAULT] = VAULT
         for asset, atoms in enumerate(balances):
@@ -199,11 +207,16 @@ class Situation:
             indexes,
             is_hedged=is_hedged,
         )
+        theirs = situation.state.accounts
+        for market in view.contracts:
+            for name in ("leverage", "isolated"):
+                cells = getattr(accounts, name).cells[market.number]
+                getattr(theirs, name).cells[market.number][ASKED] = cells[account]
         for position in positions:
             held = view.leg(account, position.instrument, position.lots)
             asked, holder = situation._sides(position)
             for name in ("cost", "entry_cost"):
-                cells = getattr(situation.state.accounts, name).cells
+                cells = getattr(theirs, name).cells
                 cells[asked][ASKED] = getattr(accounts, name).cells[held.number][account]
                 cells[holder][HOLDER] = -cells[asked][ASKED]
         return situation
@@ -222,7 +235,7 @@ class Situation:
         instrument = state.instruments[n]
         cost = value_atoms(instrument, position.entry_ticks, lots)
         accounts = state.accounts
-        self._bring(state.settle, HOLDER, HOLDER_SHARE * abs(cost))
+        self._bring(state.settle, HOLDER, min(HOLDER_SHARE * abs(cost), STREET_ATOMS))
         slot, other = self._sides(position)
         for account, row, sign in ((ASKED, slot, 1), (HOLDER, other, -1)):
             accounts.lots.cells[row][account] = sign * lots
@@ -263,6 +276,10 @@ class Situation:
     def standing(self, compartment: Compartment | None = None) -> Standing:
         """Equity and requirements of a compartment; of the cross pool when none is named."""
         return _standing(self.state, compartment or (ASKED, self.state.settle))
+
+    def maintenance_atoms(self, instrument: int) -> int:
+        """Maintenance requirement of the position in an instrument alone."""
+        return maintenance_of(self.state, self.leg(instrument), ASKED, self.lots(instrument))
 
     def withdrawable_atoms(self) -> int:
         """Settlement asset that may leave the wallet."""
@@ -400,10 +417,20 @@ class Situation:
 
     # Orders
 
-    def largest_order(self, instrument: int, side: Side, price_ticks: int) -> int:
-        """Most lots of one more order, all taken at this price, that the initial requirement allows."""
-        spec = self.state.instruments[instrument]
-        low, high = 0, spec.size_max_lots
+    def largest_order(self, instrument: int, side: Side, price_ticks: int, leverage: int = 0) -> int:
+        """Most lots of one more order, all taken at this price, that the initial requirement allows.
+
+        leverage  chosen for it; 0: the position's own
+        """
+        cells = self.state.accounts.leverage.cells[instrument]
+        before = cells[ASKED]
+        cells[ASKED] = leverage or before
+        most = self._most_that_fits(instrument, side, price_ticks)
+        cells[ASKED] = before
+        return most
+
+    def _most_that_fits(self, instrument: int, side: Side, price_ticks: int) -> int:
+        low, high = 0, self.state.instruments[instrument].size_max_lots
         while low < high:
             middle = (low + high + 1) // 2
             low, high = (
@@ -450,9 +477,11 @@ class Situation:
         """
         rules = structs.replace(
             self.state.rules,
+            sources=(IndexSource("path", 1),),
+            index=IndexRules(),
             mark=structs.replace(self.state.rules.mark, formula="index"),
             funding=structs.replace(self.state.rules.funding, interval_ns=2**60, sample_ns=2**60),
-            orders=structs.replace(self.state.rules.orders, value_min_atoms=0),
+            orders=structs.replace(self.state.rules.orders, value_min_atoms=0, band=BandRules()),
         )
         venue = Venue.restore(rules, self.state.assets, self.state.instruments, self.state.snapshot())
         state = venue._state
@@ -473,33 +502,44 @@ class Situation:
         for order in (*_quotes(state, step, BUY), *_quotes(state, step, SELL)):
             batch = venue.apply(order, now_ns)
             assert not isinstance(batch.events[0], Rejected), batch.events[0]
-        sources = [n for n, source in enumerate(state.rules.sources) if source.kind == "spot"]
         seen = tuple(
-            Observation(number, source, ticks, now_ns)
+            Observation(number, 0, _price_ticks(state.instruments[number], ticks), now_ns)
             for number, ticks in enumerate(step.mark_ticks)
-            for source in sources
         )
         events = venue.apply(UpdateIndex(seen), now_ns).events
+        assert not isinstance(events[0], Rejected), events[0]
         venue.apply(CancelAll(STREET), now_ns)
         accounts = state.accounts
         return Outcome(
             events,
-            tuple(accounts.lots.cells[market.number][ASKED] for market in state.slots),
+            tuple(venue.view.position_lots(n, ASKED) for n in range(len(state.instruments))),
             tuple(
                 accounts.balances.cells[pocket][ASKED] for pocket in range(accounts.balances.array.shape[0])
             ),
             _standing(state, (ASKED, state.settle)),
+            tuple(
+                (market.number, _standing(state, (ASKED, state.pocket(market.number))))
+                for market in state.contracts
+                if accounts.isolated.cells[market.number][ASKED] and accounts.lots.cells[market.number][ASKED]
+            ),
         )
+
+
+def _price_ticks(instrument: Instrument, mark_ticks: int | None) -> int:
+    """The first index needs a price of every instrument: any, where nothing is held."""
+    return max(1, instrument.price_min_ticks) if mark_ticks is None else mark_ticks
 
 
 def _quotes(state: State, step: PathStep, side: Side) -> Iterator[PlaceOrder]:
     for number, depth in enumerate(step.depth_lots):
         mark = step.mark_ticks[number]
+        if mark is None or not depth:
+            continue
         spec = state.instruments[number]
         away = max(1, mark * step.slippage_ppb // PPB)
         price = mark - side * away
         price -= side * (side * price % order_step_ticks(spec, price))
-        if depth and spec.price_min_ticks <= price <= spec.price_max_ticks:
+        if spec.price_min_ticks <= price <= spec.price_max_ticks:
             yield PlaceOrder(STREET, number, side, depth, price)
 
 
@@ -507,7 +547,12 @@ def _standing(state: State, compartment: Compartment) -> Standing:
     risk = risk_of(state, compartment)
     initial = sum(initial_of(state, market, compartment[0]) for market in state.positions_of(compartment))
     return Standing(
-        risk.equity_atoms, risk.maintenance_atoms, initial, risk.is_liquidatable, risk.is_bankrupt
+        risk.equity_atoms,
+        risk.haircut_atoms,
+        risk.maintenance_atoms,
+        initial,
+        risk.is_liquidatable,
+        risk.is_bankrupt,
     )
 
 

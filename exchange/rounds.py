@@ -37,10 +37,10 @@ from zerodebt.exchange.events import (
     StagePaid,
 )
 from zerodebt.exchange.forced import ForcedOrders
-from zerodebt.exchange.instruments import closing_ticks, maintenance_atoms
+from zerodebt.exchange.instruments import closing_ticks
 from zerodebt.exchange.ledger import Leg
 from zerodebt.exchange.liquidation import allocated_by, bankruptcy_ticks, equity_shares
-from zerodebt.exchange.margin import Risk, find_liquidatable, pooled_equity, risk_of
+from zerodebt.exchange.margin import Risk, find_liquidatable, maintenance_of, pooled_equity, risk_of
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.rules import StageName
 from zerodebt.exchange.sessions import stands_still
@@ -454,7 +454,7 @@ class RiskRounds:
             pocket = state.settle
             if isolated:
                 pocket, wallet, equity = own, margin, margin + worth - cost
-                maintenance = maintenance_atoms(market.margin, abs(worth), abs(lots))
+                maintenance = maintenance_of(state, market, account, lots)
             yield adl.Candidate(
                 account, pocket, lots, abs(worth), abs(entry), worth - entry, equity, wallet, maintenance
             )

@@ -5,6 +5,8 @@ in force.
 """
 
 import tomllib
+from copy import deepcopy
+from functools import cache
 from importlib import resources
 from typing import Annotated, Any, Literal
 
@@ -392,7 +394,8 @@ class MarginRules(Dated, frozen=True, forbid_unknown_fields=True):
 
     hedge_mode  an account may choose to hold a long and a short leg of one contract at once
     tier_sum    what finds the tier of such a leg: its own size, or (gross) the sizes of both legs of the
-                cross pool together; each is charged at that tier's rates (OKX)
+                cross pool together; each is charged at that tier's rates (OKX). Beside marginal tiers, which
+                charge no whole position at one rate, gross sums have no meaning and nobody gets two legs
     """
 
     transfer_min_ppb: Ppb = 0
@@ -542,9 +545,26 @@ def profile_table(name: str, as_of: str | None = None) -> dict[str, Any]:
     """
     if name not in profile_names():
         raise RulesError(f"venue.profile: {name!r} is not known, allowed are {', '.join(profile_names())}")
+    return {key: deepcopy(_in_force(f"{name}.{key}", value, as_of)) for key, value in _profile(name).items()}
+
+
+def profile_days(name: str) -> list[str]:
+    """The days from which a table of a shipped rulebook holds, oldest first."""
+    days = set()
+    for value in _profile(name).values():
+        for table in value if isinstance(value, list) else [value]:
+            if isinstance(table, dict) and table.get("valid_from"):
+                days.add(str(table["valid_from"]))
+    return sorted(days)
+
+
+@cache
+def _profile(name: str) -> dict[str, Any]:
+    """A shipped file over the one that it extends; nobody changes what is kept here."""
     text = (resources.files("zerodebt.exchange") / "profiles" / f"{name}.toml").read_text(encoding="utf-8")
     table = tomllib.loads(text)
-    return {key: _in_force(f"{name}.{key}", value, as_of) for key, value in table.items()}
+    below = table.pop("extends", None)
+    return table if below is None else _profile(below) | table
 
 
 def _in_force(where: str, value: Any, as_of: str | None) -> Any:

@@ -26,10 +26,12 @@ MARGIN_KEYS = (
     "open_interest_high",
     "maintenance_basis",
 )
-"""What a scenario's instrument takes from the rulebook's instrument of its symbol."""
+"""What a scenario's instrument takes from the rulebook's instrument of its symbol or underlying."""
 
 
 class AssetSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What can be held; its smallest unit is 10**-decimals."""
+
     symbol: Name
     decimals: Annotated[int, Meta(ge=0, le=18)]
 
@@ -54,6 +56,7 @@ class InstrumentSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     contract_size       what one contract is of: underlying (linear) or quote asset (inverse)
     margin_floor, initial_per_lot  least maintenance and initial margin of one lot, in the settlement asset
     slope, slope_per    both rates grow by `slope` for every `slope_per` contracts (inverse: settlement asset)
+    underlying          a scenario's instrument of this symbol takes its margin from here
     open_interest       a size; `open_interest_share` is this market's share of `open_interest_value`
     valid_from, source  of the margin table
     """
@@ -82,6 +85,7 @@ class InstrumentSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     maintenance_basis: Literal["mark", "entry"] = "mark"
     settle: str | None = None
     base: str | None = None
+    underlying: str | None = None
     open_interest: Decimal | None = None
     open_interest_share: Decimal | None = None
     valid_from: str = ""

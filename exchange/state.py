@@ -88,13 +88,6 @@ class State:
                     f"venue.settlement.contracts.{contract.symbol}.final_price_ticks: found {price}, "
                     f"allowed is {future.price_min_ticks}..{future.price_max_ticks}"
                 )
-        if rules.margin.tier_sum == "gross":
-            for instrument in instruments:
-                if len(instrument.tiers) > 1 and instrument.tier_form == "marginal":
-                    raise RulesError(
-                        f"instrument {instrument.symbol}: tiers are marginal, beside tier_sum 'gross' "
-                        "allowed are tiers that charge the whole position"
-                    )
         whole = sum(value_max_atoms(i) for i in instruments if i.kind != "spot")
         if 4 * whole >= 2**62:
             raise RulesError(
@@ -105,7 +98,9 @@ class State:
         self.instruments = instruments
         fee_ppb = requirement_fee_ppb(rules)
         self.markets = [Market(n, instrument, fee_ppb) for n, instrument in enumerate(instruments)]
-        self.slots: list[Market] = [*self.markets, *(self._short_legs() if rules.margin.hedge_mode else ())]
+        is_marginal = any(len(i.tiers) > 1 and i.tier_form == "marginal" for i in instruments)
+        self.offers_legs = rules.margin.hedge_mode and not (rules.margin.tier_sum == "gross" and is_marginal)
+        self.slots: list[Market] = [*self.markets, *(self._short_legs() if self.offers_legs else ())]
         self.contracts = [market for market in self.slots if market.instrument.kind != "spot"]
         self.collateral = resolve(rules, assets, self.markets, self.settle)
         self.portfolio = portfolio.resolve(rules.portfolio, instruments)
@@ -231,7 +226,7 @@ class State:
             sorted(self.defaults.items()),
             sorted(self.pool_peaks.items()),
             sorted(self.closed_pools),
-            *([sorted(self.hedged)] if self.rules.margin.hedge_mode else []),
+            *([sorted(self.hedged)] if self.offers_legs else []),
         ]
 
     def hash(self) -> str:

@@ -68,7 +68,7 @@ from zerodebt.exchange.events import (
     TriggerFired,
     WorkLeft,
 )
-from zerodebt.exchange.instruments import Instrument, order_step_ticks, value_atoms
+from zerodebt.exchange.instruments import Instrument, largest_leverage, order_step_ticks, value_atoms
 from zerodebt.exchange.ledger import Leg
 from zerodebt.exchange.margin import (
     initial_excess_atoms,
@@ -267,7 +267,7 @@ class Venue:
             refuse(RejectReason.OPEN_INTEREST_CAP, f"{longs} lots, allowed are at most the cap")
         gates.price(market, command.price_ticks, on_step=False)
         wallet = accounts.balances.cells[state.settle]
-        leverage_max = market.instrument.tiers[0].leverage_max
+        leverage_max = largest_leverage(market.instrument.tiers[0])
         for account, lots, entry, leverage, isolated in zip(command.accounts, *columns, strict=True):
             gates.customer(self._state, account)
             if accounts.lots.cells[state.leg(account, n, lots).number][account]:
@@ -324,7 +324,7 @@ class Venue:
         gates.not_in_liquidation(self._state, command.account)
         gates.marked(self._state, command.account)
         n, account = market.number, command.account
-        leverage_max = market.instrument.tiers[0].leverage_max
+        leverage_max = largest_leverage(market.instrument.tiers[0])
         if not 1 <= command.leverage <= leverage_max:
             refuse(RejectReason.LEVERAGE_OUT_OF_RANGE, f"{command.leverage}, allowed is 1..{leverage_max}")
         isolated = int(command.mode == "isolated")
@@ -357,7 +357,7 @@ class Venue:
         state = self._state
         account = command.account
         gates.customer(state, account)
-        if not state.rules.margin.hedge_mode or state.accounts.vault.cells[0][account]:
+        if not state.offers_legs or state.accounts.vault.cells[0][account]:
             refuse(RejectReason.NOT_IN_RULEBOOK, f"account {account} cannot choose its position mode")
         if (command.mode == "hedge") == (account in state.hedged):
             refuse(RejectReason.NOTHING_TO_DO, f"account {account} is in {command.mode} mode")

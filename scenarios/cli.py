@@ -24,9 +24,10 @@ app = App(
       zerodebt run 2025-10-11
       zerodebt run 2025-10-11 --accounts 2000 --set 'venue.waterfall=["book"]'
       zerodebt show 2025-10-11 --toml > mine.toml
+      zerodebt ask case.json --json
 
     Exit codes: 0 done and the promise kept, 1 promise broken or audit disagrees (with --strict: or a claim
-    failed), 2 wrong call, 3 data problem, 130 interrupted.""",
+    failed), 2 wrong call or a question without an answer, 3 data problem, 130 interrupted.""",
     help_format="plaintext",
     group_parameters=Group("Options"),
     version_flags=["--version"],
@@ -47,26 +48,23 @@ Json = Annotated[bool, Parameter(name="--json", negative="", help="the result as
 
 
 @app.command(name="list", sort_key=1)
-def list_(what: Literal["scenarios", "venues"] = "scenarios", /, *, as_json: Json = False) -> int:
-    """What is built in, one line each."""
-    from zerodebt.exchange.rules import profile_names, profile_table
-    from zerodebt.scenarios import config
+def list_(what: Literal["scenarios", "venues"] | None = None, /, *, as_json: Json = False) -> int:
+    """What is built in, one line each: scenarios, and venues with the days from which their rules hold."""
+    from zerodebt.scenarios.catalogue import scenario_rows, venue_rows
 
-    rows: list[tuple[str, ...]]
-    if what == "venues":
-        tables = [profile_table(name) for name in profile_names()]
-        columns: tuple[str, ...] = ("venue", "valid_from", "waterfall", "promise")
-        rows = [(t["name"], t["valid_from"], " -> ".join(t["waterfall"]), t["promise"]) for t in tables]
-    else:
-        tables = [config.read_scenario(config.scenario_path(name)) for name in config.scenario_names()]
-        rows = [(t["name"], t["title"], t["venue"].get("profile", "own")) for t in tables]
-        columns = ("scenario", "title", "venue")
+    tables = {}
+    if what != "venues":
+        tables["scenarios"] = scenario_rows()
+    if what != "scenarios":
+        tables["venues"] = venue_rows()
     if as_json:
-        _write_json([dict(zip(columns, row, strict=True)) for row in rows])
+        _write_json(tables if what is None else tables[what])
         return OK
     from zerodebt.scenarios.terminal import print_table
 
-    print_table("", columns, rows)
+    for n, rows in enumerate(tables.values()):
+        shown = [tuple(" ".join(v) if isinstance(v, list) else v for v in row.values()) for row in rows]
+        print_table("" if n == 0 else " ", tuple(rows[0]), shown)
     return OK
 
 
@@ -331,15 +329,59 @@ def report(
     return OK
 
 
+@app.command(sort_key=8)
+def ask(
+    file: Annotated[Path, Parameter(allow_leading_hyphen=True)] = Path("-"),
+    /,
+    *,
+    schema: Annotated[bool, Parameter(negative="", help="print the JSON Schema of a case")] = False,
+    as_json: Json = False,
+) -> int:
+    """Ask about one account: liquidation price, what-if, largest order and more, with the rules' sources.
+
+    FILE is a case in JSON, a list of cases or one case a line; - is standard input.
+    """
+    from zerodebt.exchange.cases import UnanswerableError
+    from zerodebt.exchange.cases import schema as schema_of_cases
+    from zerodebt.scenarios import questions
+    from zerodebt.scenarios.quantities import CallError
+
+    if str(file).startswith("--"):
+        raise CallError(f"unknown option {file}, allowed are --schema and --json")
+    if schema:
+        _write_json(schema_of_cases())
+        return OK
+    text = questions.read_text(file)
+    is_batch, code = questions.is_batch(text), OK
+    for n, reply in enumerate(questions.replies(text), 1):
+        if not questions.is_answered(reply):
+            code = WRONG_CALL
+        if as_json:
+            table = questions.error_table(reply) if isinstance(reply, UnanswerableError) else reply
+            _write_json(table, on_one_line=is_batch)
+            continue
+        place = f"case {n}: " if is_batch else ""
+        if isinstance(reply, UnanswerableError):
+            _say(f"zerodebt: {place}{reply}")
+            continue
+        from zerodebt.scenarios.terminal import print_answers
+
+        print_answers(reply, place)
+        for answered in reply["answers"]:
+            if "error" in answered:
+                _say(f"zerodebt: {place}{answered['message']}")
+    return code
+
+
 def _say(text: str) -> None:
     """To people, on standard error."""
     sys.stderr.write(f"{text}\n")
 
 
-def _write_json(value: Any) -> None:
+def _write_json(value: Any, *, on_one_line: bool = False) -> None:
     import json
 
-    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+    sys.stdout.write(json.dumps(value, indent=None if on_one_line else 2) + "\n")
 
 
 def call(arguments: Sequence[str] | None = None) -> int:

@@ -278,7 +278,8 @@ def with_profile(
     """The profile's rules as they held on the day that the clock starts, below the table's own.
 
     An override of the profile replaces the whole rulebook; only the settlement asset stays.
-    An instrument without tiers takes its margin from the profile's instrument of its symbol, or of `ANY`.
+    An instrument without tiers takes its margin from the profile's instrument of its symbol or underlying, or
+    of `ANY`.
     """
     venue = table.get("venue")
     chosen = [value for path, value in overrides if path == "venue.profile"]
@@ -293,7 +294,9 @@ def with_profile(
     except RulesError as error:
         raise CallError(f"{'--set venue.profile' if chosen else where}: {error}") from None
     merged = table | {"venue": deep_merge(rules, venue)}
-    known = {str(entry["symbol"]): entry for entry in extra.get("instruments", [])}
+    brought = extra.get("instruments", [])
+    known = {str(entry["underlying"]): entry for entry in brought if "underlying" in entry}
+    known |= {str(entry["symbol"]): entry for entry in brought}
     if known and isinstance(table.get("instruments"), list):
         merged["instruments"] = [_with_margin(entry, known) for entry in table["instruments"]]
     return merged

@@ -383,6 +383,7 @@ class Prepared:
             "id": self.id,
             "scenario": self.scenario.name,
             "title": self.scenario.title,
+            "rulebook": self.world.rules.name,
             "seed": self.seed,
             "version": zerodebt.__version__,
             "start_utc": utc(self.world.start_ns),

@@ -56,7 +56,8 @@ def print_result(summary: dict[str, Any], path: str, wall_s: dict[str, float]) -
     out = console()
     promise = "promised: every debt made zero" if summary["promise"] == "zero_debt" else "nothing promised"
     kept = "" if summary["promise"] == "none" else ", kept" if summary["promise_kept"] else ", NOT KEPT"
-    out.print(f"{summary['title']}  seed {summary['seed']}  {summary['start_utc']} to {summary['end_utc']}")
+    what = f"{summary['title']}  under {summary['rulebook']}  seed {summary['seed']}"
+    out.print(f"{what}  {summary['start_utc']} to {summary['end_utc']}")
     out.print(Text(f"{summary['verdict']}  ({promise}{kept})", style="bold"))
     asset = summary["settle_asset"]
     for symbol, amount in summary["residual_open"].items():
@@ -142,6 +143,49 @@ def print_explanation(explanation: Explanation) -> None:
     more = f"; {explanation.other_trades} trades of its own" if explanation.other_trades else ""
     if ends or more:
         out.print(f"account {explanation.account} {' and '.join(ends) or 'had'}{more}")
+
+
+def print_answers(reply: dict[str, Any], place: str) -> None:
+    """Each question's figures, what they include, and the lines that explain them."""
+    out = console()
+    day = f"as of {reply['as_of']}, " if reply["as_of"] else ""
+    head = (
+        f"{place}{reply['venue']}, {day}rules since {reply['rules_valid_from']}, in {reply['settle_asset']}"
+    )
+    out.print(Text(head, style="bold"))
+    for answered in reply["answers"]:
+        out.print()
+        out.print(Text(answered["question"], style="bold"))
+        if "error" in answered:
+            out.print("no answer")
+            continue
+        found = answered["answer"]
+        figures = Table("", "", box=None, pad_edge=False, show_header=False)
+        for key, value in found.items():
+            if key not in ("includes", "points"):
+                figures.add_row(key, _plain(value))
+        for n, point in enumerate(found.get("points", ())):
+            figures.add_row(f"after {n}", _point_text(point))
+        words = [key if held else f"no {key}" for key, held in found["includes"].items()]
+        figures.add_row("includes", ", ".join(words).replace("_", " "))
+        out.print(figures)
+        table = Table("what", "value", "rule", "source", box=None, pad_edge=False)
+        for line in answered["explain"]:
+            table.add_row(*(Text(line[key]) for key in ("what", "value", "rule", "source")))
+        out.print(table)
+
+
+def _plain(value: Any) -> str:
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _point_text(point: dict[str, Any]) -> str:
+    """An instant of a path: prices, what is held, and each compartment's equity against its requirement."""
+    prices = ", ".join(f"{symbol} at {price}" for symbol, price in point["prices"].items())
+    held = ", ".join(f"{symbol} {size}" for symbol, size in point["positions"].items() if float(size))
+    pools = {"cross": point["cross"], **point["isolated"]}
+    margins = [f"{name} equity {p['equity']} of {p['maintenance']}" for name, p in pools.items()]
+    return "; ".join([prices, f"holds {held or 'nothing'}", *margins])
 
 
 def print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

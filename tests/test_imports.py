@@ -19,6 +19,8 @@ ORDER = (
     "instruments",
     "rules",
     "specs",
+    "cases",
+    "rulebook",
     "reject",
     "commands",
     "events",

@@ -85,7 +85,7 @@ def rulebook(*waterfall: str, **tables: Any) -> VenueRules:
 def hyperliquid(**tables: Any) -> VenueRules:
     table = profile_table("hyperliquid")
     for name, value in tables.items():
-        table[name] = table[name] | value if isinstance(value, dict) else value
+        table[name] = table.get(name, {}) | value if isinstance(value, dict) else value
     return venue_rules(table)
 
 

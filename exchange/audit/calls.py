@@ -1,9 +1,8 @@
 """Margin calls: who is called at a settlement, for what, and until when he is left alone."""
 
-from zerodebt.exchange.audit.forms.requirement import initial_atoms
 from zerodebt.exchange.audit.holdings import Compartment, Holdings
 from zerodebt.exchange.audit.notes import Notes
-from zerodebt.exchange.events import LeverageSet, MarginCalled, MarginCallEnded, PositionsLoaded
+from zerodebt.exchange.events import MarginCalled, MarginCallEnded
 from zerodebt.exchange.rules import VenueRules
 
 
@@ -17,14 +16,6 @@ class Calls:
         self._find = notes.find
         self.settled_now: set[int] = set()
         self._due_ns: dict[Compartment, int] = {}
-        self._leverage: dict[tuple[int, int], int] = {}
-
-    def set_leverage(self, event: LeverageSet) -> None:
-        self._leverage[event.account, event.instrument] = event.leverage
-
-    def load(self, event: PositionsLoaded) -> None:
-        for account, leverage in zip(event.accounts, event.leverage, strict=True):
-            self._leverage[account, event.instrument] = leverage
 
     def is_left_alone(self, account: int, pocket: int) -> bool:
         """Under margin calls who is below maintenance is called at the settlement and has until it is due."""
@@ -41,17 +32,12 @@ class Calls:
     def _called_to(self, account: int, pocket: int) -> int:
         """What a call asks for: the maintenance requirement or the initial one."""
         if self._rules.call_to == "maintenance":
-            return self._holdings.risk(account, pocket)[1]
-        required = 0
-        for market in self._holdings.positions(account, pocket):
-            leverage = self._leverage.get((account, market.number), market.spec.tiers[0].leverage_max)
-            notional = self._holdings.notional(account, market)
-            required += initial_atoms(market.spec, notional, abs(market.lots_of(account)), leverage)
-        return required
+            return self._holdings.risk(account, pocket).maintenance_atoms
+        return self._holdings.initial(account, pocket)
 
     def call(self, event: MarginCalled) -> None:
         account, pocket = key = (event.account, event.pocket)
-        equity, required = self._holdings.risk(account, pocket)
+        equity, required, *_ = self._holdings.risk(account, pocket)
         stated = (event.equity_atoms, event.maintenance_atoms, event.called_atoms, event.due_ns)
         due_ns = self._notes.time_ns + self._rules.call_due_ns
         wanted = (equity, required, self._called_to(account, pocket) - equity, due_ns)

@@ -14,9 +14,25 @@ from zerodebt.exchange.events import (
 
 
 class Deficit:
-    """A deficit between its opening and its closing; `floored` went to the deficit account."""
+    """A deficit between its opening and its closing.
 
-    __slots__ = ("account", "atoms", "brought", "floored", "number", "origins", "pocket", "transfers")
+    floored  went to the deficit account
+    housed   the house has paid
+    dust     atoms that parts of positions may be worth more or less than the whole ones
+    """
+
+    __slots__ = (
+        "account",
+        "atoms",
+        "brought",
+        "dust",
+        "floored",
+        "housed",
+        "number",
+        "origins",
+        "pocket",
+        "transfers",
+    )
 
     def __init__(self, event: DeficitOpened) -> None:
         self.number = event.deficit_id
@@ -26,6 +42,8 @@ class Deficit:
         self.origins = event.origins
         self.brought = 0
         self.floored = 0
+        self.dust = 0
+        self.housed = 0
         self.transfers: dict[int, int] = {}
 
 

@@ -105,7 +105,7 @@ class Defaults:
         legs: dict[Compartment, int] = {}
         for market, size, price in zip(held, lots, event.price_ticks, strict=True):
             sold = value(market.spec, price, size)
-            self._harm.add(key, value(market.spec, market.index or 0, size) - sold)
+            self._harm.add(key, value(market.spec, market.reference or 0, size) - sold)
             at = worth_at(market.spec, price)
             moved = holdings.change_hands(market, account, winner, size, at, origin=account)
             for pocket, atoms in moved.items():

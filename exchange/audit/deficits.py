@@ -64,7 +64,7 @@ class Deficits:
                 f"deficit {event.deficit_id} states a residual of {event.residual_atoms}, it is {residual}",
             )
         over = deficit.brought + residual - deficit.atoms
-        if over != event.overcharge_atoms or over < 0:
+        if over != event.overcharge_atoms or over < -deficit.dust:
             self._find(
                 "(d)",
                 f"deficit {event.deficit_id} states an overcharge of {event.overcharge_atoms}, it is {over}",
@@ -73,7 +73,7 @@ class Deficits:
         if over > 0:
             taken = self.overcharge_by_recipient
             taken[account] = taken.get(account, 0) + over
-            payers = sorted(deficit.transfers)
+            payers = sorted(payer for payer, atoms in deficit.transfers.items() if atoms > 0)
             if payers:
                 for payer, share in zip(
                     payers, split(over, [deficit.transfers[p] for p in payers]), strict=True

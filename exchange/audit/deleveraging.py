@@ -2,6 +2,7 @@
 
 from zerodebt.exchange.audit.deficits import Deficits
 from zerodebt.exchange.audit.forms import adl, payers
+from zerodebt.exchange.audit.forms.sharing import Demand
 from zerodebt.exchange.audit.forms.valuation import worth_at
 from zerodebt.exchange.audit.harm import Harm
 from zerodebt.exchange.audit.holdings import Holdings
@@ -9,7 +10,7 @@ from zerodebt.exchange.audit.ledger import Ledger
 from zerodebt.exchange.audit.markets import Market
 from zerodebt.exchange.audit.notes import Notes
 from zerodebt.exchange.audit.payments import Payments
-from zerodebt.exchange.audit.rankings import Rankings
+from zerodebt.exchange.audit.rankings import Place, Rankings
 from zerodebt.exchange.events import (
     INSURANCE,
     Deleveraged,
@@ -18,26 +19,42 @@ from zerodebt.exchange.rules import VenueRules
 
 
 class Walk:
-    """A walk over a bankrupt compartment's markets: each has its price and its place in the ranking."""
+    """A walk over a bankrupt compartment's markets: each has its price and the list of whom it asks."""
 
     __slots__ = (
+        "absorber",
         "account",
-        "at_bankruptcy",
+        "at",
+        "bearable",
+        "charge",
+        "is_solvent",
         "market",
-        "place",
+        "places",
         "pocket",
         "price",
         "sign",
         "waiting",
     )
 
-    def __init__(self, account: int, pocket: int, waiting: list[int], *, at_bankruptcy: bool) -> None:
+    def __init__(
+        self,
+        account: int,
+        pocket: int,
+        waiting: list[int],
+        *,
+        is_solvent: bool,
+        absorber: bool,
+        bearable: bool,
+    ) -> None:
         self.account = account
         self.pocket = pocket
         self.waiting = waiting
-        self.at_bankruptcy = at_bankruptcy
+        self.is_solvent = is_solvent
+        self.absorber = absorber
+        self.bearable = bearable
         self.market = -1
-        self.sign = self.price = self.place = 0
+        self.sign = self.price = self.charge = self.at = 0
+        self.places: list[Place] = []
 
 
 class Deleveraging:
@@ -67,61 +84,82 @@ class Deleveraging:
         self._walk: Walk | None = None
 
     def begin(self, account: int, pocket: int) -> None:
-        """The largest position first; at bankruptcy if the rule's price leaves what no payer can bear."""
+        """The largest position first; can anybody bear what the rule's price leaves?"""
         rules = self._rules
         positions = self._holdings.positions(account, pocket)
-        absorber = account == INSURANCE or account in self._holdings.serving
-        at_bankruptcy = absorber or rules.adl.price == "bankruptcy"
-        if not at_bankruptcy:
-            equity = self._holdings.equity(account, pocket)
-            for market in positions:
-                lots = market.holders[account][0]
-                price = self._rule_price(market, lots)
-                equity -= adl.transfer_atoms(market.spec, market.mark or 0, price, lots)
-            able = payers.capacity(rules.waterfall, self._holdings, account)
-            at_bankruptcy = -equity > able
+        equity = self._holdings.equity(account, pocket)
+        for market in positions:
+            lots = market.holders[account][0]
+            price = adl.rule_ticks(rules.adl, _quotes(market), lots)
+            equity -= adl.transfer_atoms(market.spec, market.mark or 0, price, lots)
         by_value = sorted(positions, key=lambda m: (-self._holdings.notional(account, m), m.number))
-        waiting = [market.number for market in by_value]
-        self._walk = Walk(account, pocket, waiting, at_bankruptcy=at_bankruptcy)
-
-    def _rule_price(self, market: Market, lots: int) -> int:
-        return adl.rule_ticks(self._rules.adl, market.mark or 0, market.previous_mark, lots)
+        self._walk = Walk(
+            account,
+            pocket,
+            [market.number for market in by_value],
+            absorber=account == INSURANCE or account in self._holdings.serving,
+            is_solvent=self._holdings.equity(account, pocket) >= 0,
+            bearable=-equity <= payers.capacity(rules.waterfall, self._holdings, account),
+        )
 
     def _next_market(self, walk: Walk) -> None:
-        """Freeze the ranking of the other side, unless this batch has one, and fix the price."""
+        """Fix the price, and whom of the other side it asks."""
         n = walk.waiting[0]
         market = self._markets[n]
         lots = market.holders[walk.account][0]
         walk.market = n
         walk.sign = 1 if lots > 0 else -1
-        walk.place = 0
-        walk.price = self._rule_price(market, lots)
-        if walk.at_bankruptcy:
-            missing = max(0, -self._holdings.equity(walk.account, walk.pocket))
-            values = [self._holdings.notional(walk.account, self._markets[m]) for m in walk.waiting]
-            part = adl.allocated_atoms(missing, values)
-            walk.price = adl.bankruptcy_ticks(market.spec, market.mark or 0, lots, part)
+        walk.at = 0
+        walk.price = adl.closing_ticks(
+            self._rules.adl,
+            _quotes(market),
+            lots,
+            self._bankruptcy_ticks(walk, market, lots),
+            absorber=walk.absorber,
+            bearable=walk.bearable,
+        )
         walk.waiting = walk.waiting[1:]
-        self._rankings.freeze(market, -walk.sign)
+        walk.charge = adl.charge_atoms(market.spec, market.mark or 0, walk.price, -walk.sign)
+        walk.places = self._rankings.places(market, -walk.sign, Demand(abs(lots), walk.charge))
 
-    def _next_winner(self, walk: Walk) -> tuple[int, int, int] | None:
-        """(place in the ranking, account, lots) of whom the ranking asks next; None when it asks nobody."""
+    def _bankruptcy_ticks(self, walk: Walk, market: Market, lots: int) -> int:
+        """Where the position brings its part of what the compartment lacks."""
+        missing = -self._holdings.equity(walk.account, walk.pocket)
+        if not walk.is_solvent:
+            missing = max(0, missing)
+        waiting = [self._markets[n] for n in walk.waiting]
+        if self._rules.adl.bankruptcy_allocation == "pro_rata_value":
+            weights = [self._holdings.notional(walk.account, m) for m in waiting]
+        else:
+            weights = [self._holdings.requirement(walk.account, m) for m in waiting]
+        part = adl.allocated_atoms(missing, weights)
+        return adl.bankruptcy_ticks(market.spec, market.mark or 0, lots, part)
+
+    def _next_winner(self, walk: Walk) -> tuple[Place, int] | None:
+        """(place, lots) of whom the list asks next; None when it asks nobody."""
         market = self._markets[walk.market]
         position = market.holders.get(walk.account)
         if position is None:
             return None
-        ranking = self._rankings.of(walk.market, -walk.sign)
-        while walk.place < len(ranking):
-            _, winner, pocket = ranking[walk.place]
-            held = market.holders.get(winner)
-            if winner != walk.account and held is not None and walk.sign * held[0] < 0:
-                most = -walk.sign * min(abs(position[0]), abs(held[0]))
-                equity = self._holdings.equity(winner, pocket)
-                lots = adl.bearable_lots(market.spec, market.mark or 0, walk.price, most, equity)
-                if lots:
-                    return walk.place, winner, lots
-            walk.place += 1
+        while walk.at < len(walk.places):
+            place = walk.places[walk.at]
+            lots = self._lots_due(walk, market, place, abs(position[0]))
+            if lots:
+                return place, lots
+            walk.at += 1
         return None
+
+    def _lots_due(self, walk: Walk, market: Market, place: Place, wanted: int) -> int:
+        """A shared list says how many lots; a queue asks for all that leave the winner at zero or above."""
+        held = market.holders.get(place.account)
+        if held is None or walk.sign * held[0] >= 0:
+            return 0
+        if place.lots is not None:
+            return min(place.lots, wanted)
+        lots = min(wanted, abs(held[0]))
+        if walk.charge <= 0:
+            return lots
+        return min(lots, max(0, self._holdings.equity(place.account, place.pocket)) // walk.charge)
 
     def _end_market(self, walk: Walk) -> None:
         if walk.market < 0:
@@ -131,7 +169,7 @@ class Deleveraging:
             self._find(
                 "WFALL-03",
                 f"deleveraging of account {walk.account} in instrument {walk.market} stops before "
-                f"account {due[1]} with rank {due[0] + 1}, who could take {due[2]} lots",
+                f"account {due[0].account} with rank {due[0].number + 1}, who is due {due[1]} lots",
             )
         walk.market = -1
 
@@ -152,7 +190,10 @@ class Deleveraging:
         market = self._markets[n]
         walk = self._walk
         deficit = self._deficits.current
-        if deficit is None or deficit.number != event.deficit_id or deficit.account != account:
+        is_unfilled = deficit is None and not event.deficit_id and walk is not None and walk.is_solvent
+        if not is_unfilled and (
+            deficit is None or deficit.number != event.deficit_id or deficit.account != account
+        ):
             self._find(
                 "(b)", f"account {winner} is deleveraged for account {account}, which has no open deficit"
             )
@@ -180,29 +221,36 @@ class Deleveraging:
             )
         if deficit is not None:
             deficit.brought += event.transfer_atoms
+            deficit.dust += market.dust
             deficit.transfers[winner] = deficit.transfers.get(winner, 0) + event.transfer_atoms
-        self._payments.add("adl", winner, event.transfer_atoms)
+        if event.deficit_id:
+            self._payments.add("adl", winner, event.transfer_atoms)
         self._holdings.touched.add(account)
         self._holdings.touched.add(winner)
         self._exchange(event, market)
 
     def _check_winner(self, event: Deleveraged, walk: Walk) -> None:
         due = self._next_winner(walk)
-        ranking = self._rankings.of(walk.market, -walk.sign)
         if due is None:
             self._find(
                 "WFALL-03", f"account {event.winner} is deleveraged, but the ranking asks nobody any more"
             )
             return
-        place, winner, lots = due
-        score, _, pocket = ranking[place]
-        if (event.winner, event.winner_pocket, event.rank) != (winner, pocket, place + 1):
+        place, lots = due
+        if (event.winner, event.winner_pocket, event.rank) != (
+            place.account,
+            place.pocket,
+            place.number + 1,
+        ):
             self._find(
                 "WFALL-03",
-                f"rank {event.rank} is account {event.winner}, the ranking asks account {winner}",
+                f"rank {event.rank} is account {event.winner}, the ranking asks account {place.account} "
+                f"with rank {place.number + 1}",
             )
-        elif event.score_ppb != -score:
-            self._find("WFALL-03", f"account {winner}: score {event.score_ppb}, it is {-score}")
+        elif event.score_ppb != place.score_ppb:
+            self._find(
+                "WFALL-03", f"account {place.account}: score {event.score_ppb}, it is {place.score_ppb}"
+            )
         if abs(event.lots) != lots or event.lots * walk.sign >= 0:
             self._find(
                 "WFALL-04", f"account {event.winner} gives up {event.lots} lots, {-walk.sign * lots} are due"
@@ -212,7 +260,7 @@ class Deleveraging:
                 "WFALL-03",
                 f"account {event.winner} is deleveraged at {event.price_ticks}, the rule says {walk.price}",
             )
-        walk.place += 1
+        walk.at += 1
 
     def _exchange(self, event: Deleveraged, market: Market) -> None:
         account, winner, lots = event.account, event.winner, event.lots
@@ -229,7 +277,11 @@ class Deleveraging:
                     "POS-01",
                     f"account {winner} realises {event.profit_atoms} atoms when deleveraged, it is {profit}",
                 )
-        at_index = worth_at(market.spec, market.index or 0)(lots)
+        at_index = worth_at(market.spec, market.reference or 0)(lots)
         self._harm.add((account, event.pocket), worth(lots) - at_index)
         legs = self._holdings.change_hands(market, winner, account, lots, worth, origin=None)
         self._ledger.expect("deleverage", legs, f"deleveraging of account {winner}")
+
+
+def _quotes(market: Market) -> adl.Quotes:
+    return adl.Quotes(market.mark or 0, market.previous_mark, market.index)

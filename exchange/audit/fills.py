@@ -91,7 +91,7 @@ class Fills:
                 "BOOK-15",
                 f"trade {event.trade_id}: {size} lots are {-order.open} more than the taker has",
             )
-        if order.reduce:
+        if order.reduce and not market.is_spot:
             self._check_reduces(market, event.taker, side * size, event.taker_order, forced=order.forced)
         return order.forced
 
@@ -189,7 +189,8 @@ class Fills:
         taker = (event.taker, holdings.pocket_of(event.taker, market))
         maker = (event.maker, holdings.pocket_of(event.maker, market))
         if forced:
-            self._harm.add(taker, worth(bought) - worth_at(market.spec, market.index or 0)(bought))
+            self._liquidations.trade(worth(bought), bought)
+            self._harm.add(taker, worth(bought) - worth_at(market.spec, market.reference or 0)(bought))
         lost = holdings.move(market, event.taker, bought, worth)
         gained = holdings.move(market, event.maker, -bought, worth)
         legs = {taker: lost}
@@ -198,12 +199,16 @@ class Fills:
         return legs
 
     def _take_taker_fee(self, event: Filled, market: Market, value: int, legs: Legs, *, forced: bool) -> int:
-        """A forced order pays the liquidation fee to the fund, out of its own compartment; rounded up."""
+        """A forced order pays the liquidation fee to the fund, out of its own compartment; rounded up.
+
+        A forced sale of collateral is free.
+        """
         asset, fees = market.spec.settle_asset, self._rules.fees
         payer, payee, rate = (event.taker, asset), FEES, fees.taker_ppb
         if forced:
             pocket = asset if market.is_spot else self._holdings.pocket_of(event.taker, market)
-            payer, payee, rate = (event.taker, pocket), INSURANCE, fees.liquidation_ppb
+            rate = 0 if market.is_spot else fees.liquidation_ppb
+            payer, payee = (event.taker, pocket), INSURANCE
         fee = self._borne(market, payer, div_ceil(value * rate, PPB), legs)
         legs[payer] = legs.get(payer, 0) - fee
         legs[payee, asset] = legs.get((payee, asset), 0) + fee

@@ -1,7 +1,9 @@
 """Funding: when it is sampled and paid, and how much."""
 
-from zerodebt.exchange.audit.forms.funding import owed_atoms, premium_ppt, rate_ppt
-from zerodebt.exchange.audit.forms.valuation import worth_at
+from collections.abc import Callable
+
+from zerodebt.exchange.audit.books import BUY, SELL
+from zerodebt.exchange.audit.forms import funding as form
 from zerodebt.exchange.audit.holdings import Compartment, Holdings
 from zerodebt.exchange.audit.ledger import Ledger
 from zerodebt.exchange.audit.markets import Market
@@ -29,6 +31,7 @@ class Funding:
         self._next_sample_ns = self._next_funding_ns = 0
         self._sample_due = False
         self._intervals_due = 0
+        self.left_ns = 0
 
     def begin_instant(self) -> None:
         """Funding is sampled and paid at the first instant at or after each multiple of its interval."""
@@ -37,6 +40,7 @@ class Funding:
             self.is_started = True
             self._next_sample_ns = self._notes.time_ns
             self._next_funding_ns = (self._notes.time_ns // funding.interval_ns + 1) * funding.interval_ns
+        self.left_ns = max(0, self._next_funding_ns - self._notes.time_ns)
         self._sample_due = self._notes.time_ns >= self._next_sample_ns
         if self._sample_due:
             self._next_sample_ns = (self._notes.time_ns // funding.sample_ns + 1) * funding.sample_ns
@@ -51,7 +55,7 @@ class Funding:
                 "FUND-02",
                 f"instrument {event.instrument} is sampled at {self._notes.time_ns} ns, which is not due",
             )
-        premium = premium_ppt(self._rules.funding, market.spec, market.bids, market.asks, market.index or 0)
+        premium = form.premium_ppt(self._rules.funding, market.spec, _seen(market))
         if premium != event.premium_ppt:
             self._find(
                 "FUND-02",
@@ -60,20 +64,21 @@ class Funding:
         if market.sampled_seq == self._notes.seq:
             self._find("FUND-02", f"instrument {event.instrument} is sampled twice at a time")
         market.sampled_seq = self._notes.seq
-        market.premiums.add(premium)
+        market.premiums.append(premium)
 
     def pay(self, event: FundingSet) -> None:
         n = event.instrument
         market = self._markets[n]
         funding = self._rules.funding
-        if not self._intervals_due or not market.premiums.count:
+        if not self._intervals_due or not market.premiums:
             self._find(
                 "FUND-02", f"instrument {n} is paid funding at {self._notes.time_ns} ns, which is not due"
             )
             rate = event.rate_ppt
         else:
-            rate = rate_ppt(funding, market.premiums.mean_ppt())
+            rate = form.rate_ppt(funding, market.spec, form.average_ppt(funding, market.premiums))
         market.premiums.clear()
+        market.last_rate_ppt = rate
         if rate != event.rate_ppt:
             self._find("FUND-02", f"instrument {n}: funding rate {event.rate_ppt}, the samples give {rate}")
         price = market.index if funding.paid_on == "index" else market.mark
@@ -90,14 +95,31 @@ class Funding:
                 "FUND-03",
                 f"instrument {n}: funding of {event.intervals} intervals, {self._intervals_due} are due",
             )
-        worth = worth_at(market.spec, event.price_ticks)
+        owed_by = self._payment(market, event, rate)
         for account, (lots, _, _) in market.holders.items():
-            owed = owed_atoms(worth(lots), rate, event.intervals)
+            owed = owed_by(lots)
             total += owed
             legs[account, self._holdings.pocket_of(account, market)] = -owed
         key = (ROUNDING, self._settle)
         legs[key] = legs.get(key, 0) + total
         self._ledger.expect("funding", legs, f"funding of instrument {n}")
+
+    def _payment(self, market: Market, event: FundingSet, rate: int) -> Callable[[int], int]:
+        """What a position of so many lots owes: for its value, or for a step of the index of payments."""
+        rules, spec, price = self._rules.funding, market.spec, event.price_ticks
+        before, index = market.funding_index_ppm, None
+        if rules.accrual == "index":
+            step = form.index_step_ppm(rules, form.exposure_atoms(spec, price, 1), rate)
+            index = market.funding_index_ppm = before + event.intervals * step
+        if event.funding_index_ppm != index:
+            self._find(
+                "FUND-03",
+                f"instrument {market.number}: funding index {event.funding_index_ppm}, it is {index}",
+            )
+        if index is not None:
+            step = index - before
+            return lambda lots: form.owed_by_index(rules, lots, step)
+        return lambda lots: form.owed_atoms(form.exposure_atoms(spec, price, lots), rate, event.intervals)
 
     def rest(self, market: Market) -> None:
         """A perpetual's sample and payment were made when they were due."""
@@ -105,9 +127,15 @@ class Funding:
             return
         if self._sample_due and market.sampled_seq != self._notes.seq:
             self._find("FUND-02", f"instrument {market.number}: a sample is due and not taken")
-        if self._intervals_due and market.premiums.count:
+        if self._intervals_due and market.premiums:
             self._find("FUND-02", f"instrument {market.number}: funding is due and not paid")
 
     def end_instant(self) -> None:
         self._sample_due = False
         self._intervals_due = 0
+
+
+def _seen(market: Market) -> form.Seen:
+    return form.Seen(
+        market.bids, market.asks, market.best(BUY), market.best(SELL), market.index or 0, market.mark or 0
+    )

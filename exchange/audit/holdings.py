@@ -2,8 +2,11 @@
 
 from collections.abc import Iterable
 from hashlib import blake2b
+from typing import NamedTuple
 
-from zerodebt.exchange.audit.arithmetic import split
+from zerodebt.exchange.audit.arithmetic import PPB, div_ceil, split
+from zerodebt.exchange.audit.forms import grid
+from zerodebt.exchange.audit.forms.collateral import pledges
 from zerodebt.exchange.audit.forms.valuation import Worth, worth_at
 from zerodebt.exchange.audit.lineage import Lineage
 from zerodebt.exchange.audit.markets import Market
@@ -23,6 +26,35 @@ from zerodebt.exchange.events import (
 Compartment = tuple[int, int]
 
 
+class Risk(NamedTuple):
+    """Where a compartment stands: equity without haircut, its requirement, and what the haircut takes off.
+
+    at_or_below  the rulebook liquidates who just has what is required, too
+    """
+
+    equity_atoms: int
+    maintenance_atoms: int
+    haircut_atoms: int
+    at_or_below: bool
+
+    @property
+    def margin_atoms(self) -> int:
+        """What answers for the requirement."""
+        return self.equity_atoms - self.haircut_atoms
+
+    @property
+    def is_short(self) -> bool:
+        return self.is_short_with(self.margin_atoms, self.maintenance_atoms)
+
+    def is_short_with(self, margin_atoms: int, required_atoms: int) -> bool:
+        equal = self.at_or_below and margin_atoms == required_atoms > 0
+        return equal or margin_atoms < required_atoms
+
+    def is_below(self, share_ppb: int) -> bool:
+        """Does less than this share of the requirement stand against it?"""
+        return self.margin_atoms * PPB < self.maintenance_atoms * share_ppb
+
+
 class Holdings:
     """Balances, positions and memberships of every account, as the events move them."""
 
@@ -34,6 +66,11 @@ class Holdings:
         self.contracts = [market for market in self.markets if not market.is_spot]
         self.assets = len(opened.assets)
         self.settle = [asset.symbol for asset in opened.assets].index(opened.rules.settle_asset)
+        self.pledges = pledges(opened, self.markets, self.settle)
+        self._grid = opened.rules.portfolio
+        self.at_or_below = opened.rules.liquidation.trigger == "at_or_below"
+        self.has_grid = bool(self._grid.moves_ppb)
+        self._groups = grid.groups(self._grid, opened.instruments)
         self.other_assets = [asset for asset in range(self.assets) if asset != self.settle]
         self.pocket_assets = (*range(self.assets), *(m.spec.settle_asset for m in self.markets))
         self.balances: list[list[int]] = [[0] * FIRST_ACCOUNT for _ in self.pocket_assets]
@@ -66,6 +103,7 @@ class Holdings:
 
     def set_leverage(self, event: LeverageSet) -> None:
         market = self.markets[event.instrument]
+        market.leverage[event.account] = event.leverage
         isolate = event.mode == "isolated"
         if isolate != (event.account in market.isolated):
             if event.account in market.holders:
@@ -96,9 +134,10 @@ class Holdings:
                 f"loaded positions of instrument {event.instrument} sum to {sum(event.lots)} lots, not to 0",
             )
         worth = worth_at(market.spec, event.price_ticks)
-        for account, lots, entry, isolated in zip(
-            event.accounts, event.lots, event.entry_ticks, event.isolated_atoms, strict=True
+        for account, lots, entry, leverage, isolated in zip(
+            event.accounts, event.lots, event.entry_ticks, event.leverage, event.isolated_atoms, strict=True
         ):
+            market.leverage[account] = leverage
             if isolated:
                 self._isolate(market, account)
             elif account in market.isolated:
@@ -118,8 +157,8 @@ class Holdings:
     ) -> int:
         """A fill's effect on a position; returns what its closed lots realise.
 
-        The cost released by a partial close is cost * closed / lots, rounded down. A fill has one value: what
-        of it does not close, opens.
+        The cost released by a partial close is cost * closed / lots, rounded down. A fill has one value: the
+        lots that close bring their share of it, rounded up, and what is left of it opens.
         """
         if not signed_lots:
             return 0
@@ -142,9 +181,10 @@ class Holdings:
             lots, cost, entry = position
             closed = -signed_lots if abs(signed_lots) < abs(lots) else lots
             opened = signed_lots + closed
-            proceeds = worth(closed)
+            traded = worth(signed_lots)
+            proceeds = -(traded * abs(closed) // abs(signed_lots))
             released = cost * closed // lots
-            value = worth(signed_lots) + proceeds
+            value = traded + proceeds
             position[0] = lots + signed_lots
             position[1] = cost - released + value
             position[2] = entry - entry * closed // lots + value
@@ -186,6 +226,8 @@ class Holdings:
     def equity(self, account: int, pocket: int) -> int:
         """Balance and profit at the marks; before its first mark a market counts at cost."""
         equity = self.balances[pocket][account]
+        if self.pledges and pocket == self.settle:
+            equity += self.worth(account)
         held, worths = self.held[account], self.worths
         answering: Iterable[int] = held
         if pocket != self.settle or self.alone.get(account):
@@ -197,29 +239,47 @@ class Holdings:
                 equity += worth(lots) - cost
         return equity
 
-    def risk(self, account: int, pocket: int) -> tuple[int, int]:
-        """(equity, maintenance requirement) at the marks; a market without one requires by its lots alone."""
-        equity, required = self.balances[pocket][account], 0
+    def worth(self, account: int) -> int:
+        """All collateral of an account at the indices, without haircut."""
+        return sum(pledge.worth_atoms(self.balances[pledge.asset][account]) for pledge in self.pledges)
+
+    def collateral_margin(self, account: int) -> int:
+        """What an account's collateral counts for when it takes new risk."""
+        return sum(pledge.margin_atoms(self.balances[pledge.asset][account]) for pledge in self.pledges)
+
+    def risk(self, account: int, pocket: int) -> Risk:
+        """At the marks; a market without one requires by its lots alone."""
+        return self._risk(account, pocket, self.worths)
+
+    def risk_at_index(self, account: int, pocket: int) -> Risk:
+        """As it would be with the marks at the indices."""
+        worths: list[Worth | None] = [None] * len(self.markets)
+        for market in self.positions(account, pocket):
+            worths[market.number] = worth_at(market.spec, market.reference or 0)
+        return self._risk(account, pocket, worths)
+
+    def _risk(self, account: int, pocket: int, worths: list[Worth | None]) -> Risk:
+        equity, required, haircut = self.balances[pocket][account], 0, 0
+        exposures: list[grid.Exposure] = []
         for market in self.positions(account, pocket):
             lots, cost, _ = market.holders[account]
-            worth = self.worths[market.number]
+            worth = worths[market.number]
             if worth is None:
                 required += market.maintenance(0, abs(lots))
-            else:
-                value = worth(lots)
-                equity += value - cost
-                required += market.maintenance(abs(value), abs(lots))
-        return equity, required
-
-    def risk_at_index(self, account: int, pocket: int) -> tuple[int, int]:
-        """(equity, maintenance requirement) as they would be with the marks at the indices."""
-        equity, required = self.balances[pocket][account], 0
-        for market in self.positions(account, pocket):
-            lots, cost, _ = market.holders[account]
-            value = worth_at(market.spec, market.index or 0)(lots)
+                continue
+            value = worth(lots)
             equity += value - cost
-            required += market.maintenance(abs(value), abs(lots))
-        return equity, required
+            required += market.required(lots, cost, value)
+            if self.has_grid:
+                exposures.append(grid.Exposure(market.spec, self._groups[market.number], value))
+        if pocket == self.settle:
+            if self.has_grid:
+                required = grid.maintenance_atoms(self._grid, exposures)
+            for pledge in self.pledges:
+                held = self.balances[pledge.asset][account]
+                equity += pledge.worth_atoms(held)
+                haircut += pledge.haircut_atoms(held)
+        return Risk(equity, required, haircut, self.at_or_below)
 
     def value(self, market: Market, lots: int) -> int:
         """Lots at the mark, with their sign; 0 before the first mark."""
@@ -229,15 +289,58 @@ class Holdings:
     def notional(self, account: int, market: Market) -> int:
         return abs(self.value(market, market.holders[account][0]))
 
+    def initial(self, account: int, pocket: int) -> int:
+        """Initial requirement of a compartment's positions at the marks, without its orders."""
+        if self.has_grid and pocket == self.settle:
+            return div_ceil(self.risk(account, pocket).maintenance_atoms * self._grid.initial_ppb, PPB)
+        required = 0
+        for market in self.positions(account, pocket):
+            lots = market.holders[account][0]
+            notional = abs(self.value(market, lots))
+            leverage = market.leverage.get(account, market.spec.tiers[0].leverage_max)
+            required += market.initial(notional, abs(lots), leverage, self._open_interest_atoms(market))
+        return required
+
+    def gross(self, account: int, pocket: int) -> int:
+        """Value of a compartment's positions at the marks, long and short alike."""
+        return sum(self.notional(account, market) for market in self.positions(account, pocket))
+
+    def _open_interest_atoms(self, market: Market) -> int:
+        """Value of all long lots at the mark, where the rulebook asks."""
+        if not market.spec.open_interest_high_atoms:
+            return 0
+        return abs(self.value(market, sum(max(0, position[0]) for position in market.holders.values())))
+
+    def requirement(self, account: int, market: Market) -> int:
+        """Maintenance requirement of one position at the mark."""
+        lots, cost, _ = market.holders[account]
+        return market.required(lots, cost, self.value(market, lots))
+
+    def requirement_of(self, account: int, market: Market, after: int) -> int:
+        """The same of `after` lots instead: lots that stay keep their cost, others cost the mark."""
+        held, cost, _ = market.holders.get(account, (0, 0, 0))
+        value = self.value(market, after)
+        if held * after <= 0:
+            basis = value
+        elif abs(after) <= abs(held):
+            basis = cost - cost * (held - after) // held
+        else:
+            basis = cost + self.value(market, after - held)
+        return market.required(after, basis, value)
+
+    def is_absorber(self, account: int) -> bool:
+        return account == INSURANCE or account in self.serving
+
     def is_protected(self, account: int) -> bool:
         return account >= FIRST_ACCOUNT and account not in self.serving
 
     def origins(self, account: int, pocket: int, deficit: int) -> tuple[tuple[int, int], ...]:
-        """The deficit by the accounts whose positions the inventory still holds, in proportion to value."""
+        """The deficit by the accounts whose lots the inventory still holds, each lot at what one is worth."""
         weights: dict[int, int] = {}
         for market in self.positions(account, pocket):
+            lot_atoms = abs(self.value(market, 1))
             for origin, lots in self._lineage.of(account, market.number):
-                weights[origin] = weights.get(origin, 0) + abs(self.value(market, lots))
+                weights[origin] = weights.get(origin, 0) + lots * lot_atoms
         if not any(weights.values()):
             return ((account, deficit),)
         names = sorted(weights)

@@ -1,22 +1,36 @@
 """Who is in liquidation, and what the rulebook lets be done to them in the book."""
 
+from typing import NamedTuple
+
 from zerodebt.exchange.audit.arithmetic import PPB
 from zerodebt.exchange.audit.books import Order
 from zerodebt.exchange.audit.calls import Calls
 from zerodebt.exchange.audit.contracts import Contracts
-from zerodebt.exchange.audit.forms.forced_order import chunk_lots, limit_ticks
+from zerodebt.exchange.audit.forms import forced_order
 from zerodebt.exchange.audit.forms.valuation import worth_at
 from zerodebt.exchange.audit.harm import Harm
-from zerodebt.exchange.audit.holdings import Compartment, Holdings
+from zerodebt.exchange.audit.holdings import Compartment, Holdings, Risk
 from zerodebt.exchange.audit.markets import Market
 from zerodebt.exchange.audit.notes import Notes
 from zerodebt.exchange.events import (
+    INSURANCE,
     LiquidationEnded,
     LiquidationStarted,
     StageArmed,
     WorkLeft,
 )
 from zerodebt.exchange.rules import VenueRules
+
+
+class Sent(NamedTuple):
+    """A forced order's form, and the position, equity and own equity that it was sent with."""
+
+    key: Compartment
+    market: Market
+    form: str
+    lots: int
+    equity_atoms: int
+    own_atoms: int
 
 
 class Liquidations:
@@ -39,21 +53,27 @@ class Liquidations:
         self._harm = harm
         self._find = notes.find
         self._markets = holdings.markets
-        self.open: dict[Compartment, list[int]] = {}
+        self.open: set[Compartment] = set()
         self.accounts: dict[int, int] = {}
         self.is_work_left = False
         self._cooling: dict[Compartment, int] = {}
         self._forced_in_batch: set[Compartment] = set()
-        self._forced_from_lots = 0
+        self._step: dict[Compartment, int] = {}
+        self._used: dict[int, int] = {}
+        self._lost: dict[int, int] = {}
+        self._sent: Sent | None = None
+        self._last: Sent | None = None
+        self._traded_atoms = self._traded_lots = 0
 
     def start(self, event: LiquidationStarted) -> None:
         account, pocket = key = (event.account, event.pocket)
         self._notes.counts["liquidations"] += 1
-        equity, required = self.compare_risk(event, "LIQ-01")
-        if equity >= required:
+        risk = self.compare_risk(event, "LIQ-01")
+        if not risk.is_short:
             self._find(
                 "LIQ-01",
-                f"account {account} is liquidated with equity {equity}, the requirement is {required}",
+                f"account {account} is liquidated with equity {risk.margin_atoms}, the requirement is "
+                f"{risk.maintenance_atoms}",
             )
         if not self._holdings.is_protected(account):
             self._find("LIQ-01", f"account {account} is liquidated but is no customer")
@@ -63,21 +83,24 @@ class Liquidations:
             self._find("LIQ-03", f"account {account} pocket {pocket} is liquidated twice at a time")
         else:
             self.accounts[account] = self.accounts.get(account, 0) + 1
-        self.open[key] = [equity, required]
-        equity, required = self._holdings.risk_at_index(account, pocket)
-        if equity >= required and self._holdings.positions(account, pocket):
+        self.open.add(key)
+        at_index = self._holdings.risk_at_index(account, pocket)
+        if not at_index.is_short and self._holdings.positions(account, pocket):
             self._harm.begin(key)
 
     def end(self, event: LiquidationEnded) -> None:
         account, pocket = key = (event.account, event.pocket)
-        equity, required = self.compare_risk(event, "LIQ-01")
-        if equity < required:
+        risk = self.compare_risk(event, "LIQ-01")
+        if risk.is_short:
             self._find(
-                "LIQ-02", f"account {account} is let go with equity {equity}, the requirement is {required}"
+                "LIQ-02",
+                f"account {account} is let go with equity {risk.margin_atoms}, the requirement is "
+                f"{risk.maintenance_atoms}",
             )
-        if self.open.pop(key, None) is None:
+        if key not in self.open:
             self._find("LIQ-03", f"account {account} pocket {pocket} was not in liquidation")
             return
+        self.open.remove(key)
         self.accounts[account] -= 1
         if not self.accounts[account]:
             del self.accounts[account]
@@ -87,19 +110,22 @@ class Liquidations:
         """Does the compartment that answers for this market stand in liquidation? Spot needs no margin."""
         return not market.is_spot and (account, self._holdings.pocket_of(account, market)) in self.open
 
-    def compare_risk(
-        self, event: LiquidationStarted | LiquidationEnded | StageArmed, rule: str
-    ) -> tuple[int, int]:
+    def compare_risk(self, event: LiquidationStarted | LiquidationEnded | StageArmed, rule: str) -> Risk:
         account, pocket = event.account, event.pocket
         self._holdings.touched.add(account)
-        equity, required = self._holdings.risk(account, pocket)
-        if (equity, required) != (event.equity_atoms, event.maintenance_atoms):
+        risk = self._holdings.risk(account, pocket)
+        stated = risk._replace(
+            equity_atoms=event.equity_atoms,
+            maintenance_atoms=event.maintenance_atoms,
+            haircut_atoms=event.haircut_atoms,
+        )
+        if risk != stated:
             self._find(
                 rule,
-                f"account {account} pocket {pocket}: equity {event.equity_atoms} and requirement "
-                f"{event.maintenance_atoms} are stated, they are {equity} and {required}",
+                f"account {account} pocket {pocket}: equity, requirement and haircut are stated "
+                f"{tuple(stated)}, they are {tuple(risk)}",
             )
-        return equity, required
+        return risk
 
     def check_forced(self, order_id: int, order: Order) -> None:
         """A forced order: of a compartment in liquidation, against its position, in the rulebook's size."""
@@ -109,78 +135,159 @@ class Liquidations:
         account, pocket = order.account, self._holdings.pocket_of(order.account, market)
         if (account, pocket) not in self.open:
             self._find("LIQ-01", f"forced order {order_id} of account {account}, which is not in liquidation")
-        equity, required = self._holdings.risk(account, pocket)
-        if equity >= required:
+        risk = self._holdings.risk(account, pocket)
+        if not risk.is_short:
             self._find(
                 "LIQ-01",
-                f"forced order {order_id} of account {account}: equity {equity} is not below {required}",
+                f"forced order {order_id} of account {account}: equity {risk.margin_atoms} is not below "
+                f"{risk.maintenance_atoms}",
             )
-        self._check_is_for_the_book(order_id, account, pocket, equity, required)
+        self._check_is_for_the_book(order_id, account, pocket, risk)
         lots = market.lots_of(account)
         if lots * order.side >= 0:
             self._find("LIQ-05", f"forced order {order_id} does not reduce the position of {lots} lots")
             return
-        self._forced_from_lots = abs(lots)
-        self._check_size_and_limit(order_id, order, market, lots, equity)
+        self._check_size_and_limit(order_id, order, market, lots, risk)
 
-    def _check_is_for_the_book(
-        self, order_id: int, account: int, pocket: int, equity: int, required: int
-    ) -> None:
+    def _check_is_for_the_book(self, order_id: int, account: int, pocket: int, risk: Risk) -> None:
         """Neither bankrupt, where a stage takes such positions, nor low enough for a backstop that serves."""
         waterfall = self._rules.waterfall
         if self._rules.default_fund.close_out == "auction":
             self._find("WFALL-01", f"forced order {order_id} in the book although the rulebook has auctions")
+        equity = risk.equity_atoms
         is_first = (account, pocket) not in self._forced_in_batch
         self._forced_in_batch.add((account, pocket))
-        if equity < 0 and is_first and not {"adl", "insurance"}.isdisjoint(waterfall):
+        if equity < 0 and is_first and self._is_taken_when_bankrupt():
             self._find("WFALL-01", f"forced order {order_id} in the book although equity is {equity}")
-        is_low = 0 <= equity * PPB < required * self._rules.liquidation.backstop_below_ppb
+        is_low = equity >= 0 and risk.is_below(self._rules.liquidation.backstop_below_ppb)
         if "backstop" not in waterfall or not is_low:
             return
         if all(m.number in self._holdings.backstops for m in self._holdings.positions(account, pocket)):
             self._find(
                 "WFALL-01",
-                f"forced order {order_id} although equity {equity} is for the backstop, below {required}",
+                f"forced order {order_id} although equity {risk.margin_atoms} is for the backstop, below "
+                f"{risk.maintenance_atoms}",
             )
 
+    def _is_taken_when_bankrupt(self) -> bool:
+        """Does a stage always take the positions of whoever is below zero?"""
+        rules = self._rules
+        if "adl" in rules.waterfall and rules.adl.trigger != "fund_cannot_pay":
+            return True
+        pools = rules.insurance
+        can_close = pools.drawdown is not None or pools.net_notional_max_atoms is not None
+        return "insurance" in rules.waterfall and pools.takes != "never" and not can_close
+
     def _check_size_and_limit(
-        self, order_id: int, order: Order, market: Market, lots: int, equity: int
+        self, order_id: int, order: Order, market: Market, lots: int, risk: Risk
     ) -> None:
-        rules = self._rules.liquidation
-        limit = limit_ticks(rules, market.spec, market.mark or 0, -lots, equity)
-        limit = self._contracts.within_band(market, order.side, limit)
-        if order.price != limit:
-            self._find(
-                "LIQ-08", f"forced order {order_id} is limited to {order.price}, the rulebook says {limit}"
-            )
-        is_cooling = self._cooling.get((order.account, market.number), -1) >= self._notes.time_ns
-        notional = abs(self._holdings.value(market, lots))
-        size = chunk_lots(rules, notional, abs(lots), is_cooling=is_cooling)
-        if order.open != size:
-            self._find(
-                "LIQ-06", f"forced order {order_id} is for {order.open} lots, the rulebook says {size}"
-            )
+        """The order is of one of the rulebook's forms, none before the last that this compartment had."""
+        rules, account = self._rules.liquidation, order.account
+        case = self._case(market, account, lots, risk)
+        key = (account, self._holdings.pocket_of(account, market))
+        due: list[tuple[int, int | None, str]] = []
+        for step in range(self._step.get(key, 0), len(rules.steps)):
+            form = rules.steps[step]
+            size = forced_order.lots_due(rules, form, case)
+            own = self._own_equity(key, market, form, risk)
+            limit = forced_order.limit_ticks(rules, case, size, own)
+            limit = self._contracts.within_band(market, order.side, limit)
+            tif = rules.ladder_tif if form == "ladder" else "ioc"
+            due.append((size, limit, tif))
+            if due[-1] == (order.open, order.price, order.tif):
+                self._step[key] = step
+                self._sent = self._last = Sent(key, market, form, lots, risk.equity_atoms, own)
+                self._traded_atoms = self._traded_lots = 0
+                return
+        rule = "LIQ-06" if order.open not in [size for size, _, _ in due] else "LIQ-08"
+        self._find(
+            rule,
+            f"forced order {order_id} is for {order.open} lots limited to {order.price} ({order.tif}), the "
+            f"rulebook says {' or '.join(str(entry) for entry in due)}",
+        )
+
+    def _case(self, market: Market, account: int, lots: int, risk: Risk) -> forced_order.Case:
+        holdings = self._holdings
+        return forced_order.Case(
+            spec=market.spec,
+            lots=lots,
+            mark_ticks=market.mark or 0,
+            worth=worth_at(market.spec, market.mark or 0),
+            maintenance=lambda after: market.maintenance(abs(holdings.value(market, after)), abs(after)),
+            margin_atoms=risk.margin_atoms,
+            required_atoms=risk.maintenance_atoms,
+            equity_atoms=risk.equity_atoms,
+            is_safe=lambda margin, required: margin >= 0 and not risk.is_short_with(margin, required),
+            fee_ppb=self._rules.fees.liquidation_ppb,
+            is_cooling=self._cooling.get((account, market.number), -1) >= self._notes.time_ns,
+            used_atoms=self._used.get(account, 0),
+            lost_atoms=self._lost.get(account, 0),
+        )
+
+    def _own_equity(self, key: Compartment, market: Market, form: str, risk: Risk) -> int:
+        """Equity that an order may use up: all of it, or the position's own where the fund gets the rest."""
+        if form != "whole" or not self._rules.liquidation.surplus_max_ppb:
+            return risk.equity_atoms
+        return self.share_of_equity(key, market, risk.equity_atoms)
+
+    def share_of_equity(self, key: Compartment, market: Market, equity_atoms: int) -> int:
+        """A position's part of its compartment's equity, by what the rulebook allocates by."""
+        account, holdings = key[0], self._holdings
+        positions = holdings.positions(*key)
+        if self._rules.adl.bankruptcy_allocation == "pro_rata_value":
+            weights = [holdings.notional(account, m) for m in positions]
+        else:
+            weights = [holdings.requirement(account, m) for m in positions]
+        return forced_order.equity_shares(equity_atoms, weights)[positions.index(market)]
+
+    def trade(self, value_atoms: int, signed_lots: int) -> None:
+        """The forced order that was sent last trades."""
+        self._traded_atoms += value_atoms
+        self._traded_lots += signed_lots
+
+    def surplus(self) -> dict[Compartment, int]:
+        """What the last forced order brought beyond the bankruptcy price: the fund's, up to a share."""
+        last, self._last = self._last, None
+        if last is None or last.form != "whole":
+            return {}
+        own = last.own_atoms * abs(self._traded_lots) // abs(last.lots)
+        surplus = own + self._holdings.value(last.market, self._traded_lots) - self._traded_atoms
+        most = abs(self._traded_atoms) * self._rules.liquidation.surplus_max_ppb // PPB
+        atoms = min(max(0, min(surplus, most)), max(0, self._holdings.equity(*last.key)))
+        return {last.key: -atoms, (INSURANCE, self._holdings.settle): atoms}
 
     def end_forced(self, order: Order) -> None:
         """After a forced order for a part of a position every one is for the whole remainder, for a while."""
-        if order.forced and order.filled and order.filled + order.open < self._forced_from_lots:
+        sent, self._sent = self._sent, None
+        if not order.forced or not order.filled or sent is None:
+            return
+        market = self._markets[order.instrument]
+        if sent.form == "share" and order.filled + order.open < abs(sent.lots):
             until = self._notes.time_ns + self._rules.liquidation.cooldown_ns
             self._cooling[order.account, order.instrument] = until
+        account = order.account
+        used = abs(self._holdings.value(market, order.filled))
+        self._used[account] = self._used.get(account, 0) + used
+        lost = max(0, -self._holdings.equity(*sent.key)) - max(0, -sent.equity_atoms)
+        self._lost[account] = self._lost.get(account, 0) + max(0, lost)
 
     def could_bear(self, order: Order, lots: int) -> bool:
         """Would a fill of one lot and of all leave a cross pool at its requirement? Others are not judged."""
         market = self._markets[order.instrument]
         if market.is_spot or order.account in market.isolated or order.price is None:
             return False
+        if self._holdings.has_grid:
+            return False
         held = market.lots_of(order.account)
         value, worth = self._holdings.value, worth_at(market.spec, order.price)
-        equity, required = self._holdings.risk(order.account, self._holdings.settle)
-        required -= market.maintenance(abs(value(market, held)), abs(held))
+        risk = self._holdings.risk(order.account, self._holdings.settle)
+        equity, required = risk.margin_atoms, risk.maintenance_atoms
+        required -= self._holdings.requirement_of(order.account, market, held)
         for size in (1, lots):
             bought = order.side * size
             after = held + bought
             gain = value(market, bought) - worth(bought)
-            if equity + gain < required + market.maintenance(abs(value(market, after)), abs(after)):
+            if equity + gain < required + self._holdings.requirement_of(order.account, market, after):
                 return False
         return True
 
@@ -190,19 +297,24 @@ class Liquidations:
         if "backstop" not in rules.waterfall:
             return
         for account, pocket in self.open:
-            equity, required = self._holdings.risk(account, pocket)
-            if equity < 0 or equity * PPB >= required * rules.liquidation.backstop_below_ppb:
+            risk = self._holdings.risk(account, pocket)
+            if risk.equity_atoms < 0 or not risk.is_below(rules.liquidation.backstop_below_ppb):
                 continue
             positions = self._holdings.positions(account, pocket)
             halted = any(self._contracts.stands_still(market) for market in positions)
-            if not halted and all(market.number in self._holdings.backstops for market in positions):
+            is_backed = all(market.number in self._holdings.backstops for market in positions)
+            if positions and is_backed and not halted:
                 self._find(
                     "WFALL-01",
-                    f"account {account} is left with equity {equity} over {required}: it is for the backstop",
+                    f"account {account} is left with equity {risk.margin_atoms} over "
+                    f"{risk.maintenance_atoms}: it is for the backstop",
                 )
 
     def rest(self) -> None:
         self._forced_in_batch.clear()
+        self._step.clear()
+        self._used.clear()
+        self._lost.clear()
         self.is_work_left = False
 
     def leave_work(self, event: WorkLeft) -> None:

@@ -2,6 +2,8 @@
 
 from zerodebt.exchange.audit.books import BUY, SELL, Order
 from zerodebt.exchange.audit.contracts import Contracts
+from zerodebt.exchange.audit.conversions import Conversions
+from zerodebt.exchange.audit.forms.mark import furthest_ticks, moving_basis_ticks
 from zerodebt.exchange.audit.holdings import Holdings
 from zerodebt.exchange.audit.liquidations import Liquidations
 from zerodebt.exchange.audit.notes import Notes
@@ -13,6 +15,7 @@ from zerodebt.exchange.events import (
     OrderReduced,
     Quoted,
 )
+from zerodebt.exchange.rules import VenueRules
 
 
 class Orders:
@@ -20,12 +23,16 @@ class Orders:
 
     def __init__(
         self,
+        rules: VenueRules,
         notes: Notes,
         holdings: Holdings,
         contracts: Contracts,
         liquidations: Liquidations,
+        conversions: Conversions,
         triggers: Triggers,
     ) -> None:
+        self._conversions = conversions
+        self._band = rules.orders.band
         self._notes = notes
         self._contracts = contracts
         self._liquidations = liquidations
@@ -54,8 +61,22 @@ class Orders:
         order.tif = event.tif
         order.post_only = event.post_only
         self.entering = (order_id, order)
-        if event.forced:
+        if event.forced and self._markets[order.instrument].is_spot:
+            self._conversions.check_forced(order_id, order)
+        elif event.forced:
             self._liquidations.check_forced(order_id, order)
+        elif order.price is not None:
+            self._check_band(order_id, order.instrument, order.side, order.price)
+
+    def _check_band(self, order_id: int, instrument: int, side: int, price: int) -> None:
+        """No order may reach further than the rulebook's band; forced orders have their own limit."""
+        market = self._markets[instrument]
+        premium = moving_basis_ticks(market.basis_points)
+        furthest = furthest_ticks(self._band, side, market.mark or 0, market.index or 0, premium)
+        if furthest is not None and side * (price - furthest) > 0:
+            self._find(
+                "BOOK-04", f"order {order_id} at {price} lies beyond the band, which ends at {furthest}"
+            )
 
     def rest_entering(self) -> None:
         """The order that was entering is done: what is left of it rests, or should have been closed."""
@@ -92,6 +113,8 @@ class Orders:
                 f"order {event.order_id} from {order.open} at {order.price} to {event.open_lots} at "
                 f"{event.price_ticks}: keeps_place is stated {event.keeps_place}, the rule says {keeps}",
             )
+        if event.price_ticks != order.price:
+            self._check_band(event.order_id, order.instrument, order.side, event.price_ticks)
         if event.keeps_place:
             order.open = event.open_lots
             return
@@ -171,6 +194,8 @@ class Orders:
                 self._find(
                     "LIQ-12", f"order {event.order_id} is closed though account {order.account} could bear it"
                 )
+        elif reason == "conversion":
+            self._conversions.check_close(event, order)
         elif reason == "price_limit":
             self._contracts.check_close(event, self._markets[order.instrument], order.price)
         elif reason == "liquidation":
@@ -209,6 +234,7 @@ class Orders:
         for order_id, side, price, size in event.placed:
             if order_id in orders:
                 self._find("BOOK-09", f"order {order_id} is placed while it is live")
+            self._check_band(order_id, n, side, price)
             order = orders[order_id] = Order(account, n, side, price, size, reduce=False)
             (bids if side == BUY else asks).add(order_id, order)
         self._crossable.add(n)

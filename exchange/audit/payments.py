@@ -25,6 +25,7 @@ class Payments:
         self.paid: dict[tuple[str, int], int] = {}
         self.receivables: dict[int, int] = {}
         self._socialised: dict[int, int] = {}
+        self._bases: dict[int, int] = {}
         self._unstated: dict[tuple[str, int], int] = {}
 
     def take(self, stage: str, seen: dict[Compartment, int]) -> None:
@@ -67,7 +68,19 @@ class Payments:
                 "(d)",
                 f"stage {stage}: account {payer} is said to pay {atoms} atoms, the ledger moved {posted}",
             )
+        most = self._rules.house.deficit_max_atoms
+        if stage == "house" and deficit is not None:
+            deficit.housed += atoms
+            if most is not None and deficit.housed > most:
+                self._find(
+                    "(f)", f"the house pays {deficit.housed} atoms for a deficit, the rulebook allows {most}"
+                )
         if stage == "socialise":
+            if event.base_atoms not in (None, self._bases.get(payer)):
+                self._find(
+                    "WFALL-08",
+                    f"account {payer} is said to have won {event.base_atoms}, it is {self._bases.get(payer)}",
+                )
             due = self._socialised.get(payer, 0)
             if due != atoms:
                 self._find(
@@ -96,6 +109,7 @@ class Payments:
     def begin_socialising(self, debtor: int, deficit_atoms: int) -> None:
         """Fix what each winner of the session owes to this deficit."""
         winners = payers.could_bring("socialise", self._holdings, debtor)
+        self._bases = winners
         self._socialised = payers.shares_of_winners(winners, deficit_atoms)
 
     def rest(self) -> None:

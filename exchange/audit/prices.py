@@ -3,7 +3,7 @@
 from zerodebt.exchange.audit.arithmetic import median
 from zerodebt.exchange.audit.books import BUY, SELL
 from zerodebt.exchange.audit.contracts import Contracts
-from zerodebt.exchange.audit.forms.mark import mark_ticks
+from zerodebt.exchange.audit.forms import mark
 from zerodebt.exchange.audit.forms.valuation import worth_at
 from zerodebt.exchange.audit.funding import Funding
 from zerodebt.exchange.audit.holdings import Holdings
@@ -42,13 +42,14 @@ class Prices:
                 "MARK-03", f"instrument {n}: previous mark {event.previous_mark_ticks}, it was {market.mark}"
             )
         self._check_inputs(market, event)
-        mark = self._due(market, event)
-        if mark != event.mark_ticks:
-            self._find("MARK-05", f"instrument {n}: mark {event.mark_ticks}, its inputs give {mark}")
+        due = self._due(market, event)
+        if due != event.mark_ticks:
+            self._find("MARK-05", f"instrument {n}: mark {event.mark_ticks}, its inputs give {due}")
         if market.marked_seq == self._notes.seq:
             self._find("MARK-03", f"instrument {n} is marked twice at a time")
         market.marked_seq = self._notes.seq
         market.index = event.index_ticks
+        self._refer(market, event)
         market.previous_mark = event.previous_mark_ticks
         market.mark = event.mark_ticks
         self._holdings.worths[n] = None if market.is_spot else worth_at(market.spec, event.mark_ticks)
@@ -57,8 +58,8 @@ class Prices:
         """The mark that follows from its inputs, within its bounds; it stands in a halt or at night."""
         if market.mark is not None and self._contracts.stands_still(market):
             return market.mark
-        mark = mark_ticks(self._rules.mark, event)
-        return max(market.spec.price_min_ticks, min(market.spec.price_max_ticks, mark))
+        ticks = mark.mark_ticks(self._rules.mark, event)
+        return max(market.spec.price_min_ticks, min(market.spec.price_max_ticks, ticks))
 
     def _check_inputs(self, market: Market, event: Marked) -> None:
         """Spread, book median and averages as the book stood; other venues' prices are taken as stated."""
@@ -69,6 +70,7 @@ class Prices:
         book_median = None
         if bid is not None and ask is not None:
             market.basis.add(bid + ask - 2 * index, self._notes.time_ns)
+            self._sample_basis(market, bid + ask - 2 * index)
             if last is not None:
                 book_median = median([bid, ask, last])
                 market.median.add(book_median, self._notes.time_ns)
@@ -84,6 +86,38 @@ class Prices:
             self._find(
                 "MARK-05", f"instrument {n}: average {event.book_ema_ticks}, it is {market.median.floor()}"
             )
+
+        self._check_funded(market, event)
+
+    def _sample_basis(self, market: Market, doubled: int) -> None:
+        """A point of the moving basis is taken at the first chance at or after each multiple of its step."""
+        step, now = self._rules.mark.basis_sample_ns, self._notes.time_ns
+        if mark.reads_moving_basis(self._rules) and now >= market.next_basis_ns:
+            market.next_basis_ns = (now // step + 1) * step
+            market.basis_points.append(doubled)
+
+    def _check_funded(self, market: Market, event: Marked) -> None:
+        """What the last funding rate and the moving basis make of the index, where they are read."""
+        index, funded, moved = event.index_ticks, None, None
+        if mark.reads_funding(self._rules):
+            left, interval = self._funding.left_ns, self._rules.funding.interval_ns
+            funded = mark.funded_index_ticks(index, market.last_rate_ppt, left, interval)
+        if mark.reads_moving_basis(self._rules) and market.basis_points:
+            moved = index + mark.moving_basis_ticks(market.basis_points)
+        if (event.funded_index_ticks, event.basis_mean_ticks) != (funded, moved):
+            self._find(
+                "MARK-05",
+                f"instrument {market.number}: funded index {event.funded_index_ticks} and moving basis "
+                f"{event.basis_mean_ticks}, they are {funded} and {moved}",
+            )
+
+    def _refer(self, market: Market, event: Marked) -> None:
+        """Harm is measured at the index, or without the venue's own book where that is one of its sources."""
+        reference = event.reference_ticks
+        if reference is not None and all(source.kind != "own" for source in self._rules.sources):
+            self._find("MARK-05", f"instrument {market.number}: a reference of {reference} beside the index")
+            reference = None
+        market.reference = event.index_ticks if reference is None else reference
 
     def set_status(self, event: StatusSet) -> None:
         names = (("open", event.open), ("reduce", event.reduce), ("liquidate", event.liquidate))

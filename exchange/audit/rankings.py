@@ -1,60 +1,88 @@
-"""Whom deleveraging asks first."""
+"""Whom deleveraging asks, in which order, and for how many lots."""
 
-from zerodebt.exchange.audit.forms.adl import Winner, score_ppb
+from typing import NamedTuple
+
+from zerodebt.exchange.audit.forms import adl, sharing
+from zerodebt.exchange.audit.forms.sharing import Demand
 from zerodebt.exchange.audit.holdings import Holdings
 from zerodebt.exchange.audit.markets import Market
+from zerodebt.exchange.audit.notes import Notes
 from zerodebt.exchange.events import FIRST_ACCOUNT
 from zerodebt.exchange.rules import VenueRules
 
-SCORE_MAX = 2**63 - 1
+
+class Place(NamedTuple):
+    """A place in a list, from 0; `lots` (unsigned) are asked of it, None: all that it can give."""
+
+    number: int
+    account: int
+    pocket: int
+    score_ppb: int
+    lots: int | None
 
 
 class Rankings:
-    """The rankings of this command by instrument and side, each frozen when it was first asked for."""
+    """Lists of one side of an instrument. A queue is frozen when it is first asked for in a command."""
 
-    def __init__(self, rules: VenueRules, holdings: Holdings) -> None:
-        self._rules = rules
+    def __init__(self, rules: VenueRules, notes: Notes, holdings: Holdings) -> None:
+        self._rules = rules.adl
+        self._notes = notes
         self._holdings = holdings
-        self._frozen: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
+        self._queues: dict[tuple[int, int], list[Place]] = {}
+        self._asked: set[tuple[int, int]] = set()
 
-    def of(self, instrument: int, sign: int) -> list[tuple[int, int, int]]:
-        """(-score, account, pocket) of one side of an instrument, the highest score first."""
-        return self._frozen[instrument, sign]
+    def was_asked(self, instrument: int, sign: int) -> bool:
+        return (instrument, sign) in self._asked
 
-    def is_frozen(self, instrument: int, sign: int) -> bool:
-        return (instrument, sign) in self._frozen
+    def places(self, market: Market, sign: int, demand: Demand) -> list[Place]:
+        """Whom to ask on the side of `sign` for the lots of a bankrupt position."""
+        key = (market.number, sign)
+        self._asked.add(key)
+        if not adl.is_queue(self._rules):
+            return self._shared(market, sign, demand)
+        if key not in self._queues:
+            ranked = adl.queue(self._rules, self._candidates(market, sign))
+            self._queues[key] = [
+                Place(number, account, pocket, -score, None)
+                for number, (score, account, pocket) in enumerate(ranked)
+            ]
+        return self._queues[key]
 
-    def freeze(self, market: Market, sign: int) -> None:
-        if (market.number, sign) not in self._frozen:
-            self._frozen[market.number, sign] = self._ranked(market, sign)
+    def _shared(self, market: Market, sign: int, demand: Demand) -> list[Place]:
+        listed = sharing.listed(self._rules, self._candidates(market, sign), self._notes.seq)
+        lots = sharing.shares(self._rules, listed, demand)
+        return [
+            Place(number, c.account, c.pocket, 0, share)
+            for number, (c, share) in enumerate(zip(listed, lots, strict=True))
+            if share
+        ]
 
     def rest(self) -> None:
-        self._frozen.clear()
+        self._queues.clear()
+        self._asked.clear()
 
-    def _ranked(self, market: Market, sign: int) -> list[tuple[int, int, int]]:
-        """The profitable positions of one side; equal scores go by account number."""
-        ranked: list[tuple[int, int, int]] = []
+    def _candidates(self, market: Market, sign: int) -> list[adl.Candidate]:
+        """Customers' positions of one side, with a profit unless the rulebook asks losers too."""
+        holdings, everyone = self._holdings, adl.asks_losers(self._rules)
+        found = []
         for account, (lots, _, entry) in market.holders.items():
             if lots * sign <= 0 or account < FIRST_ACCOUNT:
                 continue
-            value = self._holdings.value(market, lots)
-            if value <= entry:
-                continue
-            pocket = self._holdings.pocket_of(account, market)
-            winner = self._winner(account, pocket, value, entry)
-            score = score_ppb(self._rules.adl, winner) if winner.equity_atoms > 0 else 0
-            if score > 0:
-                ranked.append((-min(score, SCORE_MAX), account, pocket))
-        ranked.sort()
-        return ranked
+            value = holdings.value(market, lots)
+            if value > entry or everyone:
+                found.append(self._candidate(market, account, lots, value, entry))
+        return found
 
-    def _winner(self, account: int, pocket: int, value: int, entry: int) -> Winner:
+    def _candidate(self, market: Market, account: int, lots: int, value: int, entry: int) -> adl.Candidate:
         holdings = self._holdings
-        return Winner(
+        pocket = holdings.pocket_of(account, market)
+        return adl.Candidate(
+            account=account,
+            pocket=pocket,
+            lots=lots,
             value_atoms=value,
             entry_atoms=entry,
-            profit_atoms=value - entry,
             wallet_atoms=holdings.balances[pocket][account],
             equity_atoms=holdings.equity(account, pocket),
-            maintenance_atoms=lambda: holdings.risk(account, pocket)[1],
+            maintenance_atoms=lambda: holdings.risk(account, pocket).maintenance_atoms,
         )

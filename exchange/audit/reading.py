@@ -5,6 +5,7 @@ from typing import Any
 
 from zerodebt.exchange.audit.calls import Calls
 from zerodebt.exchange.audit.contracts import Contracts
+from zerodebt.exchange.audit.conversions import Conversions
 from zerodebt.exchange.audit.debts import Debts
 from zerodebt.exchange.audit.defaults import Defaults
 from zerodebt.exchange.audit.deficits import Deficits
@@ -18,6 +19,7 @@ from zerodebt.exchange.audit.liquidations import Liquidations
 from zerodebt.exchange.audit.notes import Notes
 from zerodebt.exchange.audit.orders import Orders
 from zerodebt.exchange.audit.payments import Payments
+from zerodebt.exchange.audit.pools import Pools
 from zerodebt.exchange.audit.prices import Prices
 from zerodebt.exchange.audit.rankings import Rankings
 from zerodebt.exchange.audit.settlements import Settlements
@@ -32,10 +34,12 @@ from zerodebt.exchange.events import (
     BackstopSet,
     Batch,
     Contributed,
+    Converted,
     DefaultDeclared,
     DeficitClosed,
     DeficitOpened,
     Deleveraged,
+    ExchangeArmed,
     Filled,
     FundingSampled,
     FundingSet,
@@ -51,6 +55,7 @@ from zerodebt.exchange.events import (
     OrderAmended,
     OrderClosed,
     OrderReduced,
+    PoolStatus,
     PositionModeSet,
     PositionsLoaded,
     Posted,
@@ -79,18 +84,20 @@ class Reading:
         self.ledger = ledger = Ledger(notes, holdings)
         self.debts = debts = Debts(notes, holdings)
         self.harm = harm = Harm()
+        self.pools = Pools(rules, notes, holdings)
         self.funding = funding = Funding(rules, notes, holdings, ledger)
         self.contracts = contracts = Contracts(rules, notes, holdings)
         self.calls = calls = Calls(rules, notes, holdings)
         self.prices = prices = Prices(rules, notes, holdings, funding, contracts)
-        self.transfers = Transfers(notes, holdings, debts, funding)
+        self.transfers = Transfers(rules, notes, holdings, debts, funding)
         self.liquidations = liquidations = Liquidations(rules, notes, holdings, harm, contracts, calls)
+        self.conversions = conversions = Conversions(rules, notes, holdings, ledger, liquidations)
         self.triggers = triggers = Triggers(notes, holdings)
-        self.orders = orders = Orders(notes, holdings, contracts, liquidations, triggers)
+        self.orders = orders = Orders(rules, notes, holdings, contracts, liquidations, conversions, triggers)
         self.fills = Fills(rules, notes, holdings, ledger, contracts, liquidations, harm, orders)
         self.deficits = deficits = Deficits(notes, holdings, debts)
         self.payments = payments = Payments(rules, notes, holdings, deficits)
-        self.rankings = rankings = Rankings(rules, holdings)
+        self.rankings = rankings = Rankings(rules, notes, holdings)
         self.deleveraging = deleveraging = Deleveraging(
             rules, notes, holdings, ledger, harm, deficits, payments, rankings
         )
@@ -100,13 +107,13 @@ class Reading:
         self.stages = stages = Stages(
             rules, notes, holdings, liquidations, deficits, payments, rankings, deleveraging, defaults
         )
-        self.takeovers = Takeovers(notes, holdings, ledger, harm, stages)
+        self.takeovers = Takeovers(rules, notes, holdings, ledger, harm, liquidations, stages)
         self.settlements = Settlements(notes, holdings, ledger, contracts, calls, prices)
         self.watch = Watch(notes, holdings, debts, calls, liquidations, prices)
         self._readers: dict[type, Callable[[Any], None]] = {
             AccountsOpened: holdings.open_accounts,
             BackstopSet: holdings.set_backstop,
-            LeverageSet: self._set_leverage,
+            LeverageSet: holdings.set_leverage,
             Opened: self._open_again,
             PositionModeSet: self._set_position_mode,
             PositionsLoaded: self._load_positions,
@@ -135,6 +142,7 @@ class Reading:
             StatusSet: prices.set_status,
             Settled: self.settlements.settle,
             WorkLeft: liquidations.leave_work,
+            PoolStatus: self.pools.set_status,
             VariationSettled: self.settlements.settle_variation,
             MarginCalled: calls.call,
             MarginCallEnded: calls.end,
@@ -142,6 +150,8 @@ class Reading:
             AuctionHeld: defaults.auction,
             LayerDrawn: self._draw_layer,
             Contributed: defaults.contribute,
+            ExchangeArmed: self._arm_exchange,
+            Converted: conversions.convert,
         }
 
     def read(self, batch: Batch) -> None:
@@ -159,10 +169,6 @@ class Reading:
             ledger.miss()
         self._rest()
 
-    def _set_leverage(self, event: LeverageSet) -> None:
-        self.holdings.set_leverage(event)
-        self.calls.set_leverage(event)
-
     def _set_position_mode(self, event: PositionModeSet) -> None:
         """Nothing is vouched for that this witness cannot follow: it knows one position an instrument."""
         if event.mode == "hedge":
@@ -172,7 +178,6 @@ class Reading:
 
     def _load_positions(self, event: PositionsLoaded) -> None:
         self.holdings.load_positions(event)
-        self.calls.load(event)
         self.contracts.load(event)
 
     def _draw_layer(self, event: LayerDrawn) -> None:
@@ -185,6 +190,8 @@ class Reading:
     def _post(self, event: Posted) -> None:
         """A posting that an event announced must be the one due; others are judged by their reason."""
         ledger, transfers, reason = self.ledger, self.transfers, event.reason
+        if reason == "surplus" and not ledger.is_expecting:
+            ledger.expect("surplus", self.liquidations.surplus(), "a surplus of a forced order")
         if ledger.is_expecting:
             ledger.apply_expected(event)
             return
@@ -215,8 +222,13 @@ class Reading:
         self.deleveraging.end()
         self.stages.arm(event)
 
+    def _arm_exchange(self, event: ExchangeArmed) -> None:
+        self.orders.rest_entering()
+        self.conversions.arm(event)
+
     def _open_deficit(self, event: DeficitOpened) -> None:
         self.orders.rest_entering()
+        self.conversions.check_used_up(event)
         self.deficits.open(event)
         self.defaults.open_deficit()
         self.stages.disarm()
@@ -239,6 +251,7 @@ class Reading:
         self.orders.rest()
         self.takeovers.end()
         self.deleveraging.end()
+        self.conversions.rest()
         self.payments.rest()
         self.defaults.rest()
         self.deficits.rest()

@@ -45,6 +45,7 @@ class Settlements:
                 )
         legs: dict[Compartment, int] = {}
         worth = worth_at(market.spec, event.price_ticks)
+        market.swept_max = market.dust * len(market.holders)
         for account in list(market.holders):
             lots = market.holders[account][0]
             key = (account, self._holdings.pocket_of(account, market))

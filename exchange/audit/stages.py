@@ -1,12 +1,11 @@
 """The order of the waterfall: which stage may act, and whom it may not skip."""
 
-from zerodebt.exchange.audit.arithmetic import PPB
 from zerodebt.exchange.audit.debts import Deficit
 from zerodebt.exchange.audit.defaults import Defaults
 from zerodebt.exchange.audit.deficits import Deficits
 from zerodebt.exchange.audit.deleveraging import Deleveraging
 from zerodebt.exchange.audit.forms import payers
-from zerodebt.exchange.audit.holdings import Holdings
+from zerodebt.exchange.audit.holdings import Holdings, Risk
 from zerodebt.exchange.audit.liquidations import Liquidations
 from zerodebt.exchange.audit.notes import Notes
 from zerodebt.exchange.audit.payments import Payments
@@ -49,17 +48,19 @@ class Stages:
 
     def arm(self, event: StageArmed) -> None:
         account, pocket, stage = event.account, event.pocket, event.stage
-        equity, required = self._liquidations.compare_risk(event, "WFALL-01")
+        risk = self._liquidations.compare_risk(event, "WFALL-01")
+        equity = risk.equity_atoms
         self._armed = (stage, account, pocket)
         if stage not in self._rules.waterfall:
             self._find(
                 "WFALL-01", f"stage {stage} acts on account {account} but is not in the rulebook's list"
             )
             return
-        if not self._may_act(stage, account, pocket, equity, required):
+        if not self._may_act(stage, account, pocket, risk):
             self._find(
                 "WFALL-01",
-                f"stage {stage} acts on account {account} at {equity} over {required}: it is not armed",
+                f"stage {stage} acts on account {account} at {risk.margin_atoms} over "
+                f"{risk.maintenance_atoms}: it is not armed",
             )
         if equity < 0 and stage != "book":
             deficit = self._deficits.current
@@ -95,27 +96,34 @@ class Stages:
     def check_nobody_could(self, deficit: Deficit) -> None:
         """A residual is left only when positions were deleveraged and no stage has more cash to bring."""
         for stage in self._rules.waterfall:
-            self._check_exhausted(stage, deficit.account, "nobody")
-        if "adl" in self._rules.waterfall:
+            self._check_exhausted(stage, deficit, "nobody")
+        if "adl" in self._rules.waterfall and self._rules.adl.trigger != "fund_cannot_pay":
             self._check_adl_was_tried(deficit.account, deficit.pocket, "nobody")
 
-    def _may_act(self, stage: str, account: int, pocket: int, equity: int, required: int) -> bool:
+    def _may_act(self, stage: str, account: int, pocket: int, risk: Risk) -> bool:
         if stage == "book":
-            return equity < required and (account, pocket) in self._liquidations.open
-        if stage == "backstop" and equity >= 0:
+            return risk.is_short and (account, pocket) in self._liquidations.open
+        if stage == "backstop" and risk.equity_atoms >= 0:
             share = self._rules.liquidation.backstop_below_ppb
-            return equity * PPB < required * share and (account, pocket) in self._liquidations.open
+            return risk.is_below(share) and (account, pocket) in self._liquidations.open
         if stage in ("backstop", "recourse", "default_fund") and not self._holdings.is_protected(account):
             return False
         if stage == "insurance" and account == INSURANCE:
             return False
-        return equity < 0
+        if risk.equity_atoms < 0:
+            return True
+        unfilled = (stage == "insurance" and self._rules.insurance.takes == "unfilled") or (
+            stage == "adl" and self._rules.adl.trigger == "unfilled"
+        )
+        return unfilled and risk.is_short and (account, pocket) in self._liquidations.open
 
     def _check_not_skipped(self, stage: str, account: int, pocket: int, equity: int) -> None:
         """Stages that come before this one in the list and could act now must have acted."""
         waterfall = self._rules.waterfall
         earlier = waterfall[: waterfall.index(stage)]
         if stage == "adl":
+            if not self._fund_always_takes():
+                return
             fund = self._holdings.equity(INSURANCE, self._settle)
             if "insurance" in earlier and account != INSURANCE and fund >= -equity:
                 self._find(
@@ -127,25 +135,36 @@ class Stages:
             if "adl" in earlier:
                 self._check_adl_was_tried(account, pocket, stage)
             return
-        if "adl" in waterfall:
+        if "adl" in waterfall and self._rules.adl.trigger != "fund_cannot_pay":
             self._check_adl_was_tried(account, pocket, stage)
         for before in earlier:
-            self._check_exhausted(before, account, stage)
+            self._check_exhausted(before, self._deficits.current, stage)
+
+    def _fund_always_takes(self) -> bool:
+        """Does the fund take every position whose deficit it can pay?"""
+        rules = self._rules.insurance
+        return rules.takes != "never" and rules.drawdown is None and rules.net_notional_max_atoms is None
 
     def _check_adl_was_tried(self, account: int, pocket: int, stage: str) -> None:
         for market in self._holdings.positions(account, pocket):
             sign = -1 if market.holders[account][0] > 0 else 1
-            if not self._rankings.is_frozen(market.number, sign):
+            if not self._rankings.was_asked(market.number, sign):
                 self._find(
                     "WFALL-01", f"{stage} acts on account {account} before its positions were deleveraged"
                 )
                 return
 
-    def _check_exhausted(self, before: str, account: int, stage: str) -> None:
+    def _check_exhausted(self, before: str, deficit: Deficit | None, stage: str) -> None:
+        if deficit is None:
+            return
+        account = deficit.account
         if before == "default_fund":
             left = self._defaults.left_atoms(account)
         else:
             left = sum(payers.could_bring(before, self._holdings, account).values())
+        most = self._rules.house.deficit_max_atoms
+        if before == "house" and most is not None:
+            left = min(left, most - deficit.housed)
         if left > 0:
             self._find(
                 "WFALL-01",

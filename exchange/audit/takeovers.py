@@ -1,10 +1,11 @@
-"""Takeovers: positions move at the mark, and the margin goes with them."""
+"""Takeovers: positions move at the mark or the bankruptcy price, and the margin goes with them."""
 
 from zerodebt.exchange.audit.arithmetic import split
-from zerodebt.exchange.audit.forms.valuation import worth_at
+from zerodebt.exchange.audit.forms.valuation import price_of, worth_at
 from zerodebt.exchange.audit.harm import Harm
 from zerodebt.exchange.audit.holdings import Compartment, Holdings
 from zerodebt.exchange.audit.ledger import Ledger
+from zerodebt.exchange.audit.liquidations import Liquidations
 from zerodebt.exchange.audit.notes import Notes
 from zerodebt.exchange.audit.stages import Stages
 from zerodebt.exchange.events import (
@@ -12,25 +13,38 @@ from zerodebt.exchange.events import (
     Posted,
     TakenOver,
 )
+from zerodebt.exchange.rules import VenueRules
 
 
 class Takeover:
     """Positions of a compartment on their way to others; `values` is what each taker has received so far."""
 
-    __slots__ = ("account", "is_margin_moved", "left", "pocket", "values")
+    __slots__ = ("account", "left", "moved", "pocket", "prices", "values")
 
     def __init__(self, account: int, pocket: int, left: set[int]) -> None:
         self.account = account
         self.pocket = pocket
         self.left = left
         self.values: dict[int, int] = {}
-        self.is_margin_moved = False
+        self.prices: dict[int, int] = {}
+        self.moved: set[int] = set()
 
 
 class Takeovers:
     """The takeover under way."""
 
-    def __init__(self, notes: Notes, holdings: Holdings, ledger: Ledger, harm: Harm, stages: Stages) -> None:
+    def __init__(
+        self,
+        rules: VenueRules,
+        notes: Notes,
+        holdings: Holdings,
+        ledger: Ledger,
+        harm: Harm,
+        liquidations: Liquidations,
+        stages: Stages,
+    ) -> None:
+        self._rules = rules
+        self._liquidations = liquidations
         self._notes = notes
         self._holdings = holdings
         self._ledger = ledger
@@ -52,6 +66,7 @@ class Takeovers:
         if taking is None:
             held = {m.number for m in self._holdings.positions(account, pocket)}
             taking = self._taking = Takeover(account, pocket, held)
+            taking.prices = self._bankruptcy_ticks(account, pocket)
             is_armed = self._stages.is_armed_for
             if not (is_armed("backstop", account, pocket) or is_armed("insurance", account, pocket)):
                 self._find(
@@ -61,9 +76,13 @@ class Takeovers:
         wanted = INSURANCE if self._stages.is_armed("insurance") else self._holdings.backstops.get(n)
         if taker != wanted:
             self._find("(f)", f"account {taker} takes over instrument {n}, the rulebook names {wanted}")
-        if event.price_ticks != market.mark:
+        price = taking.prices.get(n, market.mark)
+        stated = None if price == market.mark else market.mark
+        if (event.price_ticks, event.mark_ticks) != (price, stated):
             self._find(
-                "(b)", f"instrument {n} is taken over at {event.price_ticks} ticks, the mark is {market.mark}"
+                "(b)",
+                f"instrument {n} is taken over at {event.price_ticks} ticks beside {event.mark_ticks}, the "
+                f"mark is {market.mark} and the price {price}",
             )
         lots = market.lots_of(account)
         if n not in taking.left or lots != event.lots:
@@ -76,25 +95,45 @@ class Takeovers:
         self._holdings.touched.add(taker)
         worth = worth_at(market.spec, event.price_ticks)
         taken = worth(event.lots)
-        self._harm.add((account, pocket), worth_at(market.spec, market.index or 0)(event.lots) - taken)
-        taking.values[taker] = taking.values.get(taker, 0) + abs(taken)
+        self._harm.add((account, pocket), worth_at(market.spec, market.reference or 0)(event.lots) - taken)
+        at_mark = abs(self._holdings.value(market, event.lots))
+        taking.values[taker] = taking.values.get(taker, 0) + at_mark
         legs = self._holdings.change_hands(market, account, taker, event.lots, worth, origin=account)
         self._ledger.expect("takeover", legs, f"takeover of account {account} in instrument {n}")
 
+    def _bankruptcy_ticks(self, account: int, pocket: int) -> dict[int, int]:
+        """Where each position uses up its part of the equity, if the fund takes them at that price."""
+        equity = self._holdings.equity(account, pocket)
+        at_bankruptcy = self._rules.insurance.price == "bankruptcy" and self._stages.is_armed("insurance")
+        if not at_bankruptcy or equity < 0:
+            return {}
+        prices = {}
+        for market in self._holdings.positions(account, pocket):
+            lots = market.lots_of(account)
+            share = self._liquidations.share_of_equity((account, pocket), market, equity)
+            worth = self._holdings.value(market, lots)
+            prices[market.number] = price_of(market.spec, lots, worth - share)
+        return prices
+
     def move_margin(self, event: Posted) -> None:
-        """All margin left in a taken-over compartment goes to the takers, by the value that each received."""
+        """What is left in a taken-over compartment goes to the takers, by the value that each received.
+
+        A posting for its pocket, and one for each asset that it holds as collateral.
+        """
         taking = self._taking
-        if taking is None or taking.is_margin_moved:
+        source = next((pocket for account, pocket, _ in event.legs), -1)
+        if taking is None or source in taking.moved or source not in self._sources(taking):
             self._find("LEDG-03", "margin moves for a takeover that did not happen")
             return
-        taking.is_margin_moved = True
-        margin = self._holdings.balances[taking.pocket][taking.account]
+        taking.moved.add(source)
+        margin = self._holdings.balances[source][taking.account]
+        into = self._settle if source == taking.pocket else source
         takers = sorted(taking.values)
         weights = [taking.values[taker] for taker in takers]
-        shares = split(margin, weights if any(weights) else [1] * len(weights))
-        due: dict[Compartment, int] = {(taking.account, taking.pocket): -margin}
+        shares = split(abs(margin), weights if any(weights) else [1] * len(weights))
+        due: dict[Compartment, int] = {(taking.account, source): -margin}
         for taker, share in zip(takers, shares, strict=True):
-            due[taker, self._settle] = due.get((taker, self._settle), 0) + share
+            due[taker, into] = due.get((taker, into), 0) + (share if margin > 0 else -share)
         for account, pocket, atoms in event.legs:
             if due.get((account, pocket), 0) != atoms:
                 self._find(
@@ -102,7 +141,18 @@ class Takeovers:
                     f"takeover of account {taking.account}: account {account} gets {atoms} atoms of margin, "
                     f"{due.get((account, pocket), 0)} are due",
                 )
-        self._harm.add((taking.account, taking.pocket), margin)
+        self._harm.add((taking.account, taking.pocket), self._in_settlement(source, margin))
+
+    def _sources(self, taking: Takeover) -> list[int]:
+        pledged = [pledge.asset for pledge in self._holdings.pledges]
+        return [taking.pocket, *pledged] if taking.pocket == self._settle else [taking.pocket]
+
+    def _in_settlement(self, source: int, atoms: int) -> int:
+        """Atoms of a pocket in the settlement asset."""
+        for pledge in self._holdings.pledges:
+            if pledge.asset == source:
+                return pledge.worth_atoms(atoms)
+        return atoms
 
     @property
     def is_taking(self) -> bool:
@@ -118,8 +168,9 @@ class Takeovers:
                 "LIQ-04",
                 f"account {taking.account} is taken over but keeps instruments {sorted(taking.left)}",
             )
-        margin = self._holdings.balances[taking.pocket][taking.account]
-        if margin > 0:
-            self._find(
-                "LIQ-04", f"account {taking.account} is taken over but keeps a margin of {margin} atoms"
-            )
+        for source in self._sources(taking):
+            margin = self._holdings.balances[source][taking.account]
+            if margin > 0:
+                self._find(
+                    "LIQ-04", f"account {taking.account} is taken over but keeps a margin of {margin} atoms"
+                )

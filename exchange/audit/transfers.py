@@ -1,10 +1,12 @@
 """Money that moves on an account's own command, and the venue's dust."""
 
+from zerodebt.exchange.audit.arithmetic import PPB, div_ceil
 from zerodebt.exchange.audit.debts import Debts
 from zerodebt.exchange.audit.funding import Funding
 from zerodebt.exchange.audit.holdings import Holdings
 from zerodebt.exchange.audit.notes import Notes
 from zerodebt.exchange.events import (
+    CLEARING,
     DEFICIT,
     EXTERNAL,
     ROUNDING,
@@ -12,12 +14,16 @@ from zerodebt.exchange.events import (
     Rejected,
 )
 from zerodebt.exchange.reject import RejectReason
+from zerodebt.exchange.rules import VenueRules
 
 
 class Transfers:
     """Deposits, withdrawals, isolated margin and dust."""
 
-    def __init__(self, notes: Notes, holdings: Holdings, debts: Debts, funding: Funding) -> None:
+    def __init__(
+        self, rules: VenueRules, notes: Notes, holdings: Holdings, debts: Debts, funding: Funding
+    ) -> None:
+        self._rules = rules
         self._notes = notes
         self._holdings = holdings
         self._debts = debts
@@ -28,6 +34,7 @@ class Transfers:
         self.deposited: dict[int, int] = {}
         self.withdrawn: dict[int, int] = {}
         self.withdrawn_beyond_share_atoms = 0
+        self.swept_atoms = 0
 
     def refuse(self, event: Rejected) -> None:
         self._notes.counts["rejected"] += 1
@@ -47,7 +54,7 @@ class Transfers:
                 self._notes.intervene(f"capital of {atoms} atoms injected into account {account}")
 
     def withdraw(self, event: Posted) -> None:
-        """Nobody withdraws what it does not have, or what its positions require."""
+        """Nobody withdraws what it does not have, or what its positions require at least, orders aside."""
         self._notes.counts["withdrawals"] += 1
         holdings, settle = self._holdings, self._settle
         for account, pocket, atoms in event.legs:
@@ -57,16 +64,21 @@ class Transfers:
             left = holdings.balances[pocket][account]
             if left < 0:
                 self._find("(g)", f"account {account} withdraws {-atoms}, {-left} too much")
-            if pocket != settle:
+            if pocket == settle:
+                holdings.brought_in[account] = holdings.brought_in.get(account, 0) + atoms
+            elif all(pledge.asset != pocket for pledge in holdings.pledges):
                 continue
-            holdings.brought_in[account] = holdings.brought_in.get(account, 0) + atoms
-            equity, required = holdings.risk(account, settle)
+            equity = holdings.equity(account, settle) - holdings.worth(account)
+            equity += holdings.collateral_margin(account)
+            share = div_ceil(holdings.gross(account, settle) * self._rules.margin.transfer_min_ppb, PPB)
+            required = max(holdings.initial(account, settle), share)
             if equity < required:
                 self._find(
                     "MARG-05",
                     f"account {account} withdraws {-atoms}, which leaves {equity} over {required}",
                 )
-            self._check_share(account, -atoms)
+            if pocket == settle:
+                self._check_share(account, -atoms)
 
     def _check_share(self, account: int, atoms: int) -> None:
         """While debts stand nobody takes more of the settlement asset than a share of what is there."""
@@ -116,12 +128,29 @@ class Transfers:
                 )
 
     def pay_dust(self, event: Posted) -> None:
+        """Dust of an account without positions, or what rounding left of an instrument that was settled."""
         for account, pocket, atoms in event.legs:
-            if account != ROUNDING and (not 0 < atoms <= 10 or self._holdings.positions(account, pocket)):
+            if account == CLEARING:
+                self._sweep(pocket, atoms)
+            elif account != ROUNDING and (not 0 < atoms <= 10 or self._holdings.positions(account, pocket)):
                 self._find(
                     "(f)", f"the rounding account pays {atoms} atoms for account {account}, more than dust"
                 )
-        if self._holdings.balances[self._settle][ROUNDING] < 0:
+        if self._holdings.balances[self._settle][ROUNDING] < min(0, self.swept_atoms):
             self._find(
                 "(c)", f"the rounding account is at {self._holdings.balances[self._settle][ROUNDING]} atoms"
             )
+
+    def _sweep(self, pocket: int, atoms: int) -> None:
+        """Clearing is left with nothing, and with hardly more before: an atom a position that was settled."""
+        market = self._holdings.markets[pocket - self._assets]
+        left = self._holdings.balances[pocket][CLEARING]
+        if left or market.holders:
+            self._find("LEDG-02", f"clearing of instrument {market.number} is swept to {left} atoms")
+        if abs(atoms) > market.swept_max:
+            self._find(
+                "(f)",
+                f"clearing of instrument {market.number} is swept of {-atoms} atoms, more than dust",
+            )
+        market.swept_max = 0
+        self.swept_atoms -= atoms

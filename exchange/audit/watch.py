@@ -65,7 +65,8 @@ class Watch:
         self._prices.rest()
         for market in self._holdings.contracts:
             self._check_sums(market)
-        if self._holdings.all_touched or self._index_batches % FULL_PASS_EVERY == 0:
+        holdings, is_turn = self._holdings, self._index_batches % FULL_PASS_EVERY == 0
+        if holdings.all_touched or holdings.pledges or is_turn:
             self.full_pass()
         else:
             self._look_at_changed()
@@ -114,7 +115,9 @@ class Watch:
         settle, assets, worths = self._settle, self._assets, self._holdings.worths
         balances, held, all_alone = self._holdings.balances, self._holdings.held, self._holdings.alone
         known, nowhere = self._liquidations.open, frozenset[int]()
-        per_lot = [market.most_per_lot(self._holdings.value(market, 1)) for market in self._markets]
+        value_of, markets = self._holdings.value, self._markets
+        bounds = [market.most for market in markets]
+        per_lot = [market.most_per_lot(abs(value_of(market, 1)) + market.dust) for market in markets]
         for _, account, pocket in self._watched[:reached]:
             if (account, pocket) in known:
                 continue
@@ -124,22 +127,27 @@ class Watch:
                 where = assets + n if assets + n in alone else settle
                 worth = worths[n]
                 if where == pocket and worth is not None:
-                    equity += worth(lots) - cost
-                    most += abs(lots) * per_lot[n]
-            if equity < most:
+                    value = worth(lots)
+                    equity += value - cost
+                    size, bound = abs(lots), bounds[n]
+                    if bound is None:
+                        most += size * per_lot[n]
+                    else:
+                        most += bound(abs(cost if markets[n].is_at_entry else value), size)
+            if equity <= most:
                 self._check_noticed(account, pocket)
             if equity < 0:
                 self._debts.look_at(account, pocket, equity)
 
     def _move_ppb(self) -> int | None:
-        """The largest move of a mark since the last full pass, rounded up; None from or to a mark of zero."""
+        """The largest move of a value since the last full pass, rounded up; None beyond all of it."""
         largest = 0
         for value, before in zip(self._values(), self._watched_from, strict=True):
             if value != before:
                 if not value or not before:
                     return None
                 largest = max(largest, abs(value - before) * PPB // abs(before) + 1)
-        return largest
+        return largest if largest <= PPB else None
 
     def _values(self) -> list[int]:
         """Many lots of each market at its mark: so many that a value's rounding does not matter beside it."""
@@ -173,27 +181,43 @@ class Watch:
             worth = holdings.worths[market.number]
             if worth is None:
                 continue
-            isolated, per_lot = market.isolated, market.most_per_lot(worth(1))
+            isolated, dust, bound = market.isolated, market.dust, market.most
+            per_lot = market.most_per_lot(abs(worth(1)) + dust)
             pocket, margins = market.pocket, holdings.balances[market.pocket]
             for account, (lots, cost, _) in market.holders.items():
-                value, required = worth(lots), abs(lots) * per_lot
+                value = worth(lots)
+                notional, size = abs(value), abs(lots)
+                if bound is None:
+                    required = dust + size * per_lot
+                else:
+                    required = dust + bound(abs(cost) if market.is_at_entry else notional, size)
                 if account in isolated:
-                    self._look(account, pocket, margins[account] + value - cost, required, abs(value))
+                    self._look(account, pocket, margins[account] + value - cost, required, notional + dust)
                 else:
                     equities[account] += value - cost
                     requirements[account] += required
-                    gross[account] += abs(value)
+                    gross[account] += notional + dust
         for account in range(FIRST_ACCOUNT, len(equities)):
             equity, required = equities[account], requirements[account]
-            if required and account not in holdings.serving:
+            if holdings.pledges:
+                self._look_at_pool(account, equity, required)
+            elif required and account not in holdings.serving:
                 self._look(account, settle, equity, required, gross[account])
             elif equity < 0:
                 self._debts.look_at(account, settle, equity)
 
+    def _look_at_pool(self, account: int, equity: int, most: int) -> None:
+        """A cross pool whose collateral moves with other prices than those that are watched."""
+        pool = equity + self._holdings.worth(account)
+        if pool < 0:
+            self._debts.look_at(account, self._settle, pool)
+        if equity + self._holdings.collateral_margin(account) <= most:
+            self._check_noticed(account, self._settle)
+
     def _look(self, account: int, pocket: int, equity: int, most: int, gross: int) -> None:
         """Remember how far the marks may move before this compartment could be below `most`, its bound."""
         self._watched.append(((equity - most) * PPB // (gross + most), account, pocket))
-        if equity < most:
+        if equity <= most:
             self._check_noticed(account, pocket)
         if equity < 0:
             self._debts.look_at(account, pocket, equity)
@@ -206,9 +230,10 @@ class Watch:
             return
         if self._calls.is_left_alone(account, pocket):
             return
-        equity, required = self._holdings.risk(account, pocket)
-        if equity < required:
+        risk = self._holdings.risk(account, pocket)
+        if risk.is_short:
             self._find(
                 "LIQ-02",
-                f"account {account} pocket {pocket} is unnoticed with equity {equity}, below {required}",
+                f"account {account} pocket {pocket} is unnoticed with equity {risk.margin_atoms}, below "
+                f"{risk.maintenance_atoms}",
             )

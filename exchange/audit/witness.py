@@ -29,7 +29,7 @@ class Audit:
             batch = self._open(batch)
         try:
             self._reading.read(batch)
-        except (KeyError, IndexError) as error:
+        except (KeyError, IndexError, ZeroDivisionError) as error:
             self._notes.find("EVENT-02", f"an event names something that does not exist: {error!r}")
 
     def _open(self, batch: Batch) -> Batch:

@@ -94,9 +94,9 @@ def score(name: str, candidate: Candidate, wallet_min_atoms: int = 1) -> tuple[i
     """
     c = candidate
     if name == "bitmex":
-        side = 1 if c.lots > 0 else -1
-        value = side * c.value_atoms
-        return bitmex_score(value, side * c.entry_atoms, value - c.equity_atoms)
+        sign = 1 if c.profit_atoms == c.value_atoms - c.entry_atoms else -1
+        value = sign * c.value_atoms
+        return bitmex_score(value, sign * c.entry_atoms, value - c.equity_atoms)
     if c.profit_atoms <= 0 or c.equity_atoms <= 0:
         return None
     if name == "binance":

@@ -27,10 +27,29 @@ def test_liquidation_price_of_a_cross_position() -> None:
     found = asked({"question": "liquidation_price", "instrument": "BTC"})["answer"]
     assert found["price"] == "115189.873417721518987342"
     assert (found["tick"], found["reached_by"]) == ("115189.8", "falling")
-    assert (found["closing_fees_included"], found["funding_included"]) == (False, False)
 
 
-def test_every_line_of_an_explanation_that_states_a_rule_states_its_source() -> None:
+QUESTIONS: list[dict[str, Any]] = [
+    {"question": "margin"},
+    {"question": "margin", "instrument": "BTC"},
+    {"question": "liquidation_price", "instrument": "BTC"},
+    {"question": "bankruptcy_price", "instrument": "BTC"},
+    {"question": "withdrawable"},
+    {"question": "largest_order", "instrument": "BTC", "side": "sell", "price": "118000"},
+    {"question": "adl_score", "instrument": "BTC"},
+    {"question": "what_if", "path": [{"prices": {"BTC": "114000"}}]},
+]
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question["question"])
+def test_every_line_of_an_explanation_states_a_rule_and_its_source(question: dict[str, Any]) -> None:
+    lines = asked(question)["explain"]
+    assert lines
+    for line in lines:
+        assert all(line[key] for key in ("what", "value", "rule", "source")), line
+
+
+def test_explanation_shows_the_tier_with_its_own_source() -> None:
     lines = asked({"question": "liquidation_price", "instrument": "BTC"})["explain"]
     tier = next(line for line in lines if "tier" in line["what"])
     assert tier["value"] == "0.0125 of the value less 0"
@@ -38,16 +57,140 @@ def test_every_line_of_an_explanation_that_states_a_rule_states_its_source() -> 
     assert "Liquidations" in lines[-1]["source"]
 
 
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question["question"])
+def test_every_answer_says_whether_fees_and_funding_are_included(question: dict[str, Any]) -> None:
+    includes = asked(question)["answer"]["includes"]
+    assert set(includes) == {"opening_fees", "closing_fees", "funding", "other_prices"}
+    assert includes["opening_fees"] is (question["question"] == "largest_order")
+    assert includes["closing_fees"] is (question["question"] == "what_if")
+    assert includes["funding"] is False
+
+
 def test_what_is_left_on_a_path() -> None:
+    """A tenth is bid a tick below 115,000; at 114,000 equity is below two thirds of maintenance."""
     path = [{"prices": {"BTC": "115000"}}, {"prices": {"BTC": "114000"}}]
-    found = asked({"question": "what_if", "path": path, "depth": {"BTC": "0.1"}})["answer"]
-    events = [[event["event"] for event in point["events"]] for point in found["points"]]
-    assert events == [
-        ["liquidation_started", "stage", "forced_fill"],
-        ["stage", "taken_over", "liquidation_ended"],
+    first, last = asked({"question": "what_if", "path": path, "depth": {"BTC": "0.1"}})["answer"]["points"]
+    assert [event["event"] for event in first["events"]] == [
+        "liquidation_started",
+        "stage",
+        "forced_fill",
+        "money",
     ]
-    assert found["left"]["balances"] == {"USDC": "0.000000"}
-    assert found["points"][0]["positions"] == {"BTC": "0.70000"}
+    fill, money = first["events"][2:]
+    assert (fill["size"], fill["price"], fill["left"]) == ("-0.10000", "114999.0", "0.70000")
+    assert money == {"event": "money", "by": "fill", "amount": "-500.100000"}  # 0.1 * (114999 - 120000)
+    assert first["positions"] == {"BTC": "0.70000"}
+    taken = next(event for event in last["events"] if event["event"] == "taken_over")
+    assert (taken["by"], taken["left"]) == ("backstop vault", "0.00000")
+    assert last["balances"] == {"USDC": "0.000000"}
+
+
+def test_path_says_who_paid_a_debt() -> None:
+    """0.8 * (100000 - 120000) + 5000 = -11000; the fund pays it and takes the position."""
+    found = asked(
+        {"question": "what_if", "path": [{"prices": {"BTC": "100000"}}], "fund": "200000"},
+        rules={"waterfall": ["book", "insurance", "adl"]},
+    )["answer"]["points"][0]
+    paid = next(event for event in found["events"] if event["event"] == "paid")
+    assert paid == {"event": "paid", "stage": "insurance", "by": "insurance", "amount": "11000.000000"}
+    assert found["cross"]["equity"] == "0.000000"
+
+
+def test_path_needs_no_price_of_an_instrument_that_another_question_names() -> None:
+    path = {"question": "what_if", "path": [{"prices": {"BTC": "114000"}}]}
+    found = answer(BASE | {"ask": [path, {"question": "margin", "instrument": "ETH"}]})["answers"][0]
+    (point,) = found["answer"]["points"]
+    assert point["prices"] == {"BTC": "114000.0"}
+    assert "taken_over" in [event["event"] for event in point["events"]]
+
+
+def test_holder_of_the_other_side_is_ranked_where_the_score_counts_the_wallet_twice() -> None:
+    """100 contracts of 100 USD from 10,000, at 9,000: 0.02 + 1 - 10000/9000 BTC, and the winner pays."""
+    found = answer(
+        {
+            "venue": "binance_coinm",
+            "balances": {"BTC": "0.02"},
+            "positions": [{"instrument": "BTCUSD", "side": "long", "size": "100", "entry": "10000"}],
+            "prices": {"BTCUSD": {"mark": "10000"}},
+            "ask": [{"question": "what_if", "path": [{"prices": {"BTCUSD": "9000"}}]}],
+        }
+    )
+    (point,) = found["answers"][0]["answer"]["points"]
+    events = {event["event"]: event for event in point["events"]}
+    assert found["settle_asset"] == "BTC"
+    assert events["deficit"]["amount"] == "0.09111111"
+    assert events["deleveraged"]["as"] == "bankrupt"
+    assert "residual" not in events
+
+
+def test_instruments_of_two_settlement_assets_are_two_cases() -> None:
+    with pytest.raises(UnanswerableError) as error:
+        answer(
+            {
+                "venue": "okx",
+                "prices": {"BTC-USD-SWAP": {"mark": "100000"}, "BTC-USDT-SWAP": {"mark": "100000"}},
+                "ask": [],
+            }
+        )
+    assert error.value.code == "other_settlement"
+
+
+def test_price_below_zero_leaves_the_debt_of_the_oil_client() -> None:
+    """212 lots of 1,000 barrels from 0.01 with 77,000: 77000 + 212000 * (-37.63 - 0.01)."""
+    oil = {
+        "symbol": "WTI",
+        "kind": "future",
+        "tick": "0.01",
+        "lot": "1",
+        "contract_size": "1000",
+        "price_min": "-100",
+        "price_max": "200",
+        "size_max": "10000",
+        "open_interest_max": "10000",
+        "tiers": [{"above": 0, "leverage_max": 1}],
+        "margin_floor": "1",
+    }
+    found = answer(
+        {
+            "venue": "retail_broker",
+            "rules": {"settle_asset": "USD"},
+            "assets": [{"symbol": "USD", "decimals": 2}],
+            "instruments": [oil],
+            "balances": {"USD": "77000"},
+            "positions": [{"instrument": "WTI", "side": "long", "size": "212", "entry": "0.01"}],
+            "prices": {"WTI": {"mark": "0.01"}},
+            "ask": [
+                {"question": "bankruptcy_price", "instrument": "WTI"},
+                {"question": "what_if", "path": [{"prices": {"WTI": "-37.63"}}]},
+            ],
+        }
+    )["answers"]
+    assert found[0]["answer"]["tick"] == "-0.35"  # 0.01 - 77000 / 212000, and no debt
+    assert found[1]["answer"]["points"][0]["cross"]["equity"] == "-7902680.00"
+
+
+def test_path_tells_how_an_isolated_position_stands() -> None:
+    """3000 - (101000 - 100000), and 1/80 of 101,000."""
+    found = asked(
+        {"question": "what_if", "path": [{"prices": {"BTC": "101000"}}]},
+        positions=[ISOLATED],
+        prices={"BTC": {"mark": "100000"}},
+    )["answer"]["points"][0]
+    assert found["isolated"]["BTC"]["equity"] == "2000.000000"
+    assert found["isolated"]["BTC"]["maintenance"] == "1262.500000"
+    assert found["cross"]["equity"] == "5000.000000"
+
+
+def test_largest_order_takes_the_leverage_that_is_asked_about() -> None:
+    """10,000 at 10x and a fee of 0.045 %: 10000 / (100000 * (0.1 + 0.00045))."""
+    question = {"question": "largest_order", "instrument": "BTC", "side": "buy", "price": "100000"}
+    account: dict[str, Any] = {
+        "positions": [],
+        "balances": {"USDC": "10000"},
+        "prices": {"BTC": {"mark": "100000"}},
+    }
+    assert asked(question | {"leverage": 10}, **account)["answer"]["size"] == "0.99552"
+    assert asked(question | {"leverage": 41}, **account)["error"]["code"] == "leverage_above_tier"
 
 
 ISOLATED = {"instrument": "BTC", "side": "short", "size": "1", "entry": "100000", "isolated_margin": "3000"}
@@ -67,13 +210,13 @@ def test_isolated_position_answers_with_its_own_margin() -> None:
 HELD = BASE["positions"][0]
 WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"venue": "mtgox"}, "unknown_venue", "venue"),
-    ({"as_of": "2014-02-07"}, "no_rule_then", "venue"),
+    ({"as_of": "2014-02-07"}, "no_rule_then", "as_of"),
     ({"as_of": "yesterday"}, "wrong_case", "as_of"),
     ({"balances": {"DOGE": "1"}}, "unknown_asset", "balances.DOGE"),
     ({"balances": {"USDC": "0.0000001"}}, "off_the_grid", "balances.USDC"),
     ({"balances": {"USDC": "NaN"}}, "not_a_number", "balances.USDC"),
     ({"prices": {}}, "missing_price", "prices.BTC"),
-    ({"prices": {"BTC": {"mark": "0"}}}, "price_out_of_bounds", "prices.BTC.mark"),
+    ({"prices": {"BTC": {"mark": "0"}}}, "out_of_bounds", "prices.BTC.mark"),
     ({"prices": {"BTC": {"mark": "118000", "index_age_s": "61"}}}, "stale_index", "prices.BTC.index_age_s"),
     ({"prices": {"BTX": {"mark": "1"}}}, "unknown_instrument", "prices.BTX"),
     ({"positions": [HELD | {"size": "0"}]}, "zero_position", "positions.0.size"),
@@ -83,8 +226,32 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
         "unknown_instrument",
         "positions.0.instrument",
     ),
-    ({"positions": [HELD | {"sise": "1"}]}, "wrong_case", "positions[0]"),
-    ({"rules": {"fees": {"taker_ppb": -1}}}, "wrong_rule", "rules"),
+    ({"positions": [HELD | {"sise": "1"}]}, "wrong_case", "positions.0"),
+    ({"rules": {"fees": {"taker_ppb": -1}}}, "wrong_rule", "rules.fees.taker_ppb"),
+    ({"rules": {"fees": 3}}, "wrong_rule", "rules.fees"),
+    ({"rules": {"waterfall": ["adl"]}}, "wrong_rule", "rules.waterfall"),
+    (
+        {"rules": {"liquidation": {"backstop_below_ppb": 0}}},
+        "wrong_rule",
+        "rules.liquidation.backstop_below_ppb",
+    ),
+    ({"rules": {"assets": []}}, "wrong_rule", "rules.assets"),
+    ({"instruments": [{"symbol": "BTC", "tiers": []}]}, "wrong_rule", "instruments.BTC"),
+    ({"assets": [{"symbol": "USDC", "decimals": 6}] * 2}, "wrong_case", "assets"),
+    ({"rules": {"settle_asset": "USDX"}}, "unknown_asset", "assets"),
+    ({"balances": {"USDC": "1e400000"}}, "out_of_bounds", "balances.USDC"),
+    ({"balances": {"USDC": "1" * 90}}, "out_of_bounds", "balances.USDC"),
+    ({"balances": {"USDC": "0." + "1" * 90}}, "off_the_grid", "balances.USDC"),
+    ({"balances": {"USDC": "999999999999"}}, "out_of_bounds", "balances.USDC"),
+    ({"positions": [HELD | {"size": "100000.00001"}]}, "out_of_bounds", "positions.0.size"),
+    ({"positions": [HELD | {"size": "-1"}]}, "out_of_bounds", "positions.0.size"),
+    ({"positions": [HELD, HELD]}, "second_position", "positions.1.instrument"),
+    ({"prices": {"BTC": {"mark": "118000", "index_age_s": "-1"}}}, "stale_index", "prices.BTC.index_age_s"),
+    ({"as_of": "2025-13-01"}, "wrong_case", "as_of"),
+    ({"instruments": [{"symbol": "BTC", "tick": "x"}]}, "wrong_case", "instruments.BTC.tick"),
+    ({"instruments": [{"tick": "1"}]}, "wrong_case", "instruments.0.symbol"),
+    ({"instruments": [{"symbol": "BTC", "tick": "0.3"}]}, "wrong_rule", "instruments.BTC.tick"),
+    ({"ask": [{"question": "price"}]}, "wrong_case", "ask.0.question"),
 ]
 
 
@@ -97,6 +264,42 @@ def test_wrong_case_gets_a_typed_answer_that_names_the_field(
     assert (error.value.code, error.value.field) == (code, field)
     assert set(error.value.table()) == {"code", "field", "found", "allowed"}
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("question", "code", "field"),
+    [
+        ({"question": "margin", "instrument": "ETH"}, "zero_position", "ask.0.instrument"),
+        ({"question": "margin", "instrument": "X"}, "unknown_instrument", "ask.0.instrument"),
+        (
+            {"question": "largest_order", "instrument": "ETH", "side": "buy", "price": "1"},
+            "missing_price",
+            "prices.ETH",
+        ),
+        (
+            {"question": "what_if", "path": [{"prices": {"BTC": "1"}}], "depth": {"ETH": 1}},
+            "missing_price",
+            "prices.ETH",
+        ),
+        (
+            {"question": "what_if", "path": [{"prices": {"ETH": 0}}]},
+            "out_of_bounds",
+            "ask.0.path.0.prices.ETH",
+        ),
+        (
+            {"question": "what_if", "path": [{"prices": {}, "after_s": -1}]},
+            "out_of_bounds",
+            "ask.0.path.0.after_s",
+        ),
+        ({"question": "what_if", "path": [{"prices": {}}], "slippage": 2}, "out_of_bounds", "ask.0.slippage"),
+        ({"question": "what_if", "path": [{"prices": {}}], "fund": "inf"}, "not_a_number", "ask.0.fund"),
+    ],
+)
+def test_wrong_question_gets_a_typed_answer_of_its_own(
+    question: dict[str, Any], code: str, field: str
+) -> None:
+    error = asked(question)["error"]
+    assert (error["code"], error["field"]) == (code, field)
 
 
 def test_question_that_cannot_be_answered_leaves_the_others_their_answers() -> None:

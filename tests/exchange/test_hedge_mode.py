@@ -347,8 +347,9 @@ def test_rules_that_legs_are_not_modelled_beside_are_refused() -> None:
     with pytest.raises(RulesError, match="tier_sum"):
         hedging(margin={"tier_sum": "gross"}, liquidation={"steps": ["restore"]})
     marginal = perpetual(tiers=(Tier(0, 20), Tier(1000, 10)))
-    with pytest.raises(RulesError, match="tier_sum"):
-        Desk(hedging(margin={"tier_sum": "gross"}), (marginal,))
+    desk = Desk(hedging(margin={"tier_sum": "gross"}), (marginal,))
+    (somebody,) = desk.open(100)
+    assert desk.refused(SetPositionMode(somebody, "hedge")) is R.NOT_IN_RULEBOOK
 
 
 def test_the_audit_does_not_vouch_for_a_run_with_two_legs() -> None:

@@ -111,6 +111,7 @@ def test_constant_value_averages_to_itself() -> None:
 
 @pytest.mark.spec("MARK-05")
 def test_index_is_the_weighted_median_of_the_published_example() -> None:
+    """hl-oracle-01"""
     vector = json.loads((GOLDEN / "hyperliquid_oracle_price.json").read_text("utf-8"))[0]
     prices = [(int(price), int(weight)) for price, weight in vector["inputs"]["spot_weighted"]]
     assert weighted_median(prices) == int(vector["expected"]["oracle_price"])

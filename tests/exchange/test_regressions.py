@@ -455,3 +455,19 @@ def test_triggers_beyond_the_bound_of_a_command_are_announced() -> None:
     assert len(of(events, TriggerFired)) == 1
     assert of(events, WorkLeft)
     assert len(of(desk.index(90), TriggerFired)) == 1
+
+
+def test_bitmex_queue_puts_the_winners_of_an_inverse_contract_first() -> None:
+    """A long that gained has the smaller value of the two: signs were taken from the lots."""
+    winner = adl.Candidate(16, 0, 10, 900, 1000, 100, 500, 400, 0)
+    loser = adl.Candidate(17, 0, 10, 1100, 1000, -100, 500, 600, 0)
+    assert [r.candidate.account for r in adl.rank("bitmex", [loser, winner])] == [16, 17]
+    assert adl.score("bitmex", winner) == (100 * 900, 1000 * 500)
+
+
+def test_marginal_tiers_by_lots_are_refused() -> None:
+    tiers = (Tier(0, 20), Tier(10, 10))
+    error = budget_error(perpetual(tiers=tiers, tier_unit="lots"))
+    assert error is not None
+    assert "of the form 'whole'" in error
+    assert budget_error(perpetual(tiers=tiers, tier_unit="lots", tier_form="whole")) is None

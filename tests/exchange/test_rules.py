@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.venues import ASSETS, perpetual, rulebook
-from zerodebt.exchange.rules import RulesError, profile_names, profile_table, venue_rules
+from zerodebt.exchange.rules import RulesError, profile_days, profile_names, profile_table, venue_rules
 from zerodebt.exchange.venue import Venue
 
 
@@ -169,3 +169,12 @@ def test_every_table_of_a_shipped_profile_is_dated_and_sourced(name: str) -> Non
     entries = [value for value in table.values() if isinstance(value, dict)]
     entries += table.get("instruments", [])
     assert all(entry.get("valid_from") and entry.get("source") for entry in [table, *entries]), entries
+
+
+def test_table_of_a_profile_is_the_callers_own() -> None:
+    profile_table("hyperliquid")["fees"]["taker_ppb"] = 7
+    assert profile_table("hyperliquid")["fees"]["taker_ppb"] != 7
+
+
+def test_days_of_a_profile_are_those_of_its_tables() -> None:
+    assert profile_days("hyperliquid")[0] == "2025-10-01"

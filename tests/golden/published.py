@@ -82,6 +82,7 @@ class Contract:
         price_max: int = 10**6,
         size_max: str = "1000",
         fees: dict[str, int] | None = None,
+        liquidation: dict[str, Any] | None = None,
         waterfall: tuple[str, ...] = ("book", "insurance"),
         **changes: Any,
     ) -> None:
@@ -105,7 +106,7 @@ class Contract:
             contract="linear" if face is None else "inverse",
             **changes,
         )
-        self.rules = rules(waterfall, fees or {})
+        self.rules = rules(waterfall, fees or {}, liquidation or {})
 
     def situation(
         self,
@@ -139,7 +140,7 @@ class Contract:
         return Fraction(atoms, 10**self.decimals)
 
 
-def rules(waterfall: tuple[str, ...], fees: dict[str, int]) -> VenueRules:
+def rules(waterfall: tuple[str, ...], fees: dict[str, int], liquidation: dict[str, Any]) -> VenueRules:
     """Free of fees but those named; mark is index."""
     return venue_rules(
         {
@@ -152,5 +153,6 @@ def rules(waterfall: tuple[str, ...], fees: dict[str, int]) -> VenueRules:
             "sources": [{"name": "one", "weight": 1}],
             "mark": {"formula": "index"},
             "fees": fees,
+            "liquidation": liquidation,
         }
     )

@@ -14,7 +14,7 @@ import pytest
 
 from tests.venues import USD, Desk, hyperliquid, of, perpetual
 from zerodebt.exchange.commands import LoadPositions, SetBackstop
-from zerodebt.exchange.events import DeficitOpened, Deleveraged, StagePaid
+from zerodebt.exchange.events import DeficitOpened, Deleveraged, LiquidationStarted, StagePaid
 from zerodebt.exchange.instruments import (
     Instrument,
     Tier,
@@ -24,6 +24,7 @@ from zerodebt.exchange.instruments import (
     order_step_ticks,
 )
 from zerodebt.exchange.margin import Risk
+from zerodebt.exchange.units import SECOND_NS
 from zerodebt.exchange.waterfall.adl import Candidate, score_ppb
 
 FOLDER = Path(__file__).parent
@@ -199,6 +200,85 @@ def test_vault_closes_at_its_bankruptcy_price(vector: Any) -> None:
     ]
     assert desk.cash(winner) == int(expected["balances"]["S"]) * USD
     assert desk.equity(vault) == int(expected["target_balance"])
+
+
+SEQUENCES = {
+    v["id"]: v
+    for v in json.loads((FOLDER / "hyperliquid_partial_liquidation.json").read_text("utf-8"))
+    if "seq" in v["id"]
+}
+
+
+def forced_steps(sizes: list[str], balance: str) -> tuple[Desk, int, int]:
+    """Longs entered at 1000 in as many markets, each at 1/40 maintenance: (desk, account, street)."""
+    desk = Desk(RULES, tuple(perpetual(f"M{n}") for n in range(len(sizes))))
+    account, street = desk.open(int(balance), 10**7)
+    for n, size in enumerate(sizes):
+        desk.ok(
+            LoadPositions(n, 1000, (account, street), (int(size), -int(size)), (1000, 1000), (1, 1), (0, 0))
+        )
+    desk.index(*[1000] * len(sizes), later_ns=0)
+    return desk, account, street
+
+
+def bid(desk: Desk, street: int, price: str, sizes: list[str]) -> None:
+    for n, size in enumerate(sizes):
+        desk.order(street, 1, int(size), int(price), instrument=n)
+
+
+def left(desk: Desk, account: int) -> list[str]:
+    return [str(desk.lots(account, n)) for n in range(len(desk.instruments))]
+
+
+def test_account_that_is_healthy_again_is_left_alone() -> None:
+    """hl-seq-02"""
+    given, expected = SEQUENCES["hl-seq-02"]["inputs"], SEQUENCES["hl-seq-02"]["expected"]
+    desk, account, _ = forced_steps([given["size"]], given["balance"])
+    assert not of(desk.index(int(given["mark"])), LiquidationStarted)
+    assert desk.equity(account) == atoms(expected["account_value"])
+    assert desk.requirement(account) == atoms(expected["maintenance_margin"])
+
+
+@pytest.mark.spec("LIQ-06")
+def test_all_that_is_left_is_sent_while_the_cooldown_runs() -> None:
+    """hl-seq-03, and hl-seq-04 ten seconds later"""
+    first, second = SEQUENCES["hl-seq-03"], SEQUENCES["hl-seq-04"]
+    desk, account, street = forced_steps([first["inputs"]["size"]], first["inputs"]["balance"])
+    for vector, later in ((first, SECOND_NS), (second, 10 * SECOND_NS)):
+        ((price, size),) = vector["inputs"]["fills"]
+        bid(desk, street, price, [size])
+        desk.index(int(vector["inputs"]["mark"]), later_ns=later)
+        assert left(desk, account) == [vector["expected"]["size"]]
+        assert desk.cash(account) == atoms(vector["expected"]["balance"])
+
+
+@pytest.mark.spec("LIQ-06")
+def test_each_position_by_its_own_share_and_then_whole() -> None:
+    """hl-seq-06, and hl-seq-08 ten seconds later with books for half of what is left; the mark is 990."""
+    first, second = SEQUENCES["hl-seq-06"], SEQUENCES["hl-seq-08"]
+    given, expected = first["inputs"], first["expected"]
+    desk, account, street = forced_steps(given["sizes"], given["balance"])
+    bid(desk, street, given["fill_price"], given["filled"])
+    desk.index(*[990] * len(given["sizes"]))
+    assert left(desk, account) == expected["left"]
+    assert desk.cash(account) == atoms(expected["balance"])
+    given, expected = second["inputs"], second["expected"]
+    bid(desk, street, given["fill_price"], given["filled"])
+    desk.index(*[990] * len(desk.instruments), later_ns=10 * SECOND_NS)
+    assert left(desk, account) == [*expected["left"], "0"]
+    assert desk.cash(account) == atoms(expected["balance"])
+
+
+@pytest.mark.spec("LIQ-06")
+def test_forced_orders_end_as_soon_as_the_account_is_healthy() -> None:
+    """hl-seq-07: of the seven positions of hl-seq-06 the two largest are enough."""
+    given, expected = SEQUENCES["hl-seq-07"]["inputs"], SEQUENCES["hl-seq-07"]["expected"]
+    sizes = SEQUENCES["hl-seq-06"]["inputs"]["sizes"]
+    desk, account, street = forced_steps(sizes, given["balance"])
+    bid(desk, street, given["fill_price"], sizes)
+    desk.index(*[990] * len(sizes))
+    assert left(desk, account) == expected["left"] + sizes[2:]
+    assert desk.cash(account) == atoms(expected["balance"])
 
 
 def test_parity_suite_is_whole() -> None:

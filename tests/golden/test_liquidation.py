@@ -137,6 +137,7 @@ def test_dydx_order_of_the_queue(vector: Any) -> None:
 
 
 def test_dydx_block_budgets_and_bounds_of_an_order() -> None:
+    """dydx-blocklimit-01 and dydx-maxpos-01"""
     budgets, bounds = read("dydx_v4_partial_liquidation")
     given, expected = budgets["inputs"], budgets["expected"]
     for what in ("notional", "insurance"):

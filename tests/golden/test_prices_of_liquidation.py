@@ -10,7 +10,6 @@ import pytest
 from tests.golden.published import Contract, flat, places, ppb, second_of_two, vectors, within
 from zerodebt.exchange.ask import answer
 from zerodebt.exchange.instruments import Tier
-from zerodebt.exchange.marks import Market
 from zerodebt.exchange.oracle import PricePoint, Situation
 
 FINE = 12
@@ -30,15 +29,6 @@ def bankruptcy(case: Situation, *, closing_fee: bool = False) -> PricePoint:
     point = case.bankruptcy_price(0, closing_fee=closing_fee)
     assert point is not None
     return point
-
-
-def with_fee(case: Situation, taker_fee: str) -> Situation:
-    """The same where the venue adds its closing fee to the requirement."""
-    before = case.state.markets[0]
-    market = Market(0, before.instrument, ppb(taker_fee))
-    market.prices = before.prices
-    case.state.markets[0] = case.state.contracts[0] = case.state.slots[0] = market
-    return case
 
 
 @vectors("binance_usdm_liquidation_price")
@@ -66,9 +56,17 @@ def test_binance_liquidation_price(vector: Any) -> None:
 @pytest.mark.spec("LIQ-07")
 def test_fee_of_the_closing_order_counts_in_the_requirement(vector: Any) -> None:
     given = vector["inputs"]
-    c = Contract(tick=2, lot=0, decimals=FINE, price_max=100, tiers=flat(given["mmr"]))
+    c = Contract(
+        tick=2,
+        lot=0,
+        decimals=FINE,
+        price_max=100,
+        tiers=flat(given["mmr"]),
+        fees={"taker_ppb": ppb(given["taker_fee"])},
+        liquidation={"requirement_fee": "taker"},
+    )
     case = c.situation(given["size"], given["entry_price"], side=given["side"], margin=given["margin"])
-    point = liquidation(with_fee(case, given["taker_fee"]))
+    point = liquidation(case)
     assert within(c.price(point.exact_ticks), vector["expected"]["liquidation_price"], vector)
 
 

@@ -123,6 +123,7 @@ def write_summary(run: Path, **changed: Any) -> None:
         "id": "small-0",
         "scenario": "small",
         "title": "A small run",
+        "rulebook": "hyperliquid",
         "seed": 0,
         "version": "0",
         "start_utc": measures["start_utc"],

@@ -64,7 +64,8 @@ def session_winners(holdings: Holdings, debtor: int) -> Means:
     for account in range(FIRST_ACCOUNT, len(holdings.held)):
         if account == debtor or account in holdings.serving:
             continue
-        pooled = equity = holdings.equity(account, settle)
+        pooled = holdings.equity(account, settle)
+        equity = pooled - holdings.worth(account)
         for market in holdings.markets:
             if holdings.balances[market.pocket][account] or account in market.isolated:
                 equity += holdings.equity(account, market.pocket)

@@ -4,12 +4,14 @@ import random
 from functools import lru_cache
 from typing import Any
 
+from msgspec import structs
+
 from tests.venues import ASSETS, T0, USD, hyperliquid, perpetual, spot
 from zerodebt.exchange import commands as ask
 from zerodebt.exchange import events as says
 from zerodebt.exchange.events import FIRST_ACCOUNT, HOUSE, INSURANCE, Event
-from zerodebt.exchange.instruments import Tier
-from zerodebt.exchange.rules import VenueRules
+from zerodebt.exchange.instruments import Instrument, Tier
+from zerodebt.exchange.rules import VenueRules, profile_table, venue_rules
 from zerodebt.exchange.units import MINUTE_NS, SECOND_NS
 from zerodebt.exchange.venue import Venue
 
@@ -23,6 +25,57 @@ INSTRUMENTS = (
 )
 
 
+def btc(**changes: Any) -> tuple[Instrument, ...]:
+    return (structs.replace(INSTRUMENTS[0], **changes), *INSTRUMENTS[1:])
+
+
+def both(**changes: Any) -> tuple[Instrument, ...]:
+    return (*(structs.replace(spec, **changes) for spec in INSTRUMENTS[:2]), INSTRUMENTS[2])
+
+
+RATES = (
+    Tier(0, 40, 10_000_000, 25_000_000),
+    Tier(2_000 * USD, 20, 20_000_000, 50_000_000),
+    Tier(8_000 * USD, 10, 45_000_000, 100_000_000),
+)
+BY_LOTS = (Tier(0, 40, 10_000_000), Tier(50, 25, 15_000_000), Tier(150, 10))
+LOT = 90 * USD * 40_000
+INVERSE: dict[str, Any] = {
+    "contract": "inverse",
+    "open_interest_max_lots": 10_000,
+    "size_max_lots": 10_000,
+}
+TABLES: dict[str, tuple[Instrument, ...]] = {
+    "rates by tier": both(tiers=RATES),
+    "whole tiers": both(tiers=RATES, tier_form="whole"),
+    "whole tiers by lots": both(tiers=BY_LOTS, tier_form="whole", tier_unit="lots"),
+    "a slope": both(tiers=(Tier(0, 0, 10_000_000, 20_000_000),), slope_ppb=1_000_000, slope_size=10),
+    "a share of initial": both(tiers=RATES[:1], maintenance_of_initial_ppb=600_000_000),
+    "open interest": both(
+        tiers=(Tier(0, 0, 12_000_000, 20_000_000),),
+        open_interest_low_atoms=1_000 * USD,
+        open_interest_high_atoms=900_000 * USD,
+    ),
+    "amounts per lot": both(margin_floor_atoms_per_lot=2 * USD, initial_atoms_per_lot=5 * USD),
+    "of the cost": both(tiers=RATES, maintenance_basis="entry"),
+    "inverse, of the cost": both(**INVERSE, tick_value_atoms=LOT, tiers=RATES, maintenance_basis="entry"),
+    "inverse": both(**INVERSE, tick_value_atoms=LOT),
+    "one inverse": btc(**INVERSE, tick_value_atoms=LOT),
+    "inverse, dear lots": btc(
+        **INVERSE | {"tick_value_atoms": 81 * 10**11, "open_interest_max_lots": 100_000}
+    ),
+    "inverse, a slope": both(
+        **INVERSE,
+        tick_value_atoms=LOT,
+        tiers=(Tier(0, 50, 10_000_000),),
+        slope_ppb=5_000_000,
+        slope_size=1_000 * USD,
+    ),
+    "inverse, whole tiers": both(**INVERSE, tick_value_atoms=LOT, tiers=RATES, tier_form="whole"),
+}
+"""Markets whose margin tables and contracts have another form."""
+
+
 def crash_rules(*waterfall: str, **tables: Any) -> VenueRules:
     """Hyperliquid's rulebook on a small scale: chunks above 5,000 USD, funding every minute."""
     scaled: dict[str, Any] = {
@@ -31,7 +84,7 @@ def crash_rules(*waterfall: str, **tables: Any) -> VenueRules:
         "funding": {"interval_ns": MINUTE_NS, "impact_notional_atoms": 500 * USD},
     }
     for name, table in tables.items():
-        scaled[name] = scaled.get(name, {}) | table
+        scaled[name] = scaled.get(name, {}) | table if isinstance(table, dict) else table
     if waterfall:
         scaled["waterfall"] = list(waterfall)
     return hyperliquid(**scaled)
@@ -40,9 +93,17 @@ def crash_rules(*waterfall: str, **tables: Any) -> VenueRules:
 class Crash:
     """Random commands of a small market through a fall of about a half, by a seed."""
 
-    def __init__(self, seed: int, rules: VenueRules, *, fund_usd: int = 0, house_usd: int = 0) -> None:
+    def __init__(
+        self,
+        seed: int,
+        rules: VenueRules,
+        *,
+        fund_usd: int = 0,
+        house_usd: int = 0,
+        instruments: tuple[Instrument, ...] = INSTRUMENTS,
+    ) -> None:
         self.random = random.Random(seed)
-        self.venue = Venue(rules, ASSETS, INSTRUMENTS)
+        self.venue = Venue(rules, ASSETS, instruments)
         self.sources = len(rules.sources)
         self.time_ns = T0
         self.batches = [self.venue.opening()]
@@ -190,7 +251,176 @@ RULEBOOKS: dict[str, tuple[VenueRules, int, int]] = {
 }
 
 
-@lru_cache(maxsize=32)
+ADL: dict[str, dict[str, Any]] = {
+    "bitmex": {"score": "bitmex", "price": "bankruptcy"},
+    "bybit": {"score": "bybit", "price": "bankruptcy", "bankruptcy_off_max_ppb": 20_000_000},
+    "binance, wallet": {"score": "binance", "price": "mark", "wallet_min_atoms": 2000 * USD},
+    "paper": {"score": "paper", "price": "index"},
+    "clamped": {"price": "index", "clamp": "bankruptcy", "bankruptcy_allocation": "pro_rata_requirement"},
+    "kinder clamped": {"price": "previous_mark", "clamp": "bankruptcy"},
+    "by requirement": {"price": "bankruptcy", "bankruptcy_allocation": "pro_rata_requirement"},
+    "pro rata": {"policy": "pro_rata"},
+    "pro rata by profit": {"policy": "pro_rata", "weights": "profit", "price": "index"},
+    "levered": {"policy": "levered", "weights": "equity"},
+    "capped": {"policy": "capped", "haircut_max_ppb": 200_000_000},
+    "capped, kept": {"policy": "capped", "keep": "maintenance", "weights": "contracts"},
+    "risk aware": {"policy": "risk_aware", "risk_power": 2, "risk_threshold_ppb": 100_000_000},
+    "mirror descent": {"policy": "mirror_descent"},
+    "min max": {"policy": "min_max"},
+    "iteration": {"policy": "iteration", "clamp": "bankruptcy", "price": "index"},
+}
+"""Deleveraging tables, each the only stage between the book and the house."""
+
+RULEBOOKS |= {name: (crash_rules("book", "adl", "house", adl=adl), 0, 100_000) for name, adl in ADL.items()}
+RULEBOOKS |= {name: (crash_rules(), 0, 0) for name in TABLES}
+
+OWN_BOOK = [{"name": "outside", "weight": 1}, {"name": "here", "weight": 2, "kind": "own"}]
+PRICES: dict[str, dict[str, Any]] = {
+    "binance's mark": {
+        "mark": {"formula": "funding_median", "basis_points": 5, "basis_sample_ns": 10 * SECOND_NS},
+        "funding": {"average": "linear", "cap": "maintenance", "cap_factor_ppb": 750_000_000},
+    },
+    "bitmex's mark": {
+        "mark": {"formula": "fair"},
+        "funding": {"premium": "mid", "rate_step_ppt": 10**6, "caps": [{"symbol": "ETH", "cap_ppt": 10**8}]},
+    },
+    "deribit's mark": {
+        "mark": {"formula": "basis_ema", "band_ppb": 1_000_000},
+        "funding": {"premium": "mark", "rate": "deadband", "clamp_ppt": 250_000_000, "cap": "none"}
+        | {"paid_on": "mark", "interest_ppt": 0},
+        "orders": {"band": {"formula": "mark", "width_ppb": 15_000_000, "beyond": "refuse"}},
+    },
+    "okx's mark": {
+        "mark": {"basis_points": 3, "basis_sample_ns": 5 * SECOND_NS},
+        "funding": {"premium": "mid", "rate": "plain", "divisor": 1},
+        "orders": {
+            "band": {"formula": "index", "inner_ppb": 2_000_000, "outer_ppb": 9_000_000, "beyond": "cap"}
+        },
+    },
+    "dydx's funding": {
+        "funding": {"average": "padded", "tail_trim_ppm": 100_000, "rate": "plain", "accrual": "index"}
+        | {"cap": "margin_gap", "rate_step_ppt": 10**6, "quanta_per_lot": 1000}
+        | {"impact_margin_atoms": 50 * USD, "sample_ns": SECOND_NS, "interest_ppt": 0},
+        "mark": {"formula": "index"},
+    },
+    "an own book": {"sources": OWN_BOOK, "index": {"own": "mid"}},
+    "an own book by its last": {"sources": OWN_BOOK, "index": {"own": "last"}, "mark": {"formula": "index"}},
+}
+"""Rulebooks whose marks, funding and bands have another form."""
+
+RULEBOOKS |= {name: (crash_rules(**tables), 0, 0) for name, tables in PRICES.items()}
+
+LIQUIDATIONS: dict[str, dict[str, Any]] = {
+    "at the requirement": {"trigger": "at_or_below", "requirement_fee": "taker", "steps": ["whole"]},
+    "a ladder": {"steps": ["ladder", "whole"], "ladder_tif": "fok", "requirement_fee": "liquidation"},
+    "restored": {"steps": ["restore"], "restore_buffer_ppb": 100_000_000, "restore_max_ppb": 500_000_000}
+    | {"price_limit": "band", "band_ppb": 5_000_000},
+    "fillable": {"steps": ["whole"], "price_limit": "fillable", "fillable_spread_ppb": 1_500_000_000}
+    | {"portion_max_ppb": 250_000_000, "notional_min_atoms": 500 * USD}
+    | {"notional_max_atoms": 4_000 * USD, "insurance_lost_max_atoms": 20 * USD},
+}
+"""Liquidation tables, each before deleveraging and the house."""
+
+RULEBOOKS |= {
+    name: (
+        crash_rules("book", "adl", "house", liquidation=table, fees={"liquidation_ppb": 2_000_000}),
+        0,
+        100_000,
+    )
+    for name, table in LIQUIDATIONS.items()
+}
+
+WHOLE: dict[str, Any] = {"steps": ["whole"], "price_limit": "bankruptcy"}
+FUNDS: dict[str, tuple[VenueRules, int, int]] = {
+    "a surplus": (
+        crash_rules("book", "adl", "house", liquidation=WHOLE | {"surplus_max_ppb": 10**9}),
+        0,
+        10**5,
+    ),
+    "a small surplus by requirement": (
+        crash_rules(
+            "book",
+            "adl",
+            "house",
+            liquidation=WHOLE | {"surplus_max_ppb": 15_000_000},
+            adl={"bankruptcy_allocation": "pro_rata_requirement"},
+        ),
+        0,
+        10**5,
+    ),
+    "a fund that takes what is unfilled": (
+        crash_rules("book", "insurance", "adl", liquidation=WHOLE, insurance={"takes": "unfilled"}),
+        20_000,
+        0,
+    ),
+    "a fund that takes at bankruptcy": (
+        crash_rules(
+            "book",
+            "insurance",
+            "adl",
+            liquidation=WHOLE | {"surplus_max_ppb": 10**9},
+            insurance={"takes": "unfilled", "price": "bankruptcy"},
+        ),
+        20_000,
+        0,
+    ),
+    "deleveraging of what is unfilled": (
+        crash_rules(
+            "book", "adl", "house", liquidation=WHOLE, adl={"trigger": "unfilled", "price": "bankruptcy"}
+        ),
+        0,
+        10**5,
+    ),
+    "a fund that only pays": (
+        crash_rules("book", "insurance", "adl", "socialise", insurance={"takes": "never"}),
+        3000,
+        0,
+    ),
+    "a fund before deleveraging": (
+        crash_rules(
+            "book",
+            "insurance",
+            "adl",
+            "socialise",
+            insurance={"takes": "never"},
+            adl={"trigger": "fund_cannot_pay"},
+        ),
+        3000,
+        0,
+    ),
+    "a fund that closes": (
+        crash_rules(
+            "book",
+            "insurance",
+            "adl",
+            "socialise",
+            insurance={"drawdown": {"start_ppb": 300_000_000, "stop_ppb": 100_000_000}},
+        ),
+        2_000,
+        0,
+    ),
+    "a house with a cap": (
+        crash_rules("book", "house", "socialise", house={"deficit_max_atoms": 50 * USD}),
+        0,
+        10**5,
+    ),
+}
+"""Whole rulebooks in which the fund, deleveraging or the house has other terms."""
+
+RULEBOOKS |= FUNDS
+FORMS = {*ADL, *TABLES, *PRICES, *LIQUIDATIONS, *FUNDS}
+
+
+def shipped(name: str, seed: int) -> Crash:
+    """A shipped rulebook on the small market, with its instruments' and assets' own tables left out."""
+    rules = venue_rules(profile_table(name))
+    orders = structs.replace(rules.orders, value_min_atoms=0)
+    rules = structs.replace(rules, settle_asset="USDC", collateral=(), orders=orders)
+    return Crash(seed, rules, fund_usd=3000, house_usd=1000)
+
+
+@lru_cache(maxsize=64)
 def crash(name: str, seed: int) -> Crash:
     rules, fund_usd, house_usd = RULEBOOKS[name]
-    return Crash(seed, rules, fund_usd=fund_usd, house_usd=house_usd)
+    instruments = TABLES.get(name, INSTRUMENTS)
+    return Crash(seed, rules, fund_usd=fund_usd, house_usd=house_usd, instruments=instruments)

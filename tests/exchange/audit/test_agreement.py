@@ -2,15 +2,17 @@
 
 import pytest
 
-from tests.exchange.audit.crash import RULEBOOKS, crash
+from tests.exchange.audit.crash import FORMS, RULEBOOKS, crash, shipped
 from tests.venues import USD, Desk, rulebook
 from zerodebt.exchange import commands as ask
 from zerodebt.exchange import events as says
 from zerodebt.exchange.audit import Audit, audit
+from zerodebt.exchange.rules import profile_names
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.parametrize("name", RULEBOOKS)
+@pytest.mark.parametrize(
+    ("name", "seed"), [(name, seed) for name in RULEBOOKS for seed in ((1,) if name in FORMS else (1, 2))]
+)
 def test_the_audit_agrees_with_an_honest_run_and_rebuilds_its_holdings(name: str, seed: int) -> None:
     run = crash(name, seed)
     witness = Audit()
@@ -38,6 +40,12 @@ def test_the_audit_agrees_with_an_honest_run_and_rebuilds_its_holdings(name: str
     }
     assert report.holdings_digest == witness.digest()
     assert report.counts["liquidations"] > 0
+
+
+@pytest.mark.parametrize("name", [name for name in profile_names() if name != "bybit_uta"])
+def test_the_audit_agrees_with_a_run_under_every_shipped_rulebook(name: str) -> None:
+    """But one: pools of the fund by instrument are not derived again yet."""
+    assert audit(shipped(name, 2).batches).findings == ()
 
 
 @pytest.mark.parametrize(("name", "seed"), [("book alone", 5), ("binance", 4)])

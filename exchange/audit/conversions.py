@@ -1,0 +1,141 @@
+"""Collateral that is sold, or handed to the fund, for what its owner owes."""
+
+from zerodebt.exchange.audit.arithmetic import PPB
+from zerodebt.exchange.audit.books import SELL, Order
+from zerodebt.exchange.audit.forms import collateral
+from zerodebt.exchange.audit.holdings import Holdings
+from zerodebt.exchange.audit.ledger import Ledger
+from zerodebt.exchange.audit.liquidations import Liquidations
+from zerodebt.exchange.audit.notes import Notes
+from zerodebt.exchange.events import (
+    FIRST_ACCOUNT,
+    INSURANCE,
+    Converted,
+    DeficitOpened,
+    ExchangeArmed,
+    OrderClosed,
+)
+from zerodebt.exchange.rules import VenueRules
+
+
+class Conversions:
+    """The sale that is announced, and who has been sent to the spot books in this command."""
+
+    def __init__(
+        self, rules: VenueRules, notes: Notes, holdings: Holdings, ledger: Ledger, liquidations: Liquidations
+    ) -> None:
+        self._rules = rules.exchange
+        self._notes = notes
+        self._holdings = holdings
+        self._ledger = ledger
+        self._liquidations = liquidations
+        self._find = notes.find
+        self._settle = holdings.settle
+        self._pledges = {pledge.market.number: pledge for pledge in holdings.pledges}
+        self._armed: ExchangeArmed | None = None
+        self._used_up: set[int] = set()
+
+    def arm(self, event: ExchangeArmed) -> None:
+        """Collateral goes to the book for a reason of the rulebook, as much as brings in what is owed."""
+        account, pledge = event.account, self._pledges[event.instrument]
+        owed = -self._holdings.balances[self._settle][account]
+        held = self._holdings.balances[pledge.asset][account]
+        if event.because == "bankruptcy":
+            lots = held // pledge.market.spec.lot_atoms
+        else:
+            lots = collateral.lots_for(self._rules, pledge, held, owed)
+        limit = collateral.limit_ticks(self._rules, pledge.market.index or 0)
+        due = (owed, lots, limit)
+        stated = (event.owed_atoms, event.lots, event.limit_ticks)
+        if stated != due:
+            self._find(
+                "LIQ-10",
+                f"account {account} sells collateral for {stated} (owed, lots, limit), it is {due}",
+            )
+        if not self._is_due(event, owed):
+            self._find("LIQ-10", f"account {account}, which owes {owed}, sells collateral: {event.because}")
+        self._armed = event
+        if event.because == "bankruptcy":
+            self._used_up.add(account)
+
+    def _is_due(self, event: ExchangeArmed, owed: int) -> bool:
+        account, settle = event.account, self._settle
+        if event.because == "bankruptcy":
+            return self._holdings.equity(account, settle) < 0
+        if event.because == "liquidation":
+            return owed > 0 and (account, settle) in self._liquidations.open
+        if owed <= 0 or (account < FIRST_ACCOUNT and account != INSURANCE):
+            return False
+        if event.because == "loan_to_value":
+            share = self._rules.trigger_ltv_ppb
+            return share > 0 and owed * PPB >= self._holdings.collateral_margin(account) * share
+        by_size = 0 < self._rules.trigger_atoms <= owed
+        return by_size or self._holdings.is_absorber(account)
+
+    def check_forced(self, order_id: int, order: Order) -> None:
+        """A forced order in a spot market is the sale that was announced."""
+        self._notes.counts["forced_orders"] += 1
+        order.forced = True
+        armed, self._armed = self._armed, None
+        announced = armed and (armed.account, armed.instrument, SELL, armed.lots, armed.limit_ticks)
+        if announced != (order.account, order.instrument, order.side, order.open, order.price):
+            self._find("LIQ-10", f"forced order {order_id} in a spot market is not the sale of a collateral")
+
+    def check_close(self, event: OrderClosed, order: Order) -> None:
+        """An order leaves for a sale only where its owner has collateral to sell."""
+        balances, account = self._holdings.balances, order.account
+        is_owing = balances[self._settle][account] < 0 or self._holdings.equity(account, self._settle) < 0
+        if order.instrument not in self._pledges or not is_owing:
+            self._find(
+                "LIQ-12", f"order {event.order_id} leaves for collateral that account {account} need not sell"
+            )
+
+    def convert(self, event: Converted) -> None:
+        """The fund takes what nobody bought, at the index and the rulebook's ratio."""
+        account, pledge = event.account, self._pledges[event.instrument]
+        self._holdings.touched.update((account, INSURANCE))
+        due = collateral.handed_over_atoms(self._rules, pledge, event.atoms)
+        stated = (event.asset, event.taker, event.index_ticks, event.paid_atoms)
+        wanted = (pledge.asset, INSURANCE, pledge.market.index, due)
+        if stated != wanted:
+            self._find("LIQ-10", f"account {account} hands over collateral for {stated}, it is {wanted}")
+        if not self._may_hand_over(account):
+            self._find("LIQ-10", f"account {account} hands over collateral, though it need not")
+        held = self._holdings.balances[pledge.asset][account]
+        if not 0 < event.atoms <= held:
+            self._find("LIQ-10", f"account {account} hands over {event.atoms} atoms of {held}")
+        brought_in = self._holdings.brought_in
+        brought_in[account] = brought_in.get(account, 0) + due
+        brought_in[INSURANCE] = brought_in.get(INSURANCE, 0) - due
+        legs = {
+            (account, pledge.asset): -event.atoms,
+            (INSURANCE, pledge.asset): event.atoms,
+            (INSURANCE, self._settle): -due,
+            (account, self._settle): due,
+        }
+        self._ledger.expect("conversion", legs, f"collateral of account {account}")
+
+    def _may_hand_over(self, account: int) -> bool:
+        """Bankrupt, or so when its sale began; or in liquidation with nothing else left to reduce."""
+        risk = self._holdings.risk(account, self._settle)
+        if risk.equity_atoms < 0 or account in self._used_up:
+            return True
+        has_positions = self._holdings.positions(account, self._settle)
+        return (account, self._settle) in self._liquidations.open and risk.is_short and not has_positions
+
+    def check_used_up(self, event: DeficitOpened) -> None:
+        """Nobody pays for an account that still has collateral; the fund's own is its inventory."""
+        if event.account == INSURANCE or event.pocket != self._settle:
+            return
+        for pledge in self._pledges.values():
+            held = self._holdings.balances[pledge.asset][event.account]
+            if held > 0:
+                self._find(
+                    "WFALL-01", f"account {event.account} is in deficit with {held} atoms of collateral left"
+                )
+
+    def rest(self) -> None:
+        self._used_up.clear()
+        if self._armed is not None:
+            self._find("LIQ-10", f"account {self._armed.account} was to sell collateral, and did not")
+            self._armed = None

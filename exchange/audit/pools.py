@@ -1,0 +1,43 @@
+"""Pools of the fund that close when they have fallen too far from their peak, and open again."""
+
+from zerodebt.exchange.audit.arithmetic import PPB
+from zerodebt.exchange.audit.holdings import Holdings
+from zerodebt.exchange.audit.notes import Notes
+from zerodebt.exchange.events import INSURANCE, PoolStatus
+from zerodebt.exchange.rules import VenueRules
+
+
+class Pools:
+    """Which pools are closed. Their peaks are taken as stated: when they are read is nowhere written."""
+
+    def __init__(self, rules: VenueRules, notes: Notes, holdings: Holdings) -> None:
+        self._rules = rules.insurance.drawdown
+        self._holdings = holdings
+        self._find = notes.find
+        self._closed: set[int] = set()
+
+    def set_status(self, event: PoolStatus) -> None:
+        pocket, rules = event.pocket, self._rules
+        was_closed = pocket in self._closed
+        equity = self._holdings.equity(INSURANCE, pocket)
+        if rules is None or event.is_closed == was_closed:
+            self._find("WFALL-01", f"pool {pocket} is said to be closed: {event.is_closed}, it was already")
+            return
+        if event.equity_atoms != equity or event.peak_atoms < equity:
+            self._find(
+                "WFALL-01",
+                f"pool {pocket} is said to hold {event.equity_atoms} of a peak of {event.peak_atoms}, it "
+                f"holds {equity}",
+            )
+        share = rules.stop_ppb if was_closed else rules.start_ppb
+        fall = event.peak_atoms - equity
+        is_fallen = fall * PPB >= event.peak_atoms * share and fall >= rules.fall_min_atoms
+        if event.is_closed != (equity <= 0 or is_fallen):
+            self._find(
+                "WFALL-01",
+                f"pool {pocket} is closed: {event.is_closed}, with {equity} of a peak of {event.peak_atoms}",
+            )
+        if event.is_closed:
+            self._closed.add(pocket)
+        else:
+            self._closed.discard(pocket)

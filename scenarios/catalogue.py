@@ -1,0 +1,32 @@
+"""What is built in: scenarios, and rulebooks with the days from which they hold and what they trade."""
+
+from typing import Any
+
+from zerodebt.exchange.rules import profile_days, profile_names, profile_table
+from zerodebt.scenarios import config
+
+
+def scenario_rows() -> list[dict[str, Any]]:
+    tables = [config.read_scenario(config.scenario_path(name)) for name in config.scenario_names()]
+    return [
+        {"scenario": table["name"], "title": table["title"], "venue": table["venue"].get("profile", "own")}
+        for table in tables
+    ]
+
+
+def venue_rows() -> list[dict[str, Any]]:
+    """`days`: every day from which some table of the rulebook holds."""
+    rows = []
+    for name in profile_names():
+        table = profile_table(name)
+        rows.append(
+            {
+                "venue": table["name"],
+                "valid_from": table["valid_from"],
+                "waterfall": " -> ".join(table["waterfall"]),
+                "promise": table["promise"],
+                "days": profile_days(name) or [table["valid_from"]],
+                "instruments": [entry["symbol"] for entry in table.get("instruments", ())],
+            }
+        )
+    return rows

@@ -1,0 +1,124 @@
+"""A running venue in the units of a bot."""
+
+from decimal import Decimal
+
+import pytest
+
+from zerodebt.exchange.events import LiquidationStarted
+from zerodebt.exchange.reject import RejectReason
+from zerodebt.exchange.testing.market import CommandRefusedError, RunningVenue
+
+
+@pytest.fixture
+def market() -> RunningVenue:
+    running = RunningVenue("hyperliquid", "2025-10-10", prices={"BTC": 100000})
+    running.quote("BTC", 5)
+    return running
+
+
+def test_market_order_trades_with_the_street(market: RunningVenue) -> None:
+    """Bought a step above 100,000; the fee is 0.045 %."""
+    bot = market.open({"USDC": 5000})
+    done = bot.order("BTC", "buy", "0.5")
+    assert (done.filled, done.average_price, done.resting) == ("0.5", 100001, 0)
+    assert done.fee == Decimal("0.5") * 100001 * Decimal("0.00045")
+    assert bot.position("BTC") == "0.5"
+    assert bot.equity() == 5000 - done.fee - Decimal("0.5")
+    assert bot.balance("USDC") == 5000 - done.fee
+
+
+def test_oracle_of_an_account_agrees_with_what_the_venue_then_does(market: RunningVenue) -> None:
+    bot = market.open({"USDC": 5000})
+    bot.order("BTC", "buy", "0.5")
+    tick = bot.oracle().liquidation_price("BTC").tick
+    market.move({"BTC": tick + Decimal("0.1")})
+    assert not any(isinstance(event, LiquidationStarted) for event in market.events)
+    market.move({"BTC": tick})
+    assert any(isinstance(event, LiquidationStarted) for event in market.events)
+
+
+def test_no_question_changes_the_venue(market: RunningVenue) -> None:
+    bot = market.open({"USDC": 5000})
+    bot.order("BTC", "buy", "0.5")
+    before = market._venue.state_hash()
+    asked = bot.oracle()
+    asked.what_if([{"BTC": 80000}], depth={"BTC": 1}, fund=100)
+    asked.largest_order("BTC", "sell", 100000, leverage=2)
+    asked.liquidation_price("BTC")
+    asked.adl_score("BTC")
+    assert market._venue.state_hash() == before
+
+
+def test_resting_order_is_filled_when_the_street_comes_to_it(market: RunningVenue) -> None:
+    bot = market.open({"USDC": 5000})
+    rests = bot.order("BTC", "buy", "0.1", 99000, post_only=True)
+    assert [(o.order_id, o.side, o.price, o.size) for o in bot.orders("BTC")] == [
+        (rests.order_id, "buy", 99000, "0.1")
+    ]
+    market.move({"BTC": 98000})
+    assert bot.position("BTC") == "0.1"
+    assert bot.orders("BTC") == []
+
+
+def test_stop_fires_on_the_mark(market: RunningVenue) -> None:
+    bot = market.open({"USDC": 5000})
+    bot.order("BTC", "buy", "0.5")
+    bot.stop("BTC", "sell", "0.5", 97000)
+    market.move({"BTC": 97001})
+    assert bot.position("BTC") == "0.5"
+    market.move({"BTC": 96999})
+    assert bot.position("BTC") == 0
+
+
+def test_isolated_margin_and_cancelling(market: RunningVenue) -> None:
+    bot = market.open({"USDC": 5000})
+    bot.set_leverage("BTC", 10, "isolated")
+    bot.order("BTC", "sell", "0.1")
+    before = bot.balance("USDC")
+    bot.add_margin("BTC", 100)
+    assert before - bot.balance("USDC") == 100
+    first = bot.order("BTC", "sell", "0.01", 101000)
+    bot.order("BTC", "sell", "0.01", 102000)
+    bot.cancel(first.order_id)
+    bot.cancel_all("BTC")
+    assert bot.orders("BTC") == []
+    bot.withdraw("USDC", 1000)
+    assert bot.balance("USDC") == before - 100 - 1000
+
+
+def test_refusal_names_the_venues_reason(market: RunningVenue) -> None:
+    bot = market.open({"USDC": 100})
+    with pytest.raises(CommandRefusedError, match="margin is too small") as refused:
+        bot.order("BTC", "buy", 1)
+    assert refused.value.reason is RejectReason.MARGIN_TOO_SMALL
+
+
+def test_empty_quotes_leave_an_empty_book(market: RunningVenue) -> None:
+    assert [tuple(map(int, level)) for level in market.depth("BTC", "buy")] == [(99999, 5)]
+    market.quote("BTC", 0)
+    market.quote("BTC", 0)
+    assert market.depth("BTC", "buy") == market.depth("BTC", "sell") == []
+    assert market.mark("BTC") == 100000
+
+
+def test_time_passes_and_funding_is_paid_on_the_hour(market: RunningVenue) -> None:
+    """The street quotes around the index: no premium, so that longs pay an eighth of 0.01 %."""
+    bot = market.open({"USDC": 5000})
+    bot.order("BTC", "buy", "0.5")
+    before = bot.balance("USDC")
+    for _ in range(60):
+        market.tick(60)
+        market.move({})
+    assert before - bot.balance("USDC") == Decimal("0.5") * 100000 * Decimal("0.0000125")
+
+
+def test_fund_and_table() -> None:
+    running = RunningVenue(
+        "hyperliquid",
+        prices={"BTC": 100000},
+        rules={"waterfall": ["book", "insurance", "adl"]},
+        fund=1000,
+    )
+    assert running.table() == "no account"
+    running.open({"USDC": 1}, name="bot")
+    assert running.table().startswith("bot at hyperliquid: wallet 1.000000 USDC")
