@@ -40,12 +40,15 @@ class Table:
 class Accounts:
     """Everything the venue keeps by account.
 
+    A slot is an instrument's net position, or its long leg in hedge mode; behind them, where the rulebook
+    offers that mode, come the short legs in the same order.
+
     balances            [pocket]  atoms; written by the ledger alone
-    lots                [instrument]  signed position
-    cost, entry_cost    [instrument]  atoms paid for the open lots; entry_cost outlives settlements
-    isolated            [instrument]  1 when the position answers with its own margin only
-    leverage            [instrument]  chosen divisor of the initial requirement
-    buy_lots, sell_lots [instrument]  resting lots that may increase a position, and their value in atoms
+    lots                [slot]  signed position
+    cost, entry_cost    [slot]  atoms paid for the open lots; entry_cost outlives settlements
+    isolated            [slot]  1 when the position answers with its own margin only
+    leverage            [slot]  chosen divisor of the initial requirement
+    buy_lots, sell_lots [slot]  resting lots that may increase a position, and their value in atoms
     vault               [0]  VAULT for an account of that role, BACKSTOP while it backs an instrument
     session_base        [0]  equity at the start of the session plus what was brought in since (profit's zero)
     recheck_at          [0]  reading of the market's move meter from which the account must be looked at again
@@ -67,18 +70,18 @@ class Accounts:
         "session_base",
     )
 
-    def __init__(self, pockets: int, instruments: int) -> None:
+    def __init__(self, pockets: int, slots: int) -> None:
         self.count = FIRST_ACCOUNT
         self.balances = Table(pockets)
-        self.lots = Table(instruments)
-        self.cost = Table(instruments)
-        self.entry_cost = Table(instruments)
-        self.isolated = Table(instruments)
-        self.leverage = Table(instruments, fill=1)
-        self.buy_lots = Table(instruments)
-        self.sell_lots = Table(instruments)
-        self.buy_value = Table(instruments)
-        self.sell_value = Table(instruments)
+        self.lots = Table(slots)
+        self.cost = Table(slots)
+        self.entry_cost = Table(slots)
+        self.isolated = Table(slots)
+        self.leverage = Table(slots, fill=1)
+        self.buy_lots = Table(slots)
+        self.sell_lots = Table(slots)
+        self.buy_value = Table(slots)
+        self.sell_value = Table(slots)
         self.vault = Table(1)
         self.session_base = Table(1)
         self.recheck_at = Table(1)

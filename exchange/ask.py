@@ -322,7 +322,7 @@ class Replier:
                         f"{asset.symbol} balance", from_units(atoms, asset.decimals), "as given", GIVEN
                     )
         for market in state.positions_of(compartment):
-            n, symbol = market.number, book.specs[market.number].symbol
+            n, symbol = market.number, book.specs[market.instrument_number].symbol
             lots = state.accounts.lots.cells[n][account]
             value = market.value_atoms(lots)
             profit = value - state.accounts.cost.cells[n][account]

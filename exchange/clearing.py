@@ -42,6 +42,7 @@ class Taker(Struct, frozen=True, gc=False):
     instrument: int
     side: int
     is_forced: bool = False
+    reduce_only: bool = False
 
 
 class Clearing:
@@ -71,7 +72,7 @@ class Clearing:
                 is_forced,
             )
         )
-        return Taker(order_id, order.account, order.instrument, order.side, is_forced)
+        return Taker(order_id, order.account, order.instrument, order.side, is_forced, order.reduce_only)
 
     def _next_order_id(self) -> int:
         order_id = self.state.counters.next_order_id
@@ -88,7 +89,7 @@ class Clearing:
         state = self.state
         state.books[order.instrument].add(order)
         state.orders[order.order_id] = order
-        self._own(order.account, order.instrument, order.order_id)
+        self._own(order, order.order_id)
         self._tally(order, 0, order.open_lots)
 
     def close(self, order: Order, reason: CloseReason) -> None:
@@ -101,7 +102,7 @@ class Clearing:
         state = self.state
         state.books[order.instrument].remove(order)
         del state.orders[order.order_id]
-        self._disown(order.account, order.instrument, order.order_id)
+        self._disown(order, order.order_id)
         self._tally(order, order.open_lots, 0)
 
     def shrink(self, order: Order, lots: int) -> None:
@@ -119,7 +120,7 @@ class Clearing:
         armed = Armed(order_id, order)
         self.state.triggers[order.instrument].add(armed)
         self.state.armed[order_id] = armed
-        self._own(order.account, order.instrument, order_id)
+        self._own(order, order_id)
         self.out.append(
             TriggerArmed(
                 order_id,
@@ -137,11 +138,11 @@ class Clearing:
         """Take a waiting order out, without an event of its own."""
         del self.state.armed[armed.order_id]
         self.state.triggers[armed.order.instrument].remove(armed)
-        self._disown(armed.order.account, armed.order.instrument, armed.order_id)
+        self._disown(armed.order, armed.order_id)
 
-    def close_all(self, account: int, instrument: int, reason: CloseReason) -> int:
-        """Close all resting orders and triggers of an account in an instrument; says how many."""
-        own = list(self.state.own_orders.get((account, instrument), ()))
+    def close_all(self, account: int, slot: int, reason: CloseReason) -> int:
+        """Close all resting orders and triggers of an account for a position; says how many."""
+        own = list(self.state.own_orders.get((account, slot), ()))
         for order_id in own:
             if order_id in self.state.orders:
                 self.close(self.state.orders[order_id], reason)
@@ -168,20 +169,21 @@ class Clearing:
                     self.out.append(OrderClosed(order_id, armed.order.size_lots, "reduce_only"))
         self._emptied.clear()
 
-    def _own(self, account: int, instrument: int, order_id: int) -> None:
-        self.state.own_orders.setdefault((account, instrument), {})[order_id] = None
-        self.state.accounts.orders.cells[0][account] += 1
+    def _own(self, order: Order | PlaceOrder, order_id: int) -> None:
+        slot = self.state.leg_of_order(order).number
+        self.state.own_orders.setdefault((order.account, slot), {})[order_id] = None
+        self.state.accounts.orders.cells[0][order.account] += 1
 
-    def _disown(self, account: int, instrument: int, order_id: int) -> None:
-        del self.state.own_orders[account, instrument][order_id]
-        self.state.accounts.orders.cells[0][account] -= 1
+    def _disown(self, order: Order | PlaceOrder, order_id: int) -> None:
+        del self.state.own_orders[order.account, self.state.leg_of_order(order).number][order_id]
+        self.state.accounts.orders.cells[0][order.account] -= 1
 
     def _tally(self, order: Order, before_lots: int, after_lots: int) -> None:
         if order.reduce_only:
             return
         accounts = self.state.accounts
-        n, account = order.instrument, order.account
-        instrument = self.state.instruments[n]
+        n, account = self.state.leg_of_order(order).number, order.account
+        instrument = self.state.instruments[order.instrument]
         lots = after_lots - before_lots
         value = value_atoms(instrument, order.price_ticks, after_lots)
         value -= value_atoms(instrument, order.price_ticks, before_lots)
@@ -219,15 +221,17 @@ class Clearing:
         self.shrink(maker, lots)
         legs: list[Leg] = []
         signed = lots * taker.side
+        taken = state.leg(taker.account, n, taker.side, reduces=taker.reduce_only)
+        made = state.leg_of_order(maker)
         ours = theirs = None
         if market.instrument.kind == "spot":
             self._deliver(market, taker.account, maker.account, signed, price, legs)
         else:
-            self._fund(market, taker.account, signed, price)
-            self._fund(market, maker.account, -signed, price)
-            ours = self.move(market, taker.account, signed, price, legs)
-            theirs = self.move(market, maker.account, -signed, price, legs)
-        taker_fee, maker_fee = self._fees(market, taker, maker.account, lots, price, legs)
+            self._fund(taken, taker.account, signed, price)
+            self._fund(made, maker.account, -signed, price)
+            ours = self.move(taken, taker.account, signed, price, legs)
+            theirs = self.move(made, maker.account, -signed, price, legs)
+        taker_fee, maker_fee = self._fees(taken, taker, maker.account, lots, price, legs)
         trade_id = state.counters.next_trade_id
         state.counters.next_trade_id = trade_id + 1
         market.prices.last_ticks = price
@@ -248,9 +252,9 @@ class Clearing:
         )
         self.post("fill", legs)
         if ours is not None and not taker.is_forced:
-            self.release(market, taker.account, ours)
+            self.release(taken, taker.account, ours)
         if theirs is not None:
-            self.release(market, maker.account, theirs)
+            self.release(made, maker.account, theirs)
 
     def _deliver(
         self, market: Market, taker: int, maker: int, signed: int, price: int, legs: list[Leg]
@@ -285,7 +289,7 @@ class Clearing:
         payer, payee, rate = (taker.account, asset), (FEES, asset), fees.taker_ppb
         if taker.is_forced:
             payer = state.compartment_of(taker.account, market.number)
-            payee = state.compartment_of(INSURANCE, market.number)
+            payee = state.compartment_of(INSURANCE, market.instrument_number)
             rate = 0 if market.instrument.kind == "spot" else fees.liquidation_ppb
         taker_fee = self._bearable_fee(market, payer, mul_ppb_ceil(value, rate), legs)
         legs += [(*payer, -taker_fee), (*payee, taker_fee)]
@@ -333,14 +337,14 @@ class Clearing:
             signed_lots,
             value_atoms(market.instrument, price_ticks, signed_lots),
         )
-        state.open_interest[n] += max(change.lots, 0) - max(before, 0)
+        state.open_interest[market.instrument_number] += max(change.lots, 0) - max(before, 0)
         lots_cells[account] = change.lots
         cost_cells[account] = change.cost
         entry_cells[account] = change.entry_cost
         if change.realised_atoms:
             pocket = state.compartment_of(account, n)[1]
             legs.append((account, pocket, change.realised_atoms))
-            legs.append((CLEARING, state.pocket(n), -change.realised_atoms))
+            legs.append((CLEARING, state.pocket(market.instrument_number), -change.realised_atoms))
         if change.closed_lots and change.closed_lots == before:
             self._emptied[account, n] = None
         if accounts.vault.cells[0][account] or account == INSURANCE:
@@ -406,7 +410,7 @@ class Clearing:
     ) -> None:
         """Move a compartment's positions, and what margin is left, to `takers` by instrument.
 
-        prices  by instrument, where it is not the mark
+        prices  by slot, where it is not the mark
         The margin is split over the takers in proportion to the value that each receives; collateral and what
         is owed against it go along. A compartment below zero moves its debt into nobody's books: the caller
         pays it first or afterwards.
@@ -415,19 +419,20 @@ class Clearing:
         account, pocket = compartment
         values: dict[Compartment, int] = {}
         for market in state.positions_of(compartment):
-            n = market.number
-            taker = takers[n]
+            n, instrument = market.number, market.instrument_number
+            taker = takers[instrument]
             lots = state.accounts.lots.cells[n][account]
             mark = market.prices.mark_ticks
             assert mark is not None
             price = prices.get(n, mark) if prices else mark
             legs: list[Leg] = []
             self.move(market, account, -lots, price, legs)
-            self.move(market, taker, lots, price, legs, origin=account)
+            taken = state.leg(taker, instrument, lots)
+            self.move(taken, taker, lots, price, legs, origin=account)
             stated = None if price == mark else mark
-            self.out.append(TakenOver(account, pocket, taker, n, lots, price, stated))
+            self.out.append(TakenOver(account, pocket, taker, instrument, lots, price, stated))
             self.post("takeover", legs)
-            receiver = state.compartment_of(taker, n)
+            receiver = state.compartment_of(taker, taken.number)
             values[receiver] = values.get(receiver, 0) + abs(market.value_atoms(lots))
         pledged = [c.asset for c in state.collateral] if pocket == state.settle else []
         for source in [pocket, *pledged] if values else []:

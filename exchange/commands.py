@@ -13,6 +13,8 @@ Side = Literal[1, -1]
 TimeInForce = Literal["gtc", "ioc", "fok"]
 SelfTrade = Literal["cancel_newest", "cancel_oldest", "cancel_both", "decrement"]
 MarginMode = Literal["cross", "isolated"]
+PositionMode = Literal["net", "hedge"]
+PositionLeg = Literal["net", "long", "short"]
 Role = Literal["customer", "vault"]
 
 
@@ -81,17 +83,31 @@ class SetLeverage(Struct, frozen=True, array_like=True, tag="set_leverage"):
     mode: MarginMode = "cross"
 
 
+class SetPositionMode(Struct, frozen=True, array_like=True, tag="set_position_mode"):
+    """Choose between one net position in each contract and, in hedge mode, a long and a short leg at once.
+
+    Only without positions and orders, and only where the rulebook offers it.
+    """
+
+    account: int
+    mode: PositionMode
+
+
 class TransferMargin(Struct, frozen=True, array_like=True, tag="transfer_margin"):
     """Move atoms from the wallet into an isolated position (positive) or back (negative)."""
 
     account: int
     instrument: int
     atoms: int
+    leg: PositionLeg = "net"
 
 
 class PlaceOrder(Struct, frozen=True, array_like=True, tag="place_order"):
     """A new order. `budget_atoms` is for fok alone: the most that a buyer's fills may cost in all, or the
     least that a seller's must bring; beyond it nothing is filled (exchange-core, FOK_BUDGET).
+
+    An account in hedge mode names the `leg` in every order for a contract. Selling on the long leg and buying
+    on the short one only reduce, as with `reduce_only`: a leg never flips.
     """
 
     account: int
@@ -105,6 +121,7 @@ class PlaceOrder(Struct, frozen=True, array_like=True, tag="place_order"):
     self_trade: SelfTrade = "cancel_oldest"
     trigger: Trigger | None = None
     budget_atoms: int | None = None
+    leg: PositionLeg = "net"
 
 
 class AmendOrder(Struct, frozen=True, array_like=True, tag="amend_order"):
@@ -234,6 +251,7 @@ Command = (
     | SettleVariation
     | Contribute
     | HoldAuction
+    | SetPositionMode
 )
 
 

@@ -4,6 +4,10 @@ A command's events form one `Batch`. Accounts below FIRST_ACCOUNT belong to the 
 pockets: pocket a is the wallet of asset a, pocket assets + i the margin of an isolated position in
 instrument i (of the clearing account: the profit of that instrument that was paid out, with opposite sign).
 A compartment is an account's cross pool (pocket = settlement asset) or an isolated position (its pocket).
+
+Where the rulebook offers hedge mode, pocket assets + instruments + i is the margin of an isolated short leg
+in instrument i. No event names a leg, since each follows from what it says: an order that opens belongs to
+the leg of its side, a reduce-only order to the other one, and a position that moves to the leg of its sign.
 """
 
 from typing import Literal
@@ -11,7 +15,7 @@ from typing import Literal
 from msgspec import Struct
 
 from zerodebt.exchange.assets import Asset
-from zerodebt.exchange.commands import AuctionBid, MarginMode, Role, Side, TimeInForce, Trigger
+from zerodebt.exchange.commands import AuctionBid, MarginMode, PositionMode, Role, Side, TimeInForce, Trigger
 from zerodebt.exchange.instruments import Instrument
 from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.rules import StageName, VenueRules
@@ -98,6 +102,11 @@ class LeverageSet(Struct, frozen=True, array_like=True, tag="leverage_set"):
     instrument: int
     leverage: int
     mode: MarginMode
+
+
+class PositionModeSet(Struct, frozen=True, array_like=True, tag="position_mode_set"):
+    account: int
+    mode: PositionMode
 
 
 class PositionsLoaded(Struct, frozen=True, array_like=True, tag="positions_loaded"):
@@ -543,6 +552,7 @@ Event = (
     | ExchangeArmed
     | Converted
     | PoolStatus
+    | PositionModeSet
 )
 
 

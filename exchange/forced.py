@@ -14,7 +14,7 @@ from zerodebt.exchange.liquidation import (
     forced_lots,
     limit_ticks,
 )
-from zerodebt.exchange.margin import Risk, maintenance_of, risk_of
+from zerodebt.exchange.margin import Risk, maintenance_of, risk_of, size_beside
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.matching import Plan, plan_fills
 from zerodebt.exchange.rules import ForcedForm
@@ -72,13 +72,13 @@ class ForcedOrders:
         """Send one order of a form, or one a tier of the ladder, while orders fill and it is not safe yet."""
         state = self.state
         rules = state.rules.liquidation
-        account, n = compartment[0], market.number
+        account, n, instrument = compartment[0], market.number, market.instrument_number
         acted = False
         for _ in market.margin.lowers if form == "ladder" else (0,):
             risk = risk_of(state, compartment)
             if risk.is_safe or not self._is_for_the_book(compartment, risk):
                 break
-            if stands_still(state, n):
+            if stands_still(state, instrument):
                 break
             lots = state.accounts.lots.cells[n][account]
             size = self._forced_lots(market, form, lots, risk, account)
@@ -88,7 +88,7 @@ class ForcedOrders:
             own = self._own_equity(compartment, market, form, risk)
             limit = self._forced_limit(account, market, lots, size, risk, own)
             tif = rules.ladder_tif if form == "ladder" else "ioc"
-            order = PlaceOrder(account, n, side, size, limit, tif, reduce_only=True)
+            order = PlaceOrder(account, instrument, side, size, limit, tif, reduce_only=True)
             plan = self._send(compartment, risk, order)
             filled = plan.filled_lots if plan else 0
             if filled == size:
@@ -111,7 +111,14 @@ class ForcedOrders:
         rules = state.rules
         cooling = state.cooling_until.get((account, market.number), -1) >= state.time_ns
         size = forced_lots(
-            rules.liquidation, form, market, lots, risk, rules.fees.liquidation_ppb, is_cooling=cooling
+            rules.liquidation,
+            form,
+            market,
+            lots,
+            risk,
+            rules.fees.liquidation_ppb,
+            is_cooling=cooling,
+            beside=size_beside(state, market, account),
         )
         if risk.is_bankrupt:
             return size
@@ -137,7 +144,7 @@ class ForcedOrders:
             rules = self.state.rules.liquidation
             lost = self._lost_atoms.get(account, 0)
             limit = limit_ticks(rules, market, lots, closed_lots, risk, own_atoms, lost)
-        return within_limits(self.state, market.number, -lots, limit)
+        return within_limits(self.state, market.instrument_number, -lots, limit)
 
     def _send(self, compartment: Compartment, risk: Risk, order: PlaceOrder) -> Plan | None:
         """Execute a forced order; None when nothing is met, or a fill-or-kill order cannot be filled."""
@@ -188,7 +195,7 @@ class ForcedOrders:
         left = max(0, risk_of(state, compartment).equity_atoms)
         delta = insurance_delta_atoms(-value, -value - surplus, most)
         atoms = min(left, max(0, delta))
-        pool = state.compartment_of(INSURANCE, market.number)
+        pool = state.compartment_of(INSURANCE, market.instrument_number)
         self.clearing.post("surplus", [(account, pocket, -atoms), (*pool, atoms)])
 
     def _by_requirement(self, compartment: Compartment) -> list[Market]:

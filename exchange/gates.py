@@ -1,7 +1,7 @@
 """The pure checks at the venue's door: each returns what it looked up, or refuses with its reason."""
 
 from zerodebt.exchange.book import Order
-from zerodebt.exchange.commands import BUY
+from zerodebt.exchange.commands import BUY, SELL, PositionLeg
 from zerodebt.exchange.events import INSURANCE
 from zerodebt.exchange.instruments import order_step_ticks
 from zerodebt.exchange.marks import Market, market_band_ticks
@@ -34,6 +34,15 @@ def contract_of(state: State, instrument: int) -> Market:
     if market.instrument.kind == "spot":
         refuse(RejectReason.WRONG_KIND, f"{market.instrument.symbol} is spot")
     return market
+
+
+def leg_of(state: State, market: Market, account: int, leg: PositionLeg) -> Market:
+    """The position that a leg names: contracts have two of them in hedge mode, everything else one."""
+    is_hedged = account in state.hedged and market.instrument.kind != "spot"
+    if (leg != "net") != is_hedged:
+        mode = "hedge" if is_hedged else "net"
+        refuse(RejectReason.WRONG_LEG, f"leg {leg} in {market.instrument.symbol}, which is in {mode} mode")
+    return state.leg(account, market.number, SELL if leg == "short" else BUY)
 
 
 def known_asset(state: State, asset: int) -> None:

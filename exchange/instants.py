@@ -1,5 +1,7 @@
 """What time brings: marks of an instant, premium samples, funding."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from zerodebt.exchange.clearing import Clearing
@@ -120,12 +122,9 @@ def pay_funding(state: State, clearing: Clearing, intervals: int) -> None:
             prices.funding_index_ppm += intervals * index_delta_ppm(rate, lot_value, rules.quanta_per_lot)
             index_ppm = prices.funding_index_ppm
         clearing.out.append(FundingSet(market.number, rate, price, intervals, index_ppm))
-        n = market.number
-        rows = np.flatnonzero(state.accounts.lots.array[n, : state.accounts.count])
-        lots = state.accounts.lots.array[n, rows].tolist()
         legs: list[Leg] = []
         total = 0
-        for account, held in zip(rows.tolist(), lots, strict=True):
+        for n, account, held in _held(state, market.number):
             if index_ppm is None:
                 value = exposure_atoms(market.instrument, price, held)
                 owed = payment_atoms(value, rate * intervals)
@@ -135,3 +134,12 @@ def pay_funding(state: State, clearing: Clearing, intervals: int) -> None:
             legs.append((*state.compartment_of(account, n), -owed))
         legs.append((ROUNDING, state.settle, total))
         clearing.post("funding", legs)
+
+
+def _held(state: State, instrument: int) -> Iterator[tuple[int, int, int]]:
+    """(slot, account, signed lots) of every position in an instrument."""
+    for leg in state.legs_of(instrument):
+        lots = state.accounts.lots.array[leg.number, : state.accounts.count]
+        rows = np.flatnonzero(lots)
+        for account, held in zip(rows.tolist(), lots[rows].tolist(), strict=True):
+            yield leg.number, account, held

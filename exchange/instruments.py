@@ -234,9 +234,19 @@ def tier_of(table: MarginTable, notional_atoms: int, size_lots: int) -> int:
     return n
 
 
-def maintenance_atoms(table: MarginTable, notional_atoms: int, size_lots: int) -> int:
+Size = tuple[int, int]
+"""Value in atoms and lots of a position, neither below zero."""
+ALONE: Size = (0, 0)
+
+
+def shared_tier(table: MarginTable, notional_atoms: int, size_lots: int, beside: Size = ALONE) -> int:
+    """Number of the tier of a position, and of what lies beside it and is summed with it."""
+    return tier_of(table, notional_atoms + beside[0], size_lots + beside[1])
+
+
+def maintenance_atoms(table: MarginTable, notional_atoms: int, size_lots: int, beside: Size = ALONE) -> int:
     """Maintenance requirement of a position worth `notional_atoms` (>= 0), rounded up."""
-    n = tier_of(table, notional_atoms, size_lots)
+    n = shared_tier(table, notional_atoms, size_lots, beside)
     if table.maintenance_of_initial_ppb:
         base = div_ceil(
             notional_atoms * table.initial_numerators[n] - table.initial_deductions[n], table.denominator
@@ -258,7 +268,12 @@ def _sloped(table: MarginTable, charge: int, notional_atoms: int, size_lots: int
 
 
 def initial_atoms(
-    table: MarginTable, notional_atoms: int, size_lots: int, leverage: int, open_interest_atoms: int = 0
+    table: MarginTable,
+    notional_atoms: int,
+    size_lots: int,
+    leverage: int,
+    open_interest_atoms: int = 0,
+    beside: Size = ALONE,
 ) -> int:
     """Initial requirement of a position (value and lots >= 0), rounded up.
 
@@ -267,7 +282,7 @@ def initial_atoms(
     """
     if not size_lots:
         return 0
-    n = tier_of(table, notional_atoms, size_lots)
+    n = shared_tier(table, notional_atoms, size_lots, beside)
     rate = open_interest_rate_ppm(table, n, open_interest_atoms)
     if rate is not None:
         required = div_ceil(notional_atoms * rate, 10**6)
@@ -291,15 +306,24 @@ def open_interest_rate_ppm(table: MarginTable, tier: int, open_interest_atoms: i
     return base + (10**6 - base) * risen // (high - low)
 
 
-def maintenance_atoms_array(table: MarginTable, notional: Int64Array, size_lots: Int64Array) -> Int64Array:
+def maintenance_atoms_array(
+    table: MarginTable,
+    notional: Int64Array,
+    size_lots: Int64Array,
+    beside: tuple[Int64Array, Int64Array] | None = None,
+) -> Int64Array:
     """`maintenance_atoms` for arrays."""
     if not table.is_vectorised:
-        pairs = zip(notional.tolist(), size_lots.tolist(), strict=True)
-        return np.array([maintenance_atoms(table, value, lots) for value, lots in pairs], np.int64)
+        values, lots = beside or (np.zeros_like(notional), np.zeros_like(notional))
+        columns = (notional, size_lots, values, lots)
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        return np.array([maintenance_atoms(table, v, n, (bv, bn)) for v, n, bv, bn in rows], np.int64)
     if len(table.lowers) == 1:
         required = -(-(notional * table.numerators[0]) // table.denominator)
     else:
         size = size_lots if table.counts_lots else notional
+        if beside is not None:
+            size = size + (beside[1] if table.counts_lots else beside[0])
         tier = np.searchsorted(np.array(table.lowers[1:], np.int64), size, side="left")
         numerators = np.array(table.numerators, np.int64)[tier]
         required = -(

@@ -17,7 +17,7 @@ from zerodebt.exchange.margin import (
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.matching import Plan, reducible_lots
 from zerodebt.exchange.reject import RejectReason, refuse
-from zerodebt.exchange.state import State
+from zerodebt.exchange.state import Compartment, State
 from zerodebt.exchange.units import mul_ppb_ceil
 
 
@@ -34,7 +34,8 @@ def judge_order(
 ) -> None:
     """Margin after the plan, with all resting orders at their worst; reducing risk is always allowed.
 
-    `released` is an own resting order that would leave the book.
+    market    holds the position that the order is for
+    released  an own resting order that would leave the book
     """
     n = market.number
     filled = sum(step.fill_lots for step in plan.steps)
@@ -49,7 +50,7 @@ def judge_order(
     held = state.accounts.lots.cells[n][account]
     after = held + side * filled
     ceiling = market.instrument.open_interest_max_lots
-    if state.open_interest[n] + _growth(state, market, account, side, plan) > ceiling:
+    if state.open_interest[market.instrument_number] + _growth(state, market, account, side, plan) > ceiling:
         refuse(RejectReason.OPEN_INTEREST_CAP, f"at most {ceiling} lots")
     gap = market.value_atoms(side * filled) - value
     adds_lots = 0 if reduce_only else resting_lots
@@ -81,13 +82,14 @@ def judge_order(
 
 def _growth(state: State, market: Market, account: int, side: int, plan: Plan) -> int:
     """Lots by which a plan's fills would change the open interest."""
-    cells = state.accounts.lots.cells[market.number]
-    changes: dict[int, int] = {}
+    cells = state.accounts.lots.cells
+    taken = (market.number, account)
+    changes: dict[tuple[int, int], int] = {}
     for step in plan.steps:
-        changes[account] = changes.get(account, 0) + side * step.fill_lots
-        maker = step.maker.account
-        changes[maker] = changes.get(maker, 0) - side * step.fill_lots
-    return sum(max(cells[who] + lots, 0) - max(cells[who], 0) for who, lots in changes.items())
+        changes[taken] = changes.get(taken, 0) + side * step.fill_lots
+        made = (state.leg_of_order(step.maker).number, step.maker.account)
+        changes[made] = changes.get(made, 0) - side * step.fill_lots
+    return sum(max(cells[n][a] + lots, 0) - max(cells[n][a], 0) for (n, a), lots in changes.items())
 
 
 def _isolated_need(
@@ -124,7 +126,7 @@ def _is_safer(state: State, market: Market, account: int, lots_after: int, gaine
     """Does a reducing fill leave equity over requirement at least as high? Cross-multiplied. MARG-03."""
     n = market.number
     before = risk_of(state, state.compartment_of(account, n))
-    required = maintenance_after(state, state.compartment_of(account, n), before, market, lots_after)
+    required = maintenance_after(state, state.compartment_of(account, n), before, [(market, lots_after)])
     margin = before.margin_atoms + gained_atoms
     return before.equity_atoms + gained_atoms >= min(0, before.equity_atoms) and (
         margin * before.maintenance_atoms >= before.margin_atoms * required
@@ -242,30 +244,35 @@ class Pools:
     def __init__(self, state: State, market: Market) -> None:
         self._state = state
         self._market = market
-        self._planned: dict[int, tuple[int, int]] = {}
-        self._risks: dict[int, Risk] = {}
+        self._moved: dict[tuple[int, int], int] = {}
+        self._gained: dict[Compartment, int] = {}
+        self._risks: dict[Compartment, Risk] = {}
 
-    def position_lots(self, account: int) -> int:
-        """Signed position after the fills planned so far."""
-        return self._held(account) + self._planned.get(account, (0, 0))[0]
+    def position_lots(self, maker: Order) -> int:
+        """Signed position that the order is for, after the fills planned so far."""
+        return self._after(maker.account, self._state.leg_of_order(maker))
 
-    def _held(self, account: int) -> int:
-        return self._state.accounts.lots.cells[self._market.number][account]
+    def _after(self, account: int, leg: Market) -> int:
+        held = self._state.accounts.lots.cells[leg.number][account]
+        return held + self._moved.get((account, leg.number), 0)
 
     def take(self, maker: Order, lots: int) -> None:
         """Plan these lots."""
-        moved, gained = self._planned.get(maker.account, (0, 0))
-        gained += self._gain(maker, lots)
-        self._planned[maker.account] = (moved + maker.side * lots, gained)
+        slot = (maker.account, self._state.leg_of_order(maker).number)
+        compartment = self._state.compartment_of(*slot)
+        self._moved[slot] = self._moved.get(slot, 0) + maker.side * lots
+        self._gained[compartment] = self._gained.get(compartment, 0) + self._gain(maker, lots)
 
     def bearable_lots(self, maker: Order, lots: int) -> int:
         """All of them, or as far as they only reduce and leave no debt."""
-        market, account = self._market, maker.account
-        risk = self._risks.get(account)
+        account = maker.account
+        market = self._state.leg_of_order(maker)
+        compartment = self._state.compartment_of(account, market.number)
+        risk = self._risks.get(compartment)
         if risk is None:
-            risk = risk_of(self._state, self._state.compartment_of(account, market.number))
-            self._risks[account] = risk
-        moved, gained = self._planned.get(account, (0, 0))
+            risk = self._risks[compartment] = risk_of(self._state, compartment)
+        moved = self._moved.get((account, market.number), 0)
+        gained = self._gained.get(compartment, 0)
         equity = risk.equity_atoms + gained
         margin = risk.margin_atoms + gained
         if market.instrument.kind == "spot":
@@ -276,12 +283,15 @@ class Pools:
                 return lots if not cost or spare - brought >= cost else 0
             cash = self._state.accounts.balances.cells[market.instrument.settle_asset][account]
             return lots if min(spare, cash + self._gain(maker, lots)) >= 0 else 0
-        compartment = self._state.compartment_of(account, market.number)
-        after = self.position_lots(account) + maker.side * lots
-        required = maintenance_after(self._state, compartment, risk, market, after)
+        after = self._after(account, market) + maker.side * lots
+        legs = [(market, after)]
+        other = self._state.other_leg(account, market)
+        if other is not None:
+            legs.append((other, self._after(account, other)))
+        required = maintenance_after(self._state, compartment, risk, legs)
         if margin + self._gain(maker, lots) >= required and self._can_isolate(maker, after):
             return lots
-        closing = min(lots, reducible_lots(self.position_lots(account), maker.side))
+        closing = min(lots, reducible_lots(self._after(account, market), maker.side))
         gain = self._gain(maker, closing)
         return closing if gain >= 0 or equity + gain >= 0 else 0
 
@@ -294,10 +304,11 @@ class Pools:
 
     def _can_isolate(self, maker: Order, after: int) -> bool:
         """Can the cross pool spare the margin of the lots that an isolated position would open?"""
-        state, market, account = self._state, self._market, maker.account
+        state, account = self._state, maker.account
+        market = state.leg_of_order(maker)
         if not state.accounts.isolated.cells[market.number][account]:
             return True
-        held = self._held(account)
+        held = state.accounts.lots.cells[market.number][account]
         opened = abs(after) if held * after < 0 else abs(after) - abs(held)
         if opened <= 0:
             return True

@@ -6,7 +6,7 @@ are those of the whole compartment, which may hold other positions.
 
 from collections.abc import Iterator
 
-from zerodebt.exchange.instruments import closing_ticks, tier_of
+from zerodebt.exchange.instruments import ALONE, Size, closing_ticks, shared_tier
 from zerodebt.exchange.margin import Risk, maintenance_at_mark, maintenance_of
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.rules import ForcedForm, LiquidationRules
@@ -23,16 +23,18 @@ def forced_lots(
     fee_ppb: int,
     *,
     is_cooling: bool,
+    beside: Size = ALONE,
 ) -> int:
     """Lots of the next forced order of this form for a position of signed `lots`; 0 sends none.
 
     fee_ppb  the liquidation fee, which `restore` expects to be paid
+    beside   what is summed with the position to find its tier
     """
     match form:
         case "share":
             return share_lots(rules, abs(lots), abs(market.value_atoms(lots)), is_cooling)
         case "ladder":
-            return ladder_lots(rules, market, lots)
+            return ladder_lots(rules, market, lots, beside)
         case "restore":
             return restoring_lots(rules, market, lots, risk, fee_ppb)
         case "whole":
@@ -50,28 +52,28 @@ def share_lots(rules: LiquidationRules, size_lots: int, notional_atoms: int, is_
     return max(1, mul_ppb_floor(size_lots, rules.chunk_ppb))
 
 
-def ladder_lots(rules: LiquidationRules, market: Market, lots: int) -> int:
+def ladder_lots(rules: LiquidationRules, market: Market, lots: int, beside: Size = ALONE) -> int:
     """What is above the top of the tier that is `ladder_tiers` lower, or the lowest; 0 below `ladder_from`.
 
     Sources: Bybit help centre, Liquidation process; OKX help centre, Liquidation; BitMEX docs, Liquidation.
     """
     size = abs(lots)
-    tier = _tier(market, size)
+    tier = _tier(market, size, beside)
     if tier + 1 < rules.ladder_from:
         return 0
     target = max(0, tier - rules.ladder_tiers)
     kept, above = 0, size
     while above - kept > 1:
         middle = (kept + above) // 2
-        if _tier(market, middle) <= target:
+        if _tier(market, middle, beside) <= target:
             kept = middle
         else:
             above = middle
     return size - kept
 
 
-def _tier(market: Market, size_lots: int) -> int:
-    return tier_of(market.margin, abs(market.value_atoms(size_lots)), size_lots)
+def _tier(market: Market, size_lots: int, beside: Size) -> int:
+    return shared_tier(market.margin, abs(market.value_atoms(size_lots)), size_lots, beside)
 
 
 def restoring_lots(rules: LiquidationRules, market: Market, lots: int, risk: Risk, fee_ppb: int) -> int:

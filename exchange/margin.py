@@ -1,5 +1,6 @@
 """Initial and maintenance requirement, equity, and what may be withdrawn."""
 
+from collections.abc import Sequence
 from functools import cmp_to_key
 
 import numpy as np
@@ -22,6 +23,8 @@ from zerodebt.exchange.collateral import (
     worth_atoms,
 )
 from zerodebt.exchange.instruments import (
+    ALONE,
+    Size,
     initial_atoms,
     maintenance_atoms,
     maintenance_atoms_array,
@@ -108,7 +111,8 @@ def risk_of(state: State, compartment: Compartment) -> Risk:
             cost = accounts.cost.cells[market.number][account]
             equity += value - cost
             basis = cost if market.margin.is_at_entry else value
-            required += maintenance_atoms(market.margin, abs(basis), abs(lots))
+            beside = size_beside(state, market, account)
+            required += maintenance_atoms(market.margin, abs(basis), abs(lots), beside)
     if pocket == state.settle:
         if state.portfolio is not None:
             required = requirement_atoms(state.portfolio, _cross_lots(state, account))
@@ -126,15 +130,58 @@ def _cross_lots(state: State, account: int) -> list[tuple[Market, int]]:
     return [(m, lots[m.number][account]) for m in state.positions_of((account, state.settle))]
 
 
-def maintenance_after(state: State, compartment: Compartment, risk: Risk, market: Market, lots: int) -> int:
-    """Requirement of a compartment whose position in `market` becomes `lots`; `risk` is as it stands."""
+def maintenance_after(
+    state: State, compartment: Compartment, risk: Risk, after: Sequence[tuple[Market, int]]
+) -> int:
+    """Requirement of a compartment whose legs of one instrument become (market, lots) of `after`.
+
+    risk  as it stands. A leg that stays as it is may be left out.
+    """
     account, pocket = compartment
+    legs = dict(after)
+    other = state.other_leg(account, after[0][0])
+    if other is not None:
+        legs.setdefault(other, state.accounts.lots.cells[other.number][account])
     if state.portfolio is not None and pocket == state.settle:
-        others = [(m, held) for m, held in _cross_lots(state, account) if m is not market]
-        return requirement_atoms(state.portfolio, [*others, (market, lots)])
-    held = state.accounts.lots.cells[market.number][account]
-    required = risk.maintenance_atoms - maintenance_of(state, market, account, held)
-    return required + maintenance_of(state, market, account, lots)
+        others = [(m, held) for m, held in _cross_lots(state, account) if m not in legs]
+        return requirement_atoms(state.portfolio, [*others, *legs.items()])
+    now = {market: state.accounts.lots.cells[market.number][account] for market in legs}
+    return risk.maintenance_atoms - _legs_atoms(state, account, now) + _legs_atoms(state, account, legs)
+
+
+def _legs_atoms(state: State, account: int, legs: dict[Market, int]) -> int:
+    """Maintenance requirement of one instrument's legs if they were of these signed lots."""
+    required = 0
+    for market, lots in legs.items():
+        beside = ALONE
+        if state.rules.margin.tier_sum == "gross":
+            beside = next((_size(other, held) for other, held in legs.items() if other is not market), ALONE)
+        required += maintenance_of(state, market, account, lots, beside)
+    return required
+
+
+def _size(market: Market, lots: int) -> Size:
+    return abs(market.value_atoms(lots)), abs(lots)
+
+
+def size_beside(state: State, market: Market, account: int) -> Size:
+    """What finds a position's tier together with it: the other leg, where the rulebook sums them. OKX."""
+    if state.rules.margin.tier_sum == "legs":
+        return ALONE
+    other = state.other_leg(account, market)
+    return ALONE if other is None else _size(other, state.accounts.lots.cells[other.number][account])
+
+
+def _sizes_beside(state: State, market: Market, rows: Int64Array) -> tuple[Int64Array, Int64Array] | None:
+    """`size_beside` for an array of accounts; None: nothing lies beside any of them."""
+    if state.rules.margin.tier_sum == "legs" or not state.hedged:
+        return None
+    legs = state.legs_of(market.instrument_number)
+    other = next(leg for leg in legs if leg is not market)
+    accounts = state.accounts
+    isolated = np.logical_or(*(accounts.isolated.array[leg.number, rows] for leg in legs))
+    lots = np.where(isolated, 0, accounts.lots.array[other.number, rows])
+    return np.abs(other.values_atoms(lots)), np.abs(lots)
 
 
 def includes_equal(state: State) -> bool:
@@ -179,7 +226,8 @@ def find_liquidatable(state: State) -> list[Found]:
         cost = accounts.cost.array[n, rows[at]]
         profit = value - cost
         basis = cost if market.margin.is_at_entry else value
-        maintenance = maintenance_atoms_array(market.margin, np.abs(basis), np.abs(lots))
+        beside = _sizes_beside(state, market, rows[at])
+        maintenance = maintenance_atoms_array(market.margin, np.abs(basis), np.abs(lots), beside)
         per_move = np.abs(lots) * (market.tick_value * market.prices.meter_ticks)
         grid_move = per_move
         per_move = per_move + (per_move // market.margin.denominator + 1) * market.margin.numerators[-1]
@@ -253,14 +301,14 @@ def _safe_move_ppb(
 
 
 class Change(Struct, frozen=True, gc=False):
-    """What an order would do to its account in one instrument, for judging before it is done.
+    """What an order would do to its account in one slot, for judging before it is done.
 
     fill_lots     signed lots that would trade at once
     wallet_atoms  what the wallet would gain or lose by it: profit against the mark less fees
     buy_lots, sell_lots, buy_value, sell_value  what would rest in addition
     """
 
-    instrument: int = -1
+    slot: int = -1
     fill_lots: int = 0
     wallet_atoms: int = 0
     buy_lots: int = 0
@@ -290,23 +338,14 @@ def initial_excess_atoms(state: State, account: int, change: Change = NO_CHANGE)
     portfolio = state.portfolio
     initial = maintained = 0
     positions: list[tuple[Market, int]] = []
-    lots_cells, buy_cells, sell_cells = (
-        accounts.lots.cells,
-        accounts.buy_lots.cells,
-        accounts.sell_lots.cells,
-    )
     for market in state.contracts:
         n = market.number
-        lots = held = lots_cells[n][account]
-        buys = buy_cells[n][account]
-        sells = sell_cells[n][account]
-        if n == change.instrument:
-            held += change.fill_lots
-            buys += change.buy_lots
-            sells += change.sell_lots
+        lots = accounts.lots.cells[n][account]
+        held, buys, sells = _after(state, market, account, change)
         if not (lots or held or buys or sells):
             continue
         worst = max(abs(held + buys), abs(held - sells))
+        beside = _worst_beside(state, market, account, change)
         if accounts.isolated.cells[n][account]:
             worst -= abs(held)
         else:
@@ -316,13 +355,13 @@ def initial_excess_atoms(state: State, account: int, change: Change = NO_CHANGE)
             resting = [requirement_atoms(portfolio, [(market, lots)]) for lots in (buys, -sells)]
             maintained += max(resting)
         else:
-            initial += initial_at_mark(state, market, worst, accounts.leverage.cells[n][account])
+            initial += initial_at_mark(state, market, worst, accounts.leverage.cells[n][account], beside)
             if state.rules.portfolio.levels:
-                maintained += maintenance_at_mark(market, max(0, worst))
+                maintained += maintenance_at_mark(market, max(0, worst), beside)
         if buys or sells:
             buy_value = accounts.buy_value.cells[n][account]
             sell_value = accounts.sell_value.cells[n][account]
-            if n == change.instrument:
+            if n == change.slot:
                 buy_value += change.buy_value
                 sell_value += change.sell_value
             excess -= max(0, buy_value - market.value_atoms(buys))
@@ -332,6 +371,27 @@ def initial_excess_atoms(state: State, account: int, change: Change = NO_CHANGE)
         maintained += requirement_atoms(portfolio, positions)
         initial += mul_ppb_ceil(maintained, portfolio.rules.initial_ppb)
     return excess - max(initial, opening_margin_atoms(state.rules.portfolio, maintained))
+
+
+def _after(state: State, market: Market, account: int, change: Change) -> tuple[int, int, int]:
+    """Signed lots, and lots of resting buys and sells, after the change."""
+    accounts, n = state.accounts, market.number
+    now = (accounts.lots.cells[n][account], accounts.buy_lots.cells[n][account])
+    sells = accounts.sell_lots.cells[n][account]
+    if n != change.slot:
+        return *now, sells
+    return now[0] + change.fill_lots, now[1] + change.buy_lots, sells + change.sell_lots
+
+
+def _worst_beside(state: State, market: Market, account: int, change: Change) -> Size:
+    """`size_beside` with the other leg at its worst."""
+    if state.rules.margin.tier_sum == "legs":
+        return ALONE
+    other = state.other_leg(account, market)
+    if other is None:
+        return ALONE
+    held, buys, sells = _after(state, other, account, change)
+    return _size(other, max(abs(held + buys), abs(held - sells)))
 
 
 def collateral_initial_atoms(state: State, account: int) -> int:
@@ -380,19 +440,22 @@ def sale_cost_atoms(state: State, account: int, market: Market, lots: int, bring
     return max(0, margin_atoms(collateral, held) - margin_atoms(collateral, left) - brings_atoms)
 
 
-def maintenance_at_mark(market: Market, lots: int) -> int:
+def maintenance_at_mark(market: Market, lots: int, beside: Size = ALONE) -> int:
     """Maintenance requirement of signed lots at the mark, rounded up."""
-    return maintenance_atoms(market.margin, abs(market.value_atoms(lots)), abs(lots))
+    return maintenance_atoms(market.margin, abs(market.value_atoms(lots)), abs(lots), beside)
 
 
-def maintenance_of(state: State, market: Market, account: int, lots: int) -> int:
+def maintenance_of(state: State, market: Market, account: int, lots: int, beside: Size | None = None) -> int:
     """Maintenance requirement of an account's position if it were of these signed lots, rounded up.
 
+    beside  what is summed with it to find its tier; None: what is held now
     Where the requirement is a share of what the lots cost, lots that remain keep their share of the cost and
     lots that are added cost the mark. Source: BitMEX docs, Isolated and cross margin.
     """
+    if beside is None:
+        beside = size_beside(state, market, account)
     if not market.margin.is_at_entry:
-        return maintenance_at_mark(market, lots)
+        return maintenance_at_mark(market, lots, beside)
     held = state.accounts.lots.cells[market.number][account]
     cost = state.accounts.cost.cells[market.number][account]
     if lots * held <= 0:
@@ -401,18 +464,26 @@ def maintenance_of(state: State, market: Market, account: int, lots: int) -> int
         basis = cost - cost * (held - lots) // held
     else:
         basis = cost + market.value_atoms(lots - held)
-    return maintenance_atoms(market.margin, abs(basis), abs(lots))
+    return maintenance_atoms(market.margin, abs(basis), abs(lots), beside)
 
 
-def initial_at_mark(state: State, market: Market, size_lots: int, leverage: int) -> int:
+def initial_at_mark(state: State, market: Market, size_lots: int, leverage: int, beside: Size = ALONE) -> int:
     """Initial requirement of a position at the mark, rounded up; nothing for a size that is not above 0."""
     if size_lots <= 0:
         return 0
     table = market.margin
     open_interest = 0
     if table.open_interest_high_atoms:
-        open_interest = abs(market.value_atoms(state.open_interest[market.number]))
-    return initial_atoms(table, abs(market.value_atoms(size_lots)), size_lots, leverage, open_interest)
+        open_interest = abs(market.value_atoms(state.open_interest[market.instrument_number]))
+    value = abs(market.value_atoms(size_lots))
+    return initial_atoms(table, value, size_lots, leverage, open_interest, beside)
+
+
+def initial_of(state: State, market: Market, account: int) -> int:
+    """Initial requirement of an account's open position at the mark and its chosen leverage, rounded up."""
+    lots = state.accounts.lots.cells[market.number][account]
+    leverage = state.accounts.leverage.cells[market.number][account]
+    return initial_at_mark(state, market, abs(lots), leverage, size_beside(state, market, account))
 
 
 def withdrawable_atoms(state: State, account: int) -> int:
@@ -490,7 +561,8 @@ def pooled_equity(state: State, rows: Int64Array) -> tuple[Int64Array, Int64Arra
         cost = accounts.cost.array[n, rows[at]]
         equity[at] += value - cost
         basis = cost if market.margin.is_at_entry else value
-        required[at] += maintenance_atoms_array(market.margin, np.abs(basis), np.abs(held[at]))
+        beside = _sizes_beside(state, market, rows[at])
+        required[at] += maintenance_atoms_array(market.margin, np.abs(basis), np.abs(held[at]), beside)
     if state.portfolio is not None:
         required = _grid_requirements(state, rows)
     for collateral in state.collateral:

@@ -93,10 +93,17 @@ class MarkInputs(Struct, frozen=True):
 
 
 class Market:
-    """An instrument, its margin table and its prices."""
+    """An instrument, its margin table and its prices, as what holds one position of each account.
 
-    def __init__(self, number: int, instrument: Instrument, fee_ppb: int = 0) -> None:
+    number             of its row in the account tables
+    instrument_number  of its book, prices and status: the same, but for the short leg of hedge mode
+    """
+
+    def __init__(
+        self, number: int, instrument: Instrument, fee_ppb: int = 0, instrument_number: int | None = None
+    ) -> None:
         self.number = number
+        self.instrument_number = number if instrument_number is None else instrument_number
         self.instrument = instrument
         self.margin: MarginTable = margin_table(instrument, fee_ppb)
         self.tick_value = instrument.tick_value_atoms

@@ -33,8 +33,8 @@ class Plan(Struct, frozen=True, gc=False):
 class Makers(Protocol):
     """What the owners of orders met on a walk hold and can bear; it follows the planned fills."""
 
-    def position_lots(self, account: int) -> int:
-        """Signed position after the fills planned so far."""
+    def position_lots(self, maker: Order) -> int:
+        """Signed position that the order is for, after the fills planned so far."""
 
     def bearable_lots(self, maker: Order, lots: int) -> int:
         """How many of these lots the owner may trade."""
@@ -83,7 +83,7 @@ def plan_fills(
         lots = min(left, maker.open_lots)
         close: CloseReason | None = None
         if maker.reduce_only:
-            allowed = reducible_lots(makers.position_lots(maker.account), maker.side)
+            allowed = reducible_lots(makers.position_lots(maker), maker.side)
             if allowed < maker.open_lots and allowed <= lots:
                 lots, close = allowed, "reduce_only"
         bearable = makers.bearable_lots(maker, lots) if lots else 0

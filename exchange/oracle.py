@@ -39,6 +39,7 @@ from zerodebt.exchange.margin import (
     Risk,
     initial_at_mark,
     initial_excess_atoms,
+    initial_of,
     maintenance_of,
     risk_of,
     withdrawable_atoms,
@@ -115,7 +116,8 @@ class PathStep(Struct, frozen=True):
 class Outcome(Struct, frozen=True):
     """What an instant of a path did: the venue's events, and where the account stands afterwards.
 
-    isolated  (instrument, standing) of each position that answers with its own margin
+    lots      signed, by instrument; the net of both legs in hedge mode
+    isolated  (slot, standing) of each position that answers with its own margin
     """
 
     events: tuple[Event, ...]
@@ -126,7 +128,10 @@ class Outcome(Struct, frozen=True):
 
 
 class Situation:
-    """One account at given marks. `balances` by asset; `marks` by instrument, None where nothing is held."""
+    """One account at given marks. `balances` by asset; `marks` by instrument, None where nothing is held.
+
+    It is in hedge mode where `is_hedged` says so, or where it has positions on both sides of an instrument.
+    """
 
     def __init__(
         self,
@@ -137,10 +142,16 @@ class Situation:
         positions: Sequence[Position],
         marks: Sequence[int | None],
         indexes: Sequence[int | None] = (),
+        *,
+        is_hedged: bool = False,
     ) -> None:
         self.state = State(rules, assets, instruments)
         state = self.state
         state.accounts.open(4)
+        sides = {(position.instrument, position.lots > 0) for position in positions}
+        if is_hedged or len(sides) > len({instrument for instrument, _ in sides}):
+            assert state.offers_legs, "the rulebook has no hedge mode"
+            state.hedged = {ASKED: None, HOLDER: None}
         state.accounts.vault.cells[0][BACKSTOP_VAULT] = VAULT
         for asset, atoms in enumerate(balances):
             self._bring(asset, ASKED, atoms)
@@ -175,7 +186,7 @@ class Situation:
             isolated = bool(accounts.isolated.cells[n][account])
             positions.append(
                 Position(
-                    instrument=n,
+                    instrument=market.instrument_number,
                     lots=lots,
                     entry_ticks=market.mark_ticks,
                     leverage=accounts.leverage.cells[n][account],
@@ -185,19 +196,35 @@ class Situation:
         balances = [accounts.balances.cells[asset][account] for asset in range(len(view.assets))]
         marks = [market.prices.mark_ticks for market in view.markets]
         indexes = [market.prices.index_ticks for market in view.markets]
-        situation = cls(view.rules, view.assets, view.instruments, balances, positions, marks, indexes)
-        asked = situation.state.accounts
+        is_hedged = account in view.hedged
+        situation = cls(
+            view.rules,
+            view.assets,
+            view.instruments,
+            balances,
+            positions,
+            marks,
+            indexes,
+            is_hedged=is_hedged,
+        )
+        theirs = situation.state.accounts
         for market in view.contracts:
             for name in ("leverage", "isolated"):
                 cells = getattr(accounts, name).cells[market.number]
-                getattr(asked, name).cells[market.number][ASKED] = cells[account]
+                getattr(theirs, name).cells[market.number][ASKED] = cells[account]
         for position in positions:
-            n = position.instrument
+            held = view.leg(account, position.instrument, position.lots)
+            asked, holder = situation._sides(position)
             for name in ("cost", "entry_cost"):
-                cells = getattr(asked, name).cells[n]
-                cells[ASKED] = getattr(accounts, name).cells[n][account]
-                cells[HOLDER] = -cells[ASKED]
+                cells = getattr(theirs, name).cells
+                cells[asked][ASKED] = getattr(accounts, name).cells[held.number][account]
+                cells[holder][HOLDER] = -cells[asked][ASKED]
         return situation
+
+    def _sides(self, position: Position) -> tuple[int, int]:
+        """Slots of a position and of the other side's."""
+        n, lots = position.instrument, position.lots
+        return self.state.leg(ASKED, n, lots).number, self.state.leg(HOLDER, n, -lots).number
 
     def _bring(self, asset: int, account: int, atoms: int) -> None:
         self.state.ledger.post("deposit", [(EXTERNAL, asset, -atoms), (account, asset, atoms)])
@@ -209,25 +236,39 @@ class Situation:
         cost = value_atoms(instrument, position.entry_ticks, lots)
         accounts = state.accounts
         self._bring(state.settle, HOLDER, min(HOLDER_SHARE * abs(cost), STREET_ATOMS))
-        for account, sign in ((ASKED, 1), (HOLDER, -1)):
-            accounts.lots.cells[n][account] = sign * lots
-            accounts.cost.cells[n][account] = sign * cost
-            accounts.entry_cost.cells[n][account] = sign * cost
-        state.open_interest[n] = abs(lots)
+        slot, other = self._sides(position)
+        for account, row, sign in ((ASKED, slot, 1), (HOLDER, other, -1)):
+            accounts.lots.cells[row][account] = sign * lots
+            accounts.cost.cells[row][account] = sign * cost
+            accounts.entry_cost.cells[row][account] = sign * cost
+        state.open_interest[n] += abs(lots)
         if position.leverage:
-            accounts.leverage.cells[n][ASKED] = position.leverage
+            accounts.leverage.cells[slot][ASKED] = position.leverage
         if position.isolated_atoms is not None:
-            accounts.isolated.cells[n][ASKED] = 1
+            accounts.isolated.cells[slot][ASKED] = 1
             self._bring(state.settle, ASKED, position.isolated_atoms)
             margin = position.isolated_atoms
-            legs = [(ASKED, state.settle, -margin), (ASKED, state.pocket(n), margin)]
+            legs = [(ASKED, state.settle, -margin), (ASKED, state.pocket(slot), margin)]
             state.ledger.post("isolate", legs)
 
     # Where the account stands
 
-    def compartment_of(self, instrument: int) -> Compartment:
+    def leg(self, instrument: int, side: Side | None = None) -> Market:
+        """What holds the position in an instrument: of two legs the one of `side`, or the long one."""
+        cells = self.state.accounts.lots.cells
+        for leg in self.state.legs_of(instrument):
+            if cells[leg.number][ASKED] * (side or cells[leg.number][ASKED]) > 0:
+                return leg
+        return self.state.leg(ASKED, instrument, side or BUY)
+
+    def compartment_of(self, instrument: int, side: Side | None = None) -> Compartment:
         """What answers for the position in an instrument: its own margin, or the cross pool."""
-        return self.state.compartment_of(ASKED, instrument)
+        return self.state.compartment_of(ASKED, self.leg(instrument, side).number)
+
+    def is_joint(self, instrument: int, side: Side | None = None) -> bool:
+        """Does the cross pool hold the other leg of the instrument as well?"""
+        other = self.state.other_leg(ASKED, self.leg(instrument, side))
+        return other is not None and self.state.accounts.lots.cells[other.number][ASKED] != 0
 
     def risk(self, compartment: Compartment) -> Risk:
         return risk_of(self.state, compartment)
@@ -238,7 +279,7 @@ class Situation:
 
     def maintenance_atoms(self, instrument: int) -> int:
         """Maintenance requirement of the position in an instrument alone."""
-        return maintenance_of(self.state, self.state.markets[instrument], ASKED, self.lots(instrument))
+        return maintenance_of(self.state, self.leg(instrument), ASKED, self.lots(instrument))
 
     def withdrawable_atoms(self) -> int:
         """Settlement asset that may leave the wallet."""
@@ -246,48 +287,96 @@ class Situation:
 
     # Prices
 
-    def liquidation_price(self, instrument: int) -> PricePoint | None:
+    def liquidation_price(self, instrument: int, side: Side | None = None) -> PricePoint | None:
         """Where the position's compartment falls below its requirement, other prices standing still.
 
         Beyond the nearest root of equity = requirement on the losing side of the mark (of an account that is
         below it already: on the winning side). None where no price does it. Source: the rulebook's margin.
+        The price moves both legs of a cross pool: then it is the nearest tick on either side at which the
+        engine's verdict turns, found by search and exact to the tick only.
         """
-        curve = self._curve(instrument, after_haircut=True)
+        if self.is_joint(instrument, side):
+            return self._turning_point(instrument)
+        curve = self._curve(instrument, side, after_haircut=True)
         size = curve.liquidation()
         if size is None:
             return None
         exact = curve.price_of(size)
-        return PricePoint(exact, self._first_tick(instrument, curve, exact), curve.falls)
+        return PricePoint(exact, self._first_tick(instrument, side, curve, exact), curve.falls)
 
-    def bankruptcy_price(self, instrument: int, *, closing_fee: bool = False) -> PricePoint | None:
-        """Where closing the whole position leaves its compartment with exactly nothing.
+    def _turning_point(self, instrument: int) -> PricePoint | None:
+        """The nearest tick at which the verdict on the cross pool is another than at the mark."""
+        mark = self.state.markets[instrument].mark_ticks
+        found = [tick for step in (-1, 1) if (tick := self._first_turn(instrument, mark, step)) is not None]
+        if not found:
+            return None
+        ticks = min(found, key=lambda tick: abs(tick - mark))
+        return PricePoint(Fraction(ticks), ticks, ticks < mark)
+
+    def _first_turn(self, instrument: int, mark: int, step: int) -> int | None:
+        """In one direction, in strides that double, then by bisection.
+
+        Equity is linear in the value of the legs and the requirement grows with it ever faster, so that the
+        safe prices lie in one piece: of a safe account no turn is missed.
+        """
+        spec = self.state.instruments[instrument]
+        now = self.is_liquidatable_at(instrument, mark)
+        edge = spec.price_min_ticks if step < 0 else spec.price_max_ticks
+        near, stride = mark, 1
+        while near != edge:
+            far = near + step * min(stride, abs(edge - near))
+            if self.is_liquidatable_at(instrument, far) != now:
+                while abs(far - near) > 1:
+                    middle = (near + far) // 2
+                    is_same = self.is_liquidatable_at(instrument, middle) == now
+                    near, far = (middle, far) if is_same else (near, middle)
+                return far
+            near, stride = far, 2 * stride
+        return None
+
+    def bankruptcy_price(
+        self, instrument: int, side: Side | None = None, *, closing_fee: bool = False
+    ) -> PricePoint | None:
+        """Where closing the whole position, both legs of a cross pool, leaves it with exactly nothing.
 
         closing_fee  count the taker fee of closing, which some venues' bankruptcy price includes (Bybit help
                      centre, Bankruptcy price of inverse contracts); otherwise the price is before fees
         The whole tick is rounded so that closing at it leaves no debt. Property LIQ-08.
         """
         fee_ppb = self.state.rules.fees.taker_ppb if closing_fee else 0
-        curve = self._curve(instrument, after_haircut=False)
-        size = curve.bankruptcy(fee_ppb)
+        lots = self.lots(instrument, side)
+        fee = Fraction(fee_ppb)
+        if self.is_joint(instrument, side):
+            legs = [self.lots(instrument, leg) for leg in (BUY, SELL)]
+            lots = sum(legs)
+            if not lots:
+                return None
+            fee = fee * sum(map(abs, legs)) / abs(lots)
+            curve = self._joint_curve(instrument, lots)
+        else:
+            curve = self._curve(instrument, side, after_haircut=False)
+        size = curve.bankruptcy(fee)
         if size is None:
             return None
         spec = self.state.instruments[instrument]
-        ticks = closing_ticks(spec, self.lots(instrument), ceil(curve.sign * size))
+        ticks = closing_ticks(spec, lots, ceil(curve.sign * size))
         return PricePoint(curve.price_of(size), ticks, curve.falls)
 
-    def lots(self, instrument: int) -> int:
-        return self.state.accounts.lots.cells[instrument][ASKED]
+    def lots(self, instrument: int, side: Side | None = None) -> int:
+        """Signed lots of the position, or of the leg of this side."""
+        lots = self.state.accounts.lots.cells[self.leg(instrument, side).number][ASKED]
+        return lots if side is None or lots * side > 0 else 0
 
-    def is_liquidatable_at(self, instrument: int, mark_ticks: int) -> bool:
+    def is_liquidatable_at(self, instrument: int, mark_ticks: int, side: Side | None = None) -> bool:
         """The engine's verdict on the position's compartment with the instrument marked at this price."""
         prices = self.state.markets[instrument].prices
         before = prices.mark_ticks
         prices.mark_ticks = mark_ticks
-        verdict = self.risk(self.compartment_of(instrument)).is_liquidatable
+        verdict = self.risk(self.compartment_of(instrument, side)).is_liquidatable
         prices.mark_ticks = before
         return verdict
 
-    def _first_tick(self, instrument: int, curve: "_Curve", exact: Fraction) -> int:
+    def _first_tick(self, instrument: int, side: Side | None, curve: "_Curve", exact: Fraction) -> int:
         """The whole tick at or beyond the exact price from which the engine says liquidatable.
 
         The engine rounds value and requirement to atoms, so its tick may lie off the exact price by what that
@@ -300,24 +389,30 @@ class Situation:
         safe, beyond = near - step * reach, near + step * reach
         if spec.contract == "inverse":
             safe, beyond = max(1, safe), max(1, beyond)
-        if not self.is_liquidatable_at(instrument, beyond):
+        if not self.is_liquidatable_at(instrument, beyond, side):
             return near
         while abs(beyond - safe) > 1:
             middle = (safe + beyond) // 2
-            if self.is_liquidatable_at(instrument, middle):
+            if self.is_liquidatable_at(instrument, middle, side):
                 beyond = middle
             else:
                 safe = middle
         return beyond
 
-    def _curve(self, instrument: int, *, after_haircut: bool) -> "_Curve":
+    def _joint_curve(self, instrument: int, net_lots: int) -> "_Curve":
+        """Equity of the cross pool as the price moves both legs, whose values differ by that of the net."""
+        market = self.leg(instrument)
+        rest = self.risk(self.compartment_of(instrument)).equity_atoms - market.value_atoms(net_lots)
+        return _Curve(market, net_lots, rest, 0, 0)
+
+    def _curve(self, instrument: int, side: Side | None, *, after_haircut: bool) -> "_Curve":
         state = self.state
-        market = state.markets[instrument]
-        lots = self.lots(instrument)
-        risk = self.risk(self.compartment_of(instrument))
+        market = self.leg(instrument, side)
+        lots = self.lots(instrument, side)
+        risk = self.risk(self.compartment_of(instrument, side))
         rest = (risk.margin_atoms if after_haircut else risk.equity_atoms) - market.value_atoms(lots)
         required = risk.maintenance_atoms - maintenance_of(state, market, ASKED, lots)
-        cost = state.accounts.cost.cells[instrument][ASKED]
+        cost = state.accounts.cost.cells[market.number][ASKED]
         return _Curve(market, lots, rest, required, cost)
 
     # Orders
@@ -345,25 +440,26 @@ class Situation:
 
     def _fits(self, instrument: int, side: Side, price_ticks: int, lots: int) -> bool:
         state = self.state
-        market = state.markets[instrument]
-        held = self.lots(instrument)
+        market = state.leg(ASKED, instrument, side)
+        slot = market.number
+        held = state.accounts.lots.cells[slot][ASKED]
         if abs(held + side * lots) > market.instrument.open_interest_max_lots:
             return False
         value = value_atoms(market.instrument, price_ticks, side * lots)
         fee = mul_ppb_ceil(abs(value), state.rules.fees.taker_ppb)
         gain = market.value_atoms(side * lots) - value
-        if not state.accounts.isolated.cells[instrument][ASKED]:
-            return initial_excess_atoms(state, ASKED, Change(instrument, side * lots, gain - fee)) >= 0
+        if not state.accounts.isolated.cells[slot][ASKED]:
+            return initial_excess_atoms(state, ASKED, Change(slot, side * lots, gain - fee)) >= 0
         opened = max(0, abs(held + side * lots) - abs(held))
-        leverage = state.accounts.leverage.cells[instrument][ASKED]
+        leverage = state.accounts.leverage.cells[slot][ASKED]
         margin = initial_at_mark(state, market, opened, leverage) + max(0, -gain)
         return margin + fee <= min(
             state.accounts.balances.cells[state.settle][ASKED], initial_excess_atoms(state, ASKED)
         )
 
-    def adl_score_ppb(self, instrument: int) -> int:
+    def adl_score_ppb(self, instrument: int, side: Side | None = None) -> int:
         """What the rulebook ranks the position by among the winners of its side; 0 without a profit."""
-        lots = self.lots(instrument)
+        lots = self.lots(instrument, side)
         rounds = RiskRounds(self.state, Clearing(self.state))
         ranking = rounds.asked(self.state.markets[instrument], -1 if lots > 0 else 1)
         return next((ranked.score_ppb for ranked in ranking if ranked.candidate.account == ASKED), 0)
@@ -395,7 +491,7 @@ class Situation:
                 state.ledger.post("deposit", legs)
         now_ns = 0
         if has_backstop and "backstop" in rules.waterfall:
-            numbers = tuple(market.number for market in state.contracts)
+            numbers = tuple(m.number for m in state.markets if m.instrument.kind != "spot")
             venue.apply(SetBackstop(BACKSTOP_VAULT, numbers), now_ns)
         for step in path:
             now_ns += step.after_ns
@@ -416,7 +512,7 @@ class Situation:
         accounts = state.accounts
         return Outcome(
             events,
-            tuple(accounts.lots.cells[n][ASKED] for n in range(len(state.instruments))),
+            tuple(venue.view.position_lots(n, ASKED) for n in range(len(state.instruments))),
             tuple(
                 accounts.balances.cells[pocket][ASKED] for pocket in range(accounts.balances.array.shape[0])
             ),
@@ -449,12 +545,7 @@ def _quotes(state: State, step: PathStep, side: Side) -> Iterator[PlaceOrder]:
 
 def _standing(state: State, compartment: Compartment) -> Standing:
     risk = risk_of(state, compartment)
-    initial = 0
-    account = compartment[0]
-    for market in state.positions_of(compartment):
-        lots = state.accounts.lots.cells[market.number][account]
-        leverage = state.accounts.leverage.cells[market.number][account]
-        initial += initial_at_mark(state, market, abs(lots), leverage)
+    initial = sum(initial_of(state, market, compartment[0]) for market in state.positions_of(compartment))
     return Standing(
         risk.equity_atoms,
         risk.haircut_atoms,
@@ -494,9 +585,9 @@ class _Curve:
         """How far the price moves for an atom of the position's value: |d price / d size|."""
         return price_ticks**2 / self._unit if self._is_inverse else Fraction(1, self._unit)
 
-    def bankruptcy(self, fee_ppb: int) -> Fraction | None:
+    def bankruptcy(self, fee_ppb: Fraction) -> Fraction | None:
         """The size at which equity less a closing fee on it is zero: rest + sign*w - fee*|w| = 0."""
-        fee = Fraction(fee_ppb, PPB)
+        fee = fee_ppb / PPB
         size = -self._rest / (self.sign - fee)
         if size > 0:
             return size

@@ -56,7 +56,7 @@ def requirement_atoms(portfolio: Portfolio, positions: Iterable[tuple[Market, in
     losses: dict[int, list[int]] = {}
     gross = 0
     for market, lots in positions:
-        row = losses.setdefault(portfolio.group_of[market.number], [0] * len(rules.moves_ppb))
+        row = losses.setdefault(portfolio.group_of[market.instrument_number], [0] * len(rules.moves_ppb))
         for k, move in enumerate(rules.moves_ppb):
             row[k] += loss_atoms(market, lots, move)
         gross += abs(market.value_atoms(lots))
@@ -75,7 +75,7 @@ def requirements_array(
     gross = np.zeros(count, np.int64)
     for market, lots in positions:
         values = market.values_atoms(lots)
-        group = portfolio.group_of[market.number]
+        group = portfolio.group_of[market.instrument_number]
         grid = losses.setdefault(group, np.zeros((len(rules.moves_ppb), count), np.int64))
         for k, move in enumerate(rules.moves_ppb):
             if market.instrument.contract == "linear":

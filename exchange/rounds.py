@@ -275,7 +275,7 @@ class RiskRounds:
         shares = list(equity_shares(risk.equity_atoms, weights))
         missing: dict[Compartment, int] = {}
         for market, share in zip(markets, shares, strict=True):
-            pool = state.compartment_of(INSURANCE, market.number)
+            pool = state.compartment_of(INSURANCE, market.instrument_number)
             missing[pool] = missing.get(pool, 0) + max(0, -share)
         for pool, atoms in missing.items():
             if not self._is_open(pool) or pools.equity_atoms(state, pool) < atoms:
@@ -290,7 +290,7 @@ class RiskRounds:
         for pool, atoms in missing.items():
             if atoms:
                 paid += self._pay(deficit_id, "insurance", INSURANCE, compartment, atoms, pool[1])
-        takers = {market.number: INSURANCE for market in markets}
+        takers = {market.instrument_number: INSURANCE for market in markets}
         prices = {}
         if state.rules.insurance.price == "bankruptcy" and not risk.is_bankrupt:
             for market, held, share in zip(markets, lots, shares, strict=True):
@@ -357,20 +357,22 @@ class RiskRounds:
         state = self.state
         clearing = self.clearing
         account, pocket = compartment
-        n = market.number
-        cells = state.accounts.lots.cells[n]
+        n = market.instrument_number
+        cells = state.accounts.lots.cells[market.number]
         sign = 1 if cells[account] > 0 else -1
         mark = market.prices.mark_ticks
         assert mark is not None
         charge = -market.gain_atoms(sign, price) + (market.instrument.contract == "inverse")
         brought = 0
         demand = adl.Demand(abs(cells[account]), charge)
-        for ranked, lots in policies.plan(state.rules.adl, self.asked(market, sign), demand):
+        others = (r for r in self.asked(market, sign) if r.candidate.account != account)
+        for ranked, lots in policies.plan(state.rules.adl, others, demand):
             winner = ranked.candidate.account
             transfer = -market.gain_atoms(sign * lots, price)
             legs: list[Leg] = []
             clearing.move(market, account, -sign * lots, price, legs)
-            change = clearing.move(market, winner, sign * lots, price, legs)
+            won = state.leg(winner, n, -sign)
+            change = clearing.move(won, winner, sign * lots, price, legs)
             clearing.out.append(
                 Deleveraged(
                     deficit_id,
@@ -390,37 +392,42 @@ class RiskRounds:
             )
             clearing.post("deleverage", legs)
             if not change.lots:
-                clearing.release(market, winner, change)
+                clearing.release(won, winner, change)
             brought += transfer
         return brought
 
     def asked(self, market: Market, sign: int) -> Iterator[adl.Ranked]:
         """Who is asked on the other side of this sign; of a frozen queue who is still there, as he is now."""
         is_frozen = self.state.rules.adl.policy == "queue"
-        cells = self.state.accounts.lots.cells[market.number]
-        for ranked in self._ranking(market, -sign):
+        lots_cells = self.state.accounts.lots.cells
+        for ranked in self._ranking(market.instrument_number, -sign):
             c = ranked.candidate
-            if sign * cells[c.account] >= 0:
+            held = lots_cells[self.state.leg(c.account, market.instrument_number, -sign).number][c.account]
+            if sign * held >= 0:
                 continue
             if is_frozen:
                 equity = risk_of(self.state, (c.account, c.pocket)).equity_atoms
-                c = structs.replace(c, lots=cells[c.account], equity_atoms=equity)
+                c = structs.replace(c, lots=held, equity_atoms=equity)
                 ranked = structs.replace(ranked, candidate=c)
             yield ranked
 
-    def _ranking(self, market: Market, sign: int) -> list[adl.Ranked]:
+    def _ranking(self, instrument: int, sign: int) -> list[adl.Ranked]:
         """One side of an instrument: a queue frozen at its first use in this command, or a new list."""
         rules = self.state.rules.adl
         if rules.policy != "queue":
-            return adl.listed(rules, self._candidates(market, sign), self.state.seq)
-        key = (market.number, sign)
+            return adl.listed(rules, self._candidates(instrument, sign), self.state.seq)
+        key = (instrument, sign)
         if key not in self._rankings:
             self._rankings[key] = adl.rank(
-                rules.score, self._candidates(market, sign), rules.wallet_min_atoms
+                rules.score, self._candidates(instrument, sign), rules.wallet_min_atoms
             )
         return self._rankings[key]
 
-    def _candidates(self, market: Market, sign: int) -> Iterator[adl.Candidate]:
+    def _candidates(self, instrument: int, sign: int) -> Iterator[adl.Candidate]:
+        for leg in self.state.legs_of(instrument):
+            yield from self._candidates_of(leg, sign)
+
+    def _candidates_of(self, market: Market, sign: int) -> Iterator[adl.Candidate]:
         state = self.state
         accounts = state.accounts
         n = market.number
@@ -590,7 +597,9 @@ class RiskRounds:
         if "backstop" not in rules.waterfall or not risk.is_below(rules.liquidation.backstop_below_ppb):
             return False
         positions = self.state.positions_of(compartment)
-        return bool(positions) and all(market.number in self.state.backstops for market in positions)
+        return bool(positions) and all(
+            market.instrument_number in self.state.backstops for market in positions
+        )
 
     def _disposes(self, compartment: Compartment, risk: Risk) -> bool:
         """Does the waterfall have a stage that takes the positions of a bankrupt compartment?"""
@@ -603,7 +612,7 @@ class RiskRounds:
         return self._is_for_deleveraging(compartment, risk, pools.bearers(self.state, held))
 
     def _may_liquidate(self, markets: list[Market]) -> bool:
-        return not any(stands_still(self.state, market.number) for market in markets)
+        return not any(stands_still(self.state, market.instrument_number) for market in markets)
 
     def _gross_lots(self, compartment: Compartment) -> int:
         lots = self.state.accounts.lots.cells

@@ -390,10 +390,18 @@ class DefaultFundRules(Dated, frozen=True, forbid_unknown_fields=True):
 
 
 class MarginRules(Dated, frozen=True, forbid_unknown_fields=True):
-    """Withdrawing from under open positions needs max(initial requirement, this share of their value)."""
+    """Withdrawing from under open positions needs max(initial requirement, this share of their value).
+
+    hedge_mode  an account may choose to hold a long and a short leg of one contract at once
+    tier_sum    what finds the tier of such a leg: its own size, or (gross) the sizes of both legs of the
+                cross pool together; each is charged at that tier's rates (OKX). Beside marginal tiers, which
+                charge no whole position at one rate, gross sums have no meaning and nobody gets two legs
+    """
 
     transfer_min_ppb: Ppb = 0
     index_age_max_ns: Positive = 60 * SECOND_NS
+    hedge_mode: bool = False
+    tier_sum: Literal["legs", "gross"] = "legs"
 
 
 class CollateralTier(Struct, frozen=True, forbid_unknown_fields=True):
@@ -618,6 +626,7 @@ def venue_rules(table: dict[str, Any]) -> VenueRules:
     _check_settlement(rules)
     _check_collateral(rules)
     _check_portfolio(rules)
+    _check_hedge_mode(rules)
     return rules
 
 
@@ -675,6 +684,14 @@ def _check_collateral(rules: VenueRules) -> None:
         ratios = [tier.ratio_ppb for tier in rule.tiers]
         if ratios != sorted(ratios, reverse=True):
             raise RulesError(f"{where}.tiers: ratios {ratios} must not rise with size")
+
+
+def _check_hedge_mode(rules: VenueRules) -> None:
+    where = "venue.margin"
+    if rules.margin.hedge_mode and "default_fund" in rules.waterfall:
+        raise RulesError(f"{where}.hedge_mode: legs are not modelled beside the stage 'default_fund'")
+    if rules.margin.tier_sum == "gross" and "restore" in rules.liquidation.steps:
+        raise RulesError(f"{where}.tier_sum: 'gross' is not modelled beside the step 'restore'")
 
 
 def _check_portfolio(venue: VenueRules) -> None:

@@ -1,6 +1,7 @@
 """Everything a venue remembers, and its canonical form for hashes and snapshots."""
 
 from collections import deque
+from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any
 
@@ -13,7 +14,7 @@ from zerodebt.exchange.accounts import Accounts, Table
 from zerodebt.exchange.assets import Asset
 from zerodebt.exchange.book import Book, Order
 from zerodebt.exchange.collateral import resolve
-from zerodebt.exchange.commands import BUY, SELL
+from zerodebt.exchange.commands import BUY, SELL, PlaceOrder
 from zerodebt.exchange.events import FIRST_ACCOUNT, INSURANCE
 from zerodebt.exchange.instruments import Instrument, budget_error, value_max_atoms
 from zerodebt.exchange.ledger import Ledger
@@ -97,11 +98,14 @@ class State:
         self.instruments = instruments
         fee_ppb = requirement_fee_ppb(rules)
         self.markets = [Market(n, instrument, fee_ppb) for n, instrument in enumerate(instruments)]
-        self.contracts = [market for market in self.markets if market.instrument.kind != "spot"]
+        is_marginal = any(len(i.tiers) > 1 and i.tier_form == "marginal" for i in instruments)
+        self.offers_legs = rules.margin.hedge_mode and not (rules.margin.tier_sum == "gross" and is_marginal)
+        self.slots: list[Market] = [*self.markets, *(self._short_legs() if self.offers_legs else ())]
+        self.contracts = [market for market in self.slots if market.instrument.kind != "spot"]
         self.collateral = resolve(rules, assets, self.markets, self.settle)
         self.portfolio = portfolio.resolve(rules.portfolio, instruments)
-        self.accounts = Accounts(len(assets) + len(instruments), len(instruments))
-        settles = tuple(instrument.settle_asset for instrument in instruments)
+        self.accounts = Accounts(len(assets) + len(self.slots), len(self.slots))
+        settles = tuple(market.instrument.settle_asset for market in self.slots)
         self.ledger = Ledger(self.accounts, (*range(len(assets)), *settles))
         self.books = [Book() for _ in instruments]
         self.triggers = [Triggers() for _ in instruments]
@@ -122,22 +126,54 @@ class State:
         self.defaults: dict[Compartment, tuple[tuple[int, int], ...]] = {}
         self.pool_peaks: dict[int, list[tuple[int, int]]] = {}
         self.closed_pools: dict[int, None] = {}
+        self.hedged: dict[int, None] = {}
         if rules.insurance.scope == "instrument":
-            for market in self.contracts:
-                self.accounts.isolated.cells[market.number][INSURANCE] = 1
+            for market in self.markets:
+                if market.instrument.kind != "spot":
+                    self.accounts.isolated.cells[market.number][INSURANCE] = 1
         self.open_interest = [0] * len(instruments)
         self.counters = Counters()
         self.accounts.recheck_at.array[0, :FIRST_ACCOUNT] = INT64_MAX
         self.seq = 0
         self.time_ns = 0
 
-    def pocket(self, instrument: int) -> int:
-        """Pocket of an isolated position's margin (for the clearing account: of the instrument's profit)."""
-        return len(self.assets) + instrument
+    def _short_legs(self) -> Iterator[Market]:
+        for market in self.markets:
+            number = len(self.markets) + market.number
+            leg = Market(number, market.instrument, instrument_number=market.number)
+            leg.margin, leg.prices = market.margin, market.prices
+            yield leg
 
-    def compartment_of(self, account: int, instrument: int) -> Compartment:
-        isolated = self.accounts.isolated.cells[instrument][account]
-        return account, self.pocket(instrument) if isolated else self.settle
+    def legs_of(self, instrument: int) -> list[Market]:
+        """What holds positions in an instrument: its market, and the short leg where there is one."""
+        return self.slots[instrument :: len(self.markets)]
+
+    def leg(self, account: int, instrument: int, side: int, *, reduces: bool = False) -> Market:
+        """What holds the account's position that an order of this sign opens, or only reduces."""
+        is_short = account in self.hedged and (side < 0) != reduces
+        if is_short and self.instruments[instrument].kind != "spot":
+            return self.slots[len(self.markets) + instrument]
+        return self.markets[instrument]
+
+    def leg_of_order(self, order: Order | PlaceOrder) -> Market:
+        return self.leg(order.account, order.instrument, order.side, reduces=order.reduce_only)
+
+    def other_leg(self, account: int, market: Market) -> Market | None:
+        """The leg of hedge mode on the other side, where both answer with the cross pool."""
+        if account not in self.hedged:
+            return None
+        other = self.slots[(market.number + len(self.markets)) % len(self.slots)]
+        isolated = self.accounts.isolated.cells
+        is_pooled = not isolated[market.number][account] and not isolated[other.number][account]
+        return other if is_pooled else None
+
+    def pocket(self, slot: int) -> int:
+        """Pocket of an isolated position's margin (for the clearing account: of the instrument's profit)."""
+        return len(self.assets) + slot
+
+    def compartment_of(self, account: int, slot: int) -> Compartment:
+        isolated = self.accounts.isolated.cells[slot][account]
+        return account, self.pocket(slot) if isolated else self.settle
 
     def is_in_liquidation(self, account: int) -> bool:
         """Is any compartment of the account?"""
@@ -150,7 +186,7 @@ class State:
         """The markets whose positions answer to this compartment."""
         account, pocket = compartment
         if pocket != self.settle:
-            return [self.markets[pocket - len(self.assets)]]
+            return [self.slots[pocket - len(self.assets)]]
         isolated = self.accounts.isolated.cells
         return [market for market in self.contracts if not isolated[market.number][account]]
 
@@ -171,7 +207,7 @@ class State:
             count,
             tables,
             [[order for side in (BUY, SELL) for order in book.walk(side)] for book in self.books],
-            sorted(self.armed.values(), key=lambda armed: armed.order_id),
+            [_written_order(self.armed[order_id]) for order_id in sorted(self.armed)],
             [structs.replace(market.prices, **_WRITTEN_APART) for market in self.markets],
             [_written_sums(market.prices) for market in self.markets],
             self.status,
@@ -190,6 +226,7 @@ class State:
             sorted(self.defaults.items()),
             sorted(self.pool_peaks.items()),
             sorted(self.closed_pools),
+            *([sorted(self.hedged)] if self.offers_legs else []),
         ]
 
     def hash(self) -> str:
@@ -246,10 +283,18 @@ class State:
         self.defaults = dict(inner.defaults)
         self.pool_peaks = dict(inner.pool_peaks)
         self.closed_pools = dict.fromkeys(inner.closed_pools)
+        self.hedged = dict.fromkeys(inner.hedged)
+        for leg in self.slots[len(self.markets) :]:
+            leg.prices = self.markets[leg.instrument_number].prices
         for market in self.markets:
             lots = self.accounts.lots.array[market.number]
             self.open_interest[market.number] = int(lots[lots > 0].sum())
         self.counters = inner.counters
+
+
+def _written_order(armed: Armed) -> dict[str, Any]:
+    """A waiting order without its leg, which side and `reduce_only` say already."""
+    return {"order_id": armed.order_id, "order": msgspec.to_builtins(armed.order)[:-1]}
 
 
 def _written(average: Average) -> tuple[str, str, int]:
@@ -305,6 +350,7 @@ class _Content(Struct, array_like=True):
     defaults: list[tuple[Compartment, tuple[tuple[int, int], ...]]]
     pool_peaks: list[tuple[int, list[tuple[int, int]]]]
     closed_pools: list[int]
+    hedged: list[int] = []
 
 
 class _Snapshot(Struct, array_like=True):

@@ -7,7 +7,7 @@ from zerodebt.exchange.clearing import Clearing
 from zerodebt.exchange.events import CLEARING, MarginCalled, MarginCallEnded, VariationSettled
 from zerodebt.exchange.instruments import value_atoms
 from zerodebt.exchange.ledger import Leg
-from zerodebt.exchange.margin import initial_at_mark, risk_of
+from zerodebt.exchange.margin import initial_of, risk_of
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.state import Call, Compartment, State
 
@@ -19,6 +19,7 @@ class Variation(Struct, frozen=True, gc=False):
     pocket: int
     atoms: int
     cost_atoms: int
+    slot: int
 
 
 def variations(state: State, market: Market, price_ticks: int) -> list[Variation]:
@@ -27,12 +28,13 @@ def variations(state: State, market: Market, price_ticks: int) -> list[Variation
     Costs sum to minus the clearing account's balance and values of linear contracts to zero, so that nothing
     is left there.
     """
-    n = market.number
     found = []
-    for account in np.flatnonzero(state.accounts.lots.array[n, : state.accounts.count]).tolist():
-        value = value_atoms(market.instrument, price_ticks, state.accounts.lots.cells[n][account])
-        atoms = value - state.accounts.cost.cells[n][account]
-        found.append(Variation(*state.compartment_of(account, n), atoms, value))
+    for leg in state.legs_of(market.number):
+        n = leg.number
+        for account in np.flatnonzero(state.accounts.lots.array[n, : state.accounts.count]).tolist():
+            value = value_atoms(market.instrument, price_ticks, state.accounts.lots.cells[n][account])
+            atoms = value - state.accounts.cost.cells[n][account]
+            found.append(Variation(*state.compartment_of(account, n), atoms, value, n))
     return found
 
 
@@ -43,7 +45,7 @@ def settle(state: State, clearing: Clearing, market: Market, price_ticks: int) -
     clearing.out.append(VariationSettled(n, price_ticks))
     legs: list[Leg] = []
     for variation in paid:
-        state.accounts.cost.cells[n][variation.account] = variation.cost_atoms
+        state.accounts.cost.cells[variation.slot][variation.account] = variation.cost_atoms
         legs.append((variation.account, variation.pocket, variation.atoms))
         clearing.touch(variation.account)
     legs.append((CLEARING, state.pocket(n), -sum(variation.atoms for variation in paid)))
@@ -56,12 +58,7 @@ def called_to_atoms(state: State, compartment: Compartment) -> int:
     if state.rules.settlement.call_to == "maintenance":
         return risk_of(state, compartment).maintenance_atoms
     account = compartment[0]
-    required = 0
-    for market in state.positions_of(compartment):
-        lots = state.accounts.lots.cells[market.number][account]
-        leverage = state.accounts.leverage.cells[market.number][account]
-        required += initial_at_mark(state, market, abs(lots), leverage)
-    return required
+    return sum(initial_of(state, market, account) for market in state.positions_of(compartment))
 
 
 def call(state: State, clearing: Clearing, market: Market) -> None:
@@ -69,8 +66,12 @@ def call(state: State, clearing: Clearing, market: Market) -> None:
     rules = state.rules.settlement
     if rules.call_to == "none":
         return
-    n = market.number
-    for account in np.flatnonzero(state.accounts.lots.array[n, : state.accounts.count]).tolist():
+    count = state.accounts.count
+    for account, n in (
+        (account, leg.number)
+        for leg in state.legs_of(market.number)
+        for account in np.flatnonzero(state.accounts.lots.array[leg.number, :count]).tolist()
+    ):
         compartment = state.compartment_of(account, n)
         risk = risk_of(state, compartment)
         if not risk.is_liquidatable or compartment in state.calls or not state.accounts.is_customer(account):

@@ -32,6 +32,7 @@ from zerodebt.exchange.commands import (
     PlaceOrder,
     SetBackstop,
     SetLeverage,
+    SetPositionMode,
     SetStatus,
     SettleInstrument,
     SettleVariation,
@@ -58,6 +59,7 @@ from zerodebt.exchange.events import (
     Opened,
     OrderAmended,
     OrderClosed,
+    PositionModeSet,
     PositionsLoaded,
     Quoted,
     Rejected,
@@ -108,6 +110,7 @@ class Venue:
             LoadPositions: self._load_positions,
             SetBackstop: self._set_backstop,
             SetLeverage: self._set_leverage,
+            SetPositionMode: self._set_position_mode,
             TransferMargin: self._transfer_margin,
             PlaceOrder: self._place_order,
             AmendOrder: self._amend_order,
@@ -265,9 +268,9 @@ class Venue:
         gates.price(market, command.price_ticks, on_step=False)
         wallet = accounts.balances.cells[state.settle]
         leverage_max = largest_leverage(market.instrument.tiers[0])
-        for account, _, entry, leverage, isolated in zip(command.accounts, *columns, strict=True):
+        for account, lots, entry, leverage, isolated in zip(command.accounts, *columns, strict=True):
             gates.customer(self._state, account)
-            if accounts.lots.cells[n][account]:
+            if accounts.lots.cells[state.leg(account, n, lots).number][account]:
                 refuse(RejectReason.CONTRADICTION, f"account {account} has a position already")
             if isolated:
                 gates.may_isolate(state)
@@ -285,13 +288,14 @@ class Venue:
         )
         legs: list[Leg] = []
         for account, lots, entry, leverage, isolated in zip(command.accounts, *columns, strict=True):
-            accounts.lots.cells[n][account] = lots
-            accounts.cost.cells[n][account] = value_atoms(market.instrument, command.price_ticks, lots)
-            accounts.entry_cost.cells[n][account] = value_atoms(market.instrument, entry, lots)
-            accounts.leverage.cells[n][account] = leverage
-            accounts.isolated.cells[n][account] = int(isolated > 0)
+            slot = state.leg(account, n, lots).number
+            accounts.lots.cells[slot][account] = lots
+            accounts.cost.cells[slot][account] = value_atoms(market.instrument, command.price_ticks, lots)
+            accounts.entry_cost.cells[slot][account] = value_atoms(market.instrument, entry, lots)
+            accounts.leverage.cells[slot][account] = leverage
+            accounts.isolated.cells[slot][account] = int(isolated > 0)
             if isolated:
-                legs += [(account, state.settle, -isolated), (account, state.pocket(n), isolated)]
+                legs += [(account, state.settle, -isolated), (account, state.pocket(slot), isolated)]
             self._clearing.touch(account)
         state.open_interest[n] = longs
         if market.instrument.kind == "future":
@@ -328,22 +332,54 @@ class Venue:
             gates.may_isolate(state)
         if isolated and state.accounts.vault.cells[0][account]:
             refuse(RejectReason.MODE_HAS_POSITION, "a vault's positions answer together")
-        changes_mode = isolated != state.accounts.isolated.cells[n][account]
-        if changes_mode and (state.accounts.lots.cells[n][account] or state.own_orders.get((account, n))):
+        slots = [leg.number for leg in state.legs_of(n)]
+        cells = state.accounts.isolated.cells
+        if any(isolated != cells[s][account] and self._is_in_use(account, s) for s in slots):
             refuse(RejectReason.MODE_HAS_POSITION, f"instrument {market.instrument.symbol}")
-        before = state.accounts.leverage.cells[n][account]
-        state.accounts.leverage.cells[n][account] = command.leverage
-        if command.leverage < before and initial_excess_atoms(state, account) < 0:
-            state.accounts.leverage.cells[n][account] = before
+        before = [state.accounts.leverage.cells[s][account] for s in slots]
+        for s in slots:
+            state.accounts.leverage.cells[s][account] = command.leverage
+        if command.leverage < max(before) and initial_excess_atoms(state, account) < 0:
+            for s, leverage in zip(slots, before, strict=True):
+                state.accounts.leverage.cells[s][account] = leverage
             refuse(RejectReason.MARGIN_TOO_SMALL, f"leverage {command.leverage} asks for more margin")
-        state.accounts.isolated.cells[n][account] = isolated
+        for s in slots:
+            cells[s][account] = isolated
         self._clearing.out.append(LeverageSet(account, n, command.leverage, command.mode))
+
+    def _is_in_use(self, account: int, slot: int) -> bool:
+        """Does the account hold a position there, or have orders for one?"""
+        state = self._state
+        return bool(state.accounts.lots.cells[slot][account] or state.own_orders.get((account, slot)))
+
+    def _set_position_mode(self, command: SetPositionMode) -> None:
+        """Both legs of a contract start with the leverage and margin mode of its net position."""
+        state = self._state
+        account = command.account
+        gates.customer(state, account)
+        if not state.offers_legs or state.accounts.vault.cells[0][account]:
+            refuse(RejectReason.NOT_IN_RULEBOOK, f"account {account} cannot choose its position mode")
+        if (command.mode == "hedge") == (account in state.hedged):
+            refuse(RejectReason.NOTHING_TO_DO, f"account {account} is in {command.mode} mode")
+        gates.not_in_liquidation(state, account)
+        for market in state.contracts:
+            if self._is_in_use(account, market.number):
+                refuse(RejectReason.POSITION_MODE_IN_USE, market.instrument.symbol)
+        if command.mode == "net":
+            del state.hedged[account]
+        else:
+            state.hedged[account] = None
+            for table in (state.accounts.leverage, state.accounts.isolated):
+                for market in state.contracts:
+                    table.cells[market.number][account] = table.cells[market.instrument_number][account]
+        self._clearing.out.append(PositionModeSet(account, command.mode))
 
     def _transfer_margin(self, command: TransferMargin) -> None:
         state = self._state
         account, atoms = command.account, command.atoms
         gates.customer(self._state, account)
         market = gates.contract_of(self._state, command.instrument)
+        market = gates.leg_of(state, market, account, command.leg)
         n = market.number
         if not state.accounts.isolated.cells[n][account] or not state.accounts.lots.cells[n][account]:
             refuse(RejectReason.WRONG_KIND, f"no isolated position in {market.instrument.symbol}")
@@ -363,7 +399,12 @@ class Venue:
     # Orders
 
     def _place_order(self, order: PlaceOrder) -> None:
-        market = self._gate_order(order)
+        """The leg that an order names is from here on what its side and `reduce_only` say."""
+        if order.leg != "net" and _closes_leg(order):
+            order = structs.replace(order, reduce_only=True)
+        market = self._gate_order(order, is_new=True)
+        if order.leg != "net":
+            order = structs.replace(order, leg="net")
         if order.trigger is None:
             self._enter(market, order)
         elif self._is_met(market, order):
@@ -373,15 +414,23 @@ class Venue:
             self._clearing.arm(order)
         self._after_fills(market)
 
-    def _gate_order(self, order: PlaceOrder) -> Market:
-        """The pure checks of a new order, in the declared order of the reasons."""
+    def _gate_order(self, order: PlaceOrder, *, is_new: bool = False) -> Market:
+        """The pure checks of an order, in the declared order of the reasons.
+
+        is_new  it comes from outside, and names its leg
+        """
         state = self._state
         gates.trader(self._state, order.account)
         market = gates.market_of(self._state, order.instrument)
+        if is_new:
+            leg = gates.leg_of(state, market, order.account, order.leg)
+        else:
+            leg = state.leg_of_order(order)
         if market.instrument.kind == "spot" and (order.reduce_only or order.trigger):
             refuse(RejectReason.WRONG_KIND, "spot knows no reduce-only orders and no triggers")
         n = market.number
-        reduces = reducible_lots(state.accounts.lots.cells[n][order.account], order.side) >= order.size_lots
+        held = state.accounts.lots.cells[leg.number][order.account]
+        reduces = reducible_lots(held, order.side) >= order.size_lots
         if not (order.reduce_only or reduces):
             gates.not_in_liquidation(self._state, order.account)
         gates.in_session(state, market)
@@ -411,6 +460,8 @@ class Venue:
             refuse(RejectReason.CONTRADICTION, "a market order is ioc or fok and never post-only")
         if order.post_only and (order.tif != "gtc" or order.trigger is not None):
             refuse(RejectReason.CONTRADICTION, "a post-only order is gtc and has no trigger")
+        if order.leg != "net" and order.reduce_only and not _closes_leg(order):
+            refuse(RejectReason.CONTRADICTION, f"this side opens the {order.leg} leg and cannot reduce it")
         if order.budget_atoms is not None and (order.tif != "fok" or order.trigger is not None):
             refuse(RejectReason.CONTRADICTION, "an order with a budget is fok and has no trigger")
         return market
@@ -430,10 +481,11 @@ class Venue:
         """Plan, judge and commit an order that is not waiting for a trigger."""
         state = self._state
         n = market.number
+        leg = state.leg_of_order(order)
         order = self._capped(market, order)
         size = order.size_lots
         if order.reduce_only:
-            size = min(size, reducible_lots(state.accounts.lots.cells[n][order.account], order.side))
+            size = min(size, reducible_lots(state.accounts.lots.cells[leg.number][order.account], order.side))
             if not size:
                 refuse(RejectReason.REDUCE_ONLY_NOTHING, "no position on the other side")
         limit = self._slippage_limit(market, order.side) if order.price_ticks is None else order.price_ticks
@@ -452,7 +504,7 @@ class Venue:
         resting = plan.open_lots if rests else 0
         judge.judge_order(
             self._state,
-            market,
+            leg,
             order.account,
             order.side,
             plan,
@@ -570,15 +622,16 @@ class Venue:
             refuse(
                 RejectReason.WOULD_TAKE, f"best is {state.books[order.instrument].best_ticks(-order.side)}"
             )
+        leg = state.leg_of_order(order)
         if order.reduce_only:
-            position = state.accounts.lots.cells[order.instrument][order.account]
+            position = state.accounts.lots.cells[leg.number][order.account]
             open_lots = min(open_lots, reducible_lots(position, order.side))
             if not open_lots:
                 refuse(RejectReason.REDUCE_ONLY_NOTHING, "no position on the other side")
         plan = self._plan(market, order.account, order.side, open_lots, price, None)
         judge.judge_order(
             self._state,
-            market,
+            leg,
             order.account,
             order.side,
             plan,
@@ -589,7 +642,9 @@ class Venue:
         )
         self._clearing.unrest(order)
         self._clearing.out.append(OrderAmended(order.order_id, price, open_lots, False))
-        taker = Taker(order.order_id, order.account, order.instrument, order.side)
+        taker = Taker(
+            order.order_id, order.account, order.instrument, order.side, reduce_only=order.reduce_only
+        )
         self._clearing.execute(taker, plan)
         self._leave(taker, plan, price, order.reduce_only, order.post_only, order.filled_lots)
         self._after_fills(market)
@@ -607,9 +662,9 @@ class Venue:
 
     def _cancel_all(self, command: CancelAll) -> None:
         gates.trader(self._state, command.account)
-        markets = self._state.markets
+        markets = self._state.slots
         if command.instrument is not None:
-            markets = [gates.market_of(self._state, command.instrument)]
+            markets = self._state.legs_of(gates.market_of(self._state, command.instrument).number)
         closed = sum(
             self._clearing.close_all(command.account, market.number, "cancelled") for market in markets
         )
@@ -621,6 +676,7 @@ class Venue:
         account = command.account
         gates.customer(self._state, account)
         market = gates.market_of(self._state, command.instrument)
+        gates.leg_of(state, market, account, "net")
         n = market.number
         gates.not_in_liquidation(self._state, account)
         gates.in_session(state, market)
@@ -775,7 +831,10 @@ class Venue:
             for event in self._clearing.out
             if type(event) is Filled
             for account in (event.taker, event.maker)
-            for compartment in (state.compartment_of(account, market.number), (account, state.settle))
+            for compartment in (
+                *(state.compartment_of(account, leg.number) for leg in state.legs_of(market.number)),
+                (account, state.settle),
+            )
         }
         if any(risk_of(state, compartment).is_bankrupt for compartment in touched):
             self._work(state.markets, ("last",))
@@ -793,9 +852,7 @@ class Venue:
         if not state.counters.started:
             refuse(RejectReason.NO_PRICE, "there was no index yet")
         n = market.number
-        owners = sorted(key for key, ids in state.own_orders.items() if ids and key[1] == n)
-        rows = np.flatnonzero(state.accounts.lots.array[n, : state.accounts.count]).tolist()
-        if not rows and not owners:
+        if not self._owners(n) and not self._holders(n):
             refuse(RejectReason.NOTHING_TO_DO, "no positions and no orders")
         gates.price(market, command.price_ticks, on_step=False)
         self._end(market, command.price_ticks)
@@ -805,32 +862,46 @@ class Venue:
         """The final settlement of a future: no orders and no positions are left, and none will come."""
         state = self._state
         n = market.number
-        for account, _ in sorted(key for key, ids in state.own_orders.items() if ids and key[1] == n):
-            self._clearing.close_all(account, n, "settlement")
+        for account, slot in self._owners(n):
+            self._clearing.close_all(account, slot, "settlement")
         self._clearing.out.append(Settled(n, price_ticks))
         legs: list[Leg] = []
-        rows = np.flatnonzero(state.accounts.lots.array[n, : state.accounts.count]).tolist()
+        rows = self._holders(n)
         changes = []
-        for account in rows:
-            held = state.accounts.lots.cells[n][account]
-            changes.append(self._clearing.move(market, account, -held, price_ticks, legs))
+        for account, leg in rows:
+            held = state.accounts.lots.cells[leg.number][account]
+            changes.append(self._clearing.move(leg, account, -held, price_ticks, legs))
         self._clearing.post("settlement", legs)
-        for account, change in zip(rows, changes, strict=True):
-            self._clearing.release(market, account, change)
+        for (account, leg), change in zip(rows, changes, strict=True):
+            self._clearing.release(leg, account, change)
         remainder = state.accounts.balances.cells[state.pocket(n)][CLEARING]
         legs = [(CLEARING, state.pocket(n), -remainder), (ROUNDING, state.settle, remainder)]
         self._clearing.post("rounding", legs)
         state.status[n] = Status(False, False, True)
         settled = self._rounds.settled
-        for account, change in zip(rows, changes, strict=True):
+        for (account, _), change in zip(rows, changes, strict=True):
             settled[account] = settled.get(account, 0) + change.profit_atoms
         state.expired[n] = None
+
+    def _owners(self, instrument: int) -> list[tuple[int, int]]:
+        """(account, slot) wherever orders for the instrument are open."""
+        slots = {leg.number for leg in self._state.legs_of(instrument)}
+        return sorted(key for key, ids in self._state.own_orders.items() if ids and key[1] in slots)
+
+    def _holders(self, instrument: int) -> list[tuple[int, Market]]:
+        """Every open position in the instrument."""
+        lots, count = self._state.accounts.lots.array, self._state.accounts.count
+        return [
+            (account, leg)
+            for leg in self._state.legs_of(instrument)
+            for account in np.flatnonzero(lots[leg.number, :count]).tolist()
+        ]
 
     # Dated futures: expiry, daily settlement, the default of a member
 
     def _expire(self) -> None:
         """Settle the futures whose time has come, at the stated price or at the index of this instant."""
-        for market in self._state.contracts:
+        for market in self._state.markets:
             contract = expiring(self._state, market.number)
             if contract is None:
                 continue
@@ -928,15 +999,19 @@ class Venue:
         assert not any(state.ledger.asset_sums()), f"ledger: {state.ledger.asset_sums()}"
         for market in state.markets:
             n = market.number
-            lots = accounts.lots.array[n, :count]
+            rows = [leg.number for leg in state.legs_of(n)]
+            lots = accounts.lots.array[rows, :count]
             assert int(lots.sum()) == 0, f"{market.instrument.symbol}: lots sum to {lots.sum()}"
             assert int(lots[lots > 0].sum()) == state.open_interest[n]
-            cost = sum(accounts.cost.array[n, :count].tolist())
+            hedged = list(state.hedged)
+            assert not (lots[:, hedged] * [[1], [-1]][: len(rows)] < 0).any(), "a leg of the wrong sign"
+            assert not np.delete(lots[1:], hedged, axis=1).any(), "a short leg outside of hedge mode"
+            cost = sum(sum(row) for row in accounts.cost.array[rows, :count].tolist())
             if state.instruments[n].kind != "spot":
                 assert accounts.balances.cells[state.pocket(n)][CLEARING] == -cost, (
                     "clearing is not minus the costs"
                 )
-            assert not accounts.cost.array[n, :count][lots == 0].any(), "cost without a position"
+            assert not accounts.cost.array[rows, :count][lots == 0].any(), "cost without a position"
             state.books[n].check()
         fund = accounts.balances.cells[state.settle][DEFAULT_FUND]
         assert fund == sum(state.contributions.values()), "the fund is not the sum of its contributions"
@@ -957,8 +1032,9 @@ class Venue:
                     value = value_atoms(
                         state.instruments[order.instrument], order.price_ticks, order.open_lots
                     )
+                    slot = state.leg_of_order(order).number
                     for kind, amount in (("lots", order.open_lots), ("value", value)):
-                        key = (f"{name}_{kind}", order.instrument, order.account)
+                        key = (f"{name}_{kind}", slot, order.account)
                         tallies[key] = tallies.get(key, 0) + amount
         assert resting == len(state.orders), "the order index holds an order that does not rest"
         for name in ("buy_lots", "sell_lots", "buy_value", "sell_value"):
@@ -966,6 +1042,11 @@ class Venue:
             for n, account in zip(*(axis.tolist() for axis in np.nonzero(table.array)), strict=True):
                 assert tallies.pop((name, n, account), 0) == table.cells[n][account], f"{name} of {account}"
         assert not any(tallies.values()), "a resting order is not tallied"
+
+
+def _closes_leg(order: PlaceOrder) -> bool:
+    """Is the order's side the one that closes the leg it names?"""
+    return (order.side == SELL) == (order.leg == "long")
 
 
 def _released(order: PlaceOrder) -> PlaceOrder:

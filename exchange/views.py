@@ -80,11 +80,19 @@ class View:
         return self._state.status[instrument]
 
     def position_lots(self, instrument: int, account: int) -> int:
-        return self._state.accounts.lots.cells[instrument][account]
+        """Signed lots; the net of both legs of an account in hedge mode."""
+        return sum(self.legs_lots(instrument, account))
+
+    def legs_lots(self, instrument: int, account: int) -> tuple[int, ...]:
+        """Signed lots of the net position or long leg, and of the short leg where the rulebook offers one."""
+        cells = self._state.accounts.lots.cells
+        return tuple(cells[leg.number][account] for leg in self._state.legs_of(instrument))
 
     def positions(self, instrument: int, accounts: Accounts) -> Int64Array:
-        """Signed lots of these accounts."""
-        return _columns(self._state.accounts.lots.array[instrument], accounts)
+        """Signed lots of these accounts, net of both legs."""
+        array = self._state.accounts.lots.array
+        long, *short = (_columns(array[leg.number], accounts) for leg in self._state.legs_of(instrument))
+        return sum(short, long)
 
     def open_interest_lots(self, instrument: int) -> int:
         """Sum of the long positions."""
@@ -128,9 +136,10 @@ class View:
         return held, required_atoms(list(losses.values()), self._state.rules.default_fund.cover)
 
     def orders(self, account: int, instrument: int) -> list[tuple[int, int, int, int]]:
-        """(order_id, side, price_ticks, open lots) of the account's resting orders, oldest first."""
+        """(order_id, side, price_ticks, open lots) of the account's resting orders, oldest first in a leg."""
         orders = self._state.orders
-        own = (orders[i] for i in self._state.own_orders.get((account, instrument), ()) if i in orders)
+        slots = ((account, leg.number) for leg in self._state.legs_of(instrument))
+        own = (orders[i] for slot in slots for i in self._state.own_orders.get(slot, ()) if i in orders)
         return [(o.order_id, o.side, o.price_ticks, o.open_lots) for o in own]
 
     def statement(self) -> Statement:

@@ -56,6 +56,7 @@ from zerodebt.exchange.events import (
     OrderClosed,
     OrderReduced,
     PoolStatus,
+    PositionModeSet,
     PositionsLoaded,
     Posted,
     Quoted,
@@ -114,6 +115,7 @@ class Reading:
             BackstopSet: holdings.set_backstop,
             LeverageSet: holdings.set_leverage,
             Opened: self._open_again,
+            PositionModeSet: self._set_position_mode,
             PositionsLoaded: self._load_positions,
             Posted: self._post,
             Rejected: self.transfers.refuse,
@@ -166,6 +168,13 @@ class Reading:
         if ledger.is_expecting:
             ledger.miss()
         self._rest()
+
+    def _set_position_mode(self, event: PositionModeSet) -> None:
+        """Nothing is vouched for that this witness cannot follow: it knows one position an instrument."""
+        if event.mode == "hedge":
+            self.notes.find(
+                "EVENT-02", f"account {event.account} holds two legs, which the audit does not read"
+            )
 
     def _load_positions(self, event: PositionsLoaded) -> None:
         self.holdings.load_positions(event)

@@ -139,7 +139,7 @@ def _table_lines(book: Rulebook, situation: Situation, asked: Account) -> Iterat
     ]
     yield f"{asked.name} at {book.rules.name}: wallet {', '.join(wallets)}"
     pools = {"cross": (ASKED, book.settle)}
-    held = [market for market in state.contracts if situation.lots(market.number)]
+    held = [market for market in state.markets if situation.lots(market.number)]
     for market in held:
         if state.accounts.isolated.cells[market.number][ASKED]:
             pools[book.specs[market.number].symbol] = situation.compartment_of(market.number)

@@ -88,7 +88,7 @@ def stressed_losses(state: State, moves_ticks: Sequence[int]) -> dict[int, int]:
     beyond: dict[int, int] = {}
     for market in state.contracts:
         n = market.number
-        moved = market.mark_ticks + moves_ticks[n]
+        moved = market.mark_ticks + moves_ticks[market.instrument_number]
         for account in np.flatnonzero(accounts.lots.array[n, : accounts.count]).tolist():
             lots = accounts.lots.cells[n][account]
             margin = initial_at_mark(state, market, abs(lots), accounts.leverage.cells[n][account])

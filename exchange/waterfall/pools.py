@@ -19,14 +19,20 @@ def pools(state: State) -> list[Compartment]:
     wallet = (INSURANCE, state.settle)
     if state.rules.insurance.scope == "shared":
         return [wallet]
-    return [wallet, *(state.compartment_of(INSURANCE, market.number) for market in state.contracts)]
+    return [wallet, *_pools_of(state, state.contracts)]
 
 
 def bearers(state: State, markets: Sequence[Market]) -> list[Compartment]:
     """The pools that answer for a deficit on positions in these markets; all of them if there are none."""
     if state.rules.insurance.scope == "shared":
         return [(INSURANCE, state.settle)]
-    return [state.compartment_of(INSURANCE, market.number) for market in markets or state.contracts]
+    return _pools_of(state, markets or state.contracts)
+
+
+def _pools_of(state: State, markets: Sequence[Market]) -> list[Compartment]:
+    """The pool of each instrument, once where both of its legs are named."""
+    numbers = dict.fromkeys(market.instrument_number for market in markets)
+    return [state.compartment_of(INSURANCE, number) for number in numbers]
 
 
 def equity_atoms(state: State, pool: Compartment) -> int:
@@ -46,7 +52,7 @@ def endowment_legs(state: State, atoms: int) -> list[tuple[int, int, int]]:
 def takes_position(state: State, market: Market, lots: int) -> bool:
     """Does the cap on a pool's position in an instrument leave room for these signed lots at the mark?"""
     cap = state.rules.insurance.net_notional_max_atoms
-    held = state.accounts.lots.cells[market.number][INSURANCE]
+    held = state.accounts.lots.cells[market.instrument_number][INSURANCE]
     return cap is None or abs(market.value_atoms(held + lots)) <= cap
 
 

@@ -69,7 +69,8 @@ def holders(state: State, loser: Compartment, markets: Sequence[Market]) -> list
     """
     accounts = state.accounts
     values: dict[Compartment, int] = {}
-    for market in markets:
+    numbers = dict.fromkeys(market.instrument_number for market in markets)
+    for market in (leg for number in numbers for leg in state.legs_of(number)):
         lots = accounts.lots.array[market.number, : accounts.count]
         for row in np.flatnonzero(lots).tolist():
             where = state.compartment_of(row, market.number)

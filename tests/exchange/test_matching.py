@@ -19,16 +19,16 @@ class Holding:
         self.lots = lots
         self.weak = weak or set()
 
-    def position_lots(self, account: int) -> int:
-        return self.lots.get(account, 0)
+    def position_lots(self, maker: Order) -> int:
+        return self.lots.get(maker.account, 0)
 
     def bearable_lots(self, maker: Order, lots: int) -> int:
         if maker.account not in self.weak:
             return lots
-        return min(lots, reducible_lots(self.position_lots(maker.account), maker.side))
+        return min(lots, reducible_lots(self.position_lots(maker), maker.side))
 
     def take(self, maker: Order, lots: int) -> None:
-        self.lots[maker.account] = self.position_lots(maker.account) + maker.side * lots
+        self.lots[maker.account] = self.position_lots(maker) + maker.side * lots
 
 
 @pytest.fixture

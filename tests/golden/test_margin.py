@@ -4,9 +4,9 @@ from fractions import Fraction
 from typing import Any
 
 from tests.golden.published import Contract, brackets, flat, ppb, second_of_two, units, vectors, within
-from tests.venues import Desk, spot
+from tests.venues import USD, Desk, perpetual, spot
 from zerodebt.exchange.collateral import free_atoms
-from zerodebt.exchange.commands import BUY, Deposit, PlaceOrder
+from zerodebt.exchange.commands import BUY, SELL, Deposit, PlaceOrder, SetPositionMode
 from zerodebt.exchange.events import Rejected
 from zerodebt.exchange.instruments import (
     Instrument,
@@ -16,11 +16,14 @@ from zerodebt.exchange.instruments import (
     maintenance_rate,
     margin_table,
     open_interest_rate_ppm,
+    shared_tier,
     tier_of,
     value_atoms,
 )
+from zerodebt.exchange.margin import size_beside
 from zerodebt.exchange.oracle import PathStep
 from zerodebt.exchange.reject import RejectReason
+from zerodebt.exchange.rules import profile_table, venue_rules
 from zerodebt.exchange.units import PPB
 
 CENTS = 2
@@ -235,3 +238,26 @@ def test_buy_order_reserves_its_cost(vector: Any) -> None:
     assert results == [RESULTS[result] for result in expected["results"]]
     for name, balance in expected["balances"].items():
         assert free_atoms(desk.state.accounts, desk.state.markets, accounts[name], 0) == int(balance["XBT"])
+
+
+@vectors("okx_tier_lookup")
+def test_both_legs_of_a_cross_pool_find_one_tier(vector: Any) -> None:
+    given = vector["inputs"]
+    long, short = int(given["long_contracts"]), int(given["short_contracts"])
+    summed = int(vector["expected"]["tier_contracts"])
+    # the tier that begins above one contract less: only the published sum of contracts reaches it
+    tiers = (Tier(0, 10, PPB // 100), Tier(summed - 1, 10, PPB // 50), Tier(summed, 10, PPB // 20))
+    lots: dict[str, Any] = {"tier_unit": "lots", "tier_form": "whole", "size_max_lots": 10**5}
+    rules = venue_rules(profile_table("okx") | {"settle_asset": "USDC"})
+    desk = Desk(rules, (perpetual(tiers=tiers, **lots),), index=(100,))
+    hedger, other = desk.open(10**9, 10**9)
+    desk.ok(SetPositionMode(hedger, "hedge"))
+    desk.order(other, SELL, long, 100)
+    desk.ok(PlaceOrder(hedger, 0, BUY, long, 100, leg="long"))
+    desk.order(other, BUY, short, 100)
+    desk.ok(PlaceOrder(hedger, 0, SELL, short, 100, leg="short"))
+    market, state = desk.state.markets[0], desk.state
+    value = abs(market.value_atoms(long))
+    n = shared_tier(market.margin, value, long, size_beside(state, market, hedger))
+    assert tiers[n].lower < summed <= tiers[n + 1].lower
+    assert desk.requirement(hedger) == (long + short) * 100 * USD // 50
