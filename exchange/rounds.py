@@ -14,6 +14,7 @@ from msgspec import structs
 
 from zerodebt.exchange.accounts import BACKSTOP
 from zerodebt.exchange.clearing import Clearing
+from zerodebt.exchange.collateral import worth_array
 from zerodebt.exchange.conversion import Conversions
 from zerodebt.exchange.events import (
     DEFAULT_FUND,
@@ -65,12 +66,15 @@ class RiskRounds:
         self._forced = ForcedOrders(state, clearing, self._is_for_the_book)
         self._held: dict[Compartment, list[Market]] = {}
         self._bearers: list[Compartment] = []
+        self._unplaced: dict[Compartment, list[int]] = {}
+        """Lots of bankrupt ones that no stage could take in this command: the book has to."""
         self._rankings: dict[tuple[int, int], list[adl.Ranked]] = {}
 
     def begin(self) -> None:
         """A new command: every compartment may be sent to the book once, and rankings are taken anew."""
         self._forced.begin()
         self._held.clear()
+        self._unplaced.clear()
         self._conversions.begin()
         self._rankings.clear()
         drawdown = self.state.rules.insurance.drawdown
@@ -222,6 +226,8 @@ class RiskRounds:
         positions = state.positions_of(compartment)
         if not self._may_liquidate(positions) or (positions and not self._disposes(compartment, risk)):
             return False
+        if positions and self._unplaced.get(compartment) == self._lots_of(compartment):
+            return False
         account, pocket = compartment
         if pocket == state.settle:
             if self._conversions.is_halted(account):
@@ -257,7 +263,14 @@ class RiskRounds:
         if left and not state.positions_of(compartment):
             clearing.post("deficit", [(account, pocket, left), (DEFICIT, state.settle, -left)])
         clearing.out.append(DeficitClosed(deficit_id, left, brought + left - deficit))
-        return brought > 0 or not state.positions_of(compartment)
+        is_unplaced = risk_of(state, compartment).is_bankrupt and bool(state.positions_of(compartment))
+        if is_unplaced:
+            self._unplaced[compartment] = self._lots_of(compartment)
+        return brought > 0 or is_unplaced or not state.positions_of(compartment)
+
+    def _lots_of(self, compartment: Compartment) -> list[int]:
+        lots = self.state.accounts.lots.cells
+        return [lots[m.number][compartment[0]] for m in self.state.positions_of(compartment)]
 
     def _fund_takes(self, compartment: Compartment, risk: Risk, deficit_id: int) -> int | None:
         """The fund takes all positions, if its pools can and may; returns what it paid for them.
@@ -434,6 +447,9 @@ class RiskRounds:
         rows = np.flatnonzero(sign * accounts.lots.array[n, : accounts.count] > 0)
         rows = rows[rows >= FIRST_ACCOUNT]
         pooled, required = pooled_equity(state, rows)
+        settled = accounts.balances.array[state.settle, rows].copy()
+        for collateral in state.collateral:
+            settled += worth_array(collateral, accounts.balances.array[collateral.asset, rows])
         own = state.pocket(n)
         columns = zip(
             rows.tolist(),
@@ -443,7 +459,7 @@ class RiskRounds:
             accounts.cost.array[n, rows].tolist(),
             accounts.entry_cost.array[n, rows].tolist(),
             accounts.isolated.array[n, rows].tolist(),
-            accounts.balances.array[state.settle, rows].tolist(),
+            settled.tolist(),
             accounts.balances.array[own, rows].tolist(),
             strict=True,
         )
@@ -588,7 +604,7 @@ class RiskRounds:
         if self.state.rules.default_fund.close_out == "auction":
             return False
         if risk.is_bankrupt:
-            return not self._disposes(compartment, risk)
+            return compartment in self._unplaced or not self._disposes(compartment, risk)
         return not self._is_for_the_backstop(compartment, risk)
 
     def _is_for_the_backstop(self, compartment: Compartment, risk: Risk) -> bool:

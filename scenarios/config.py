@@ -290,9 +290,13 @@ def with_profile(
     start = table.get("clock", {}).get("start")
     as_of = start.date().isoformat() if isinstance(start, datetime) else None
     try:
-        rules, extra = split_profile(profile_table(str(venue["profile"]), as_of))
+        return _over_profile(table, venue, profile_table(str(venue["profile"]), as_of))
     except RulesError as error:
         raise CallError(f"{'--set venue.profile' if chosen else where}: {error}") from None
+
+
+def _over_profile(table: dict[str, Any], venue: Mapping[str, Any], profile: dict[str, Any]) -> dict[str, Any]:
+    rules, extra = split_profile(profile)
     merged = table | {"venue": deep_merge(rules, venue)}
     brought = extra.get("instruments", [])
     known = {str(entry["underlying"]): entry for entry in brought if "underlying" in entry}
@@ -306,6 +310,9 @@ def _with_margin(entry: Any, known: Mapping[str, dict[str, Any]]) -> Any:
     if not isinstance(entry, dict) or "tiers" in entry or entry.get("kind") == "spot":
         return entry
     margin = known.get(str(entry.get("symbol")), known.get("ANY", {}))
+    if not margin:
+        allowed = ", ".join(sorted(known))
+        raise RulesError(f"the rulebook has no margin table for {entry.get('symbol')}, known are {allowed}")
     return entry | {key: margin[key] for key in MARGIN_KEYS if key in margin and key not in entry}
 
 

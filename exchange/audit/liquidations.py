@@ -58,6 +58,8 @@ class Liquidations:
         self.is_work_left = False
         self._cooling: dict[Compartment, int] = {}
         self._forced_in_batch: set[Compartment] = set()
+        self.unplaced: set[Compartment] = set()
+        """Bankrupt compartments whose deficit closed in this batch with positions that nobody took."""
         self._step: dict[Compartment, int] = {}
         self._used: dict[int, int] = {}
         self._lost: dict[int, int] = {}
@@ -157,7 +159,8 @@ class Liquidations:
         equity = risk.equity_atoms
         is_first = (account, pocket) not in self._forced_in_batch
         self._forced_in_batch.add((account, pocket))
-        if equity < 0 and is_first and self._is_taken_when_bankrupt():
+        is_unplaced = (account, pocket) in self.unplaced
+        if equity < 0 and is_first and not is_unplaced and self._is_taken_when_bankrupt():
             self._find("WFALL-01", f"forced order {order_id} in the book although equity is {equity}")
         is_low = equity >= 0 and risk.is_below(self._rules.liquidation.backstop_below_ppb)
         if "backstop" not in waterfall or not is_low:
@@ -312,6 +315,7 @@ class Liquidations:
 
     def rest(self) -> None:
         self._forced_in_batch.clear()
+        self.unplaced.clear()
         self._step.clear()
         self._used.clear()
         self._lost.clear()

@@ -76,13 +76,14 @@ class Rankings:
     def _candidate(self, market: Market, account: int, lots: int, value: int, entry: int) -> adl.Candidate:
         holdings = self._holdings
         pocket = holdings.pocket_of(account, market)
+        pledged = holdings.worth(account) if pocket == holdings.settle else 0
         return adl.Candidate(
             account=account,
             pocket=pocket,
             lots=lots,
             value_atoms=value,
             entry_atoms=entry,
-            wallet_atoms=holdings.balances[pocket][account],
+            wallet_atoms=holdings.balances[pocket][account] + pledged,
             equity_atoms=holdings.equity(account, pocket),
             maintenance_atoms=lambda: holdings.risk(account, pocket).maintenance_atoms,
         )

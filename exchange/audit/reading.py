@@ -242,6 +242,9 @@ class Reading:
 
     def _close_deficit(self, event: DeficitClosed) -> None:
         self.deleveraging.end()
+        closing = self.deficits.current
+        if closing is not None and self.holdings.positions(closing.account, closing.pocket):
+            self.liquidations.unplaced.add((closing.account, closing.pocket))
         unpaid = self.deficits.close(event)
         if unpaid is not None:
             self.stages.check_nobody_could(unpaid)

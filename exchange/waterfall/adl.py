@@ -15,7 +15,8 @@ class Candidate(Struct, frozen=True, gc=False):
     lots            signed
     value_atoms     |value| at the mark; entry_atoms |value| at the historic entry
     profit_atoms    at the mark against the historic entry
-    equity_atoms    of its compartment; wallet_atoms its settled part, maintenance_atoms its requirement
+    equity_atoms    of its compartment; wallet_atoms its settled part with collateral, maintenance_atoms its
+                    requirement
     """
 
     account: int
@@ -109,11 +110,15 @@ def score(name: str, candidate: Candidate, wallet_min_atoms: int = 1) -> tuple[i
 
 
 def score_ppb(name: str, candidate: Candidate, wallet_min_atoms: int = 1) -> int:
-    """The score rounded down, within what an event can hold; 0 for who is not in the queue."""
+    """The score rounded down, within what an event can hold; 0 for who is not in the queue.
+
+    A score above zero stays above zero: a winner of great wealth is last, not out.
+    """
     exact = score(name, candidate, wallet_min_atoms)
     if exact is None:
         return 0
-    return max(-INT64_MAX, min(INT64_MAX, exact[0] * PPB // exact[1]))
+    least = 1 if exact[0] > 0 else -INT64_MAX
+    return max(least, min(INT64_MAX, exact[0] * PPB // exact[1]))
 
 
 def reaches_losers(rules: AdlRules) -> bool:

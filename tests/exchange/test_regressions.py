@@ -30,6 +30,8 @@ from zerodebt.exchange.events import (
     HOUSE,
     INSURANCE,
     DeficitOpened,
+    Deleveraged,
+    Filled,
     FundingSet,
     OrderAccepted,
     OrderClosed,
@@ -471,3 +473,40 @@ def test_marginal_tiers_by_lots_are_refused() -> None:
     assert error is not None
     assert "of the form 'whole'" in error
     assert budget_error(perpetual(tiers=tiers, tier_unit="lots", tier_form="whole")) is None
+
+
+def test_rich_winner_is_last_in_the_queue_and_not_out_of_it() -> None:
+    """Binance divides by the wallet twice: 100 USD of profit beside ten million round to nothing."""
+    adl_rules = {"score": "binance", "wallet_min_atoms": USD, "price": "bankruptcy"}
+    desk = Desk(rulebook("book", "adl", adl=adl_rules), index=(100,))
+    poor, rich = desk.open(60, 10_000_000)
+    desk.trade(poor, rich, 10, 100)
+    assert [(e.winner, -e.lots) for e in of(desk.index(90), Deleveraged)] == [(rich, 10)]
+    assert desk.equity(poor) == 0
+
+
+def test_bankrupt_position_that_no_stage_takes_is_sold_in_the_book() -> None:
+    """The fund has 10 and is asked for 40: it pays them, and the lots do not stay open beside a full book."""
+    desk = Desk(rulebook("book", "insurance", promise="none"), index=(100,))
+    desk.ok(Deposit(0, INSURANCE, (10 * USD,)))
+    account, other, bidder = desk.open(60, 10**6, 10**6)
+    desk.trade(account, other, 10, 100)
+    desk.order(bidder, BUY, 100, 79)
+    events = desk.index(90)
+    assert [(e.size_lots, e.price_ticks) for e in of(events, Filled) if e.taker == account] == [(10, 79)]
+    assert desk.lots(account) == 0
+    assert desk.equity(account) == 0
+
+
+def test_collateral_is_nobody_s_open_profit() -> None:
+    """Two winners of 10 lots each, one with coins besides: pro rata by wealth takes the same of both."""
+    coin = {"asset": "COIN", "decimals": 3, "ratio_ppb": 900_000_000}
+    rules = rulebook("book", "adl", adl={"policy": "pro_rata", "weights": "wealth"}, collateral=[coin])
+    desk = Desk(rules, (perpetual(), spot()), index=(100, 10))
+    loser, first, second = desk.open(100, 10_000, 10_000)
+    desk.ok(Deposit(1, first, (1000 * 1000,)))
+    desk.trade(loser, first, 5, 100)
+    desk.trade(loser, second, 5, 100)
+    taken = of(desk.index(80, 10), Deleveraged)
+    assert sorted((e.winner, -e.lots) for e in taken) == [(first, 5), (second, 5)]
+    assert sum(-e.lots for e in taken) == 10

@@ -57,7 +57,7 @@ def score_ppb(rules: AdlRules, candidate: Candidate) -> int:
 
 def leverage_times_profit(_: AdlRules, c: Candidate) -> int:
     """Hyperliquid, Bybit: (value / equity) * (profit / entry value)."""
-    return abs(c.value_atoms) * c.profit_atoms * PPB // (c.equity_atoms * max(1, abs(c.entry_atoms)))
+    return _ppb(abs(c.value_atoms) * c.profit_atoms, c.equity_atoms * max(1, abs(c.entry_atoms)))
 
 
 def profit_times_margin(rules: AdlRules, c: Candidate) -> int:
@@ -65,8 +65,8 @@ def profit_times_margin(rules: AdlRules, c: Candidate) -> int:
     margin_balance = c.wallet_atoms + c.profit_atoms
     if margin_balance <= 0:
         return 0
-    numerator = c.profit_atoms * c.maintenance_atoms() * PPB
-    return numerator // (max(rules.wallet_min_atoms, c.wallet_atoms) * margin_balance)
+    denominator = max(rules.wallet_min_atoms, c.wallet_atoms) * margin_balance
+    return _ppb(c.profit_atoms * c.maintenance_atoms(), denominator)
 
 
 def profit_with_leverage(_: AdlRules, c: Candidate) -> int:
@@ -75,15 +75,21 @@ def profit_with_leverage(_: AdlRules, c: Candidate) -> int:
     if not mark or not entry:
         return 0
     if c.profit_atoms > 0:
-        return c.profit_atoms * mark * PPB // (entry * c.equity_atoms)
-    return c.profit_atoms * c.equity_atoms * PPB // (entry * mark)
+        return _ppb(c.profit_atoms * mark, entry * c.equity_atoms)
+    return _ppb(c.profit_atoms * c.equity_atoms, entry * mark)
 
 
 def leverage_over_bankruptcy(_: AdlRules, c: Candidate) -> int:
     """Chitra: leverage * mark / bankruptcy price; 0 for whom no price makes bankrupt."""
     mark = abs(c.value_atoms)
     at_bankruptcy = mark - c.equity_atoms if c.lots > 0 else mark + c.equity_atoms
-    return mark * mark * PPB // (c.equity_atoms * at_bankruptcy) if at_bankruptcy > 0 else 0
+    return _ppb(mark * mark, c.equity_atoms * at_bankruptcy) if at_bankruptcy > 0 else 0
+
+
+def _ppb(numerator: int, denominator: int) -> int:
+    """Rounded down, but what is above zero stays above it."""
+    floored = numerator * PPB // denominator
+    return max(1, floored) if numerator > 0 else floored
 
 
 SCORES: dict[str, Callable[[AdlRules, Candidate], int]] = {
