@@ -46,11 +46,10 @@ class Pools:
         if rules is None or event.is_closed == was_closed:
             self._find("WFALL-01", f"pool {pocket} is said to be closed: {event.is_closed}, it was already")
             return
-        if event.equity_atoms != equity or event.peak_atoms < equity:
+        if event.equity_atoms != equity:
             self._find(
                 "WFALL-01",
-                f"pool {pocket} is said to hold {event.equity_atoms} of a peak of {event.peak_atoms}, it "
-                f"holds {equity}",
+                f"pool {pocket} is said to hold {event.equity_atoms}, it holds {equity}",
             )
         share = rules.stop_ppb if was_closed else rules.start_ppb
         fall = event.peak_atoms - equity

@@ -135,12 +135,13 @@ class Stages:
         earlier = waterfall[: waterfall.index(stage)]
         if stage == "adl":
             return
+        always = self._rules.adl.trigger != "fund_cannot_pay"
         taken_over = stage == "insurance" and self._holdings.positions(account, pocket)
         if taken_over and self._borne(account, pocket, equity) is not None:
-            if "adl" in earlier:
+            if "adl" in earlier and always:
                 self._check_adl_was_tried(account, pocket, stage)
             return
-        if "adl" in waterfall and self._rules.adl.trigger != "fund_cannot_pay":
+        if "adl" in waterfall and always:
             self._check_adl_was_tried(account, pocket, stage)
         for before in earlier:
             self._check_exhausted(before, self._deficits.current, stage)

@@ -42,9 +42,8 @@ def test_the_audit_agrees_with_an_honest_run_and_rebuilds_its_holdings(name: str
     assert report.counts["liquidations"] > 0
 
 
-@pytest.mark.parametrize("name", [name for name in profile_names() if name != "bybit_uta"])
+@pytest.mark.parametrize("name", profile_names())
 def test_the_audit_agrees_with_a_run_under_every_shipped_rulebook(name: str) -> None:
-    """But one: pools of the fund by instrument are not derived again yet."""
     assert audit(shipped(name, 2).batches).findings == ()
 
 
