@@ -103,7 +103,7 @@ class Deleveraging:
             [market.number for market in by_value],
             absorber=account == INSURANCE or account in self._holdings.serving,
             is_solvent=self._holdings.equity(account, pocket) >= 0,
-            bearable=-equity <= payers.capacity(rules.waterfall, self._holdings, claim),
+            bearable=-equity <= payers.capacity(rules, self._holdings, claim),
         )
 
     def _next_market(self, walk: Walk) -> None:

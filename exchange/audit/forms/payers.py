@@ -1,13 +1,13 @@
 """Who pays in each stage that brings cash, and what there is to bring."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 from zerodebt.exchange.audit.arithmetic import split
 from zerodebt.exchange.audit.holdings import Compartment, Holdings
 from zerodebt.exchange.audit.markets import Market
 from zerodebt.exchange.events import DEFAULT_FUND, FINANCIER, FIRST_ACCOUNT, HOUSE, INSURANCE
-from zerodebt.exchange.rules import SocialiseRules
+from zerodebt.exchange.rules import SocialiseRules, VenueRules
 
 # Atoms that each payer could bring for a debtor.
 Means = dict[int, int]
@@ -60,10 +60,17 @@ def could_bring(stage: str, holdings: Holdings, claim: Claim) -> int:
     return MEANS[stage](holdings, claim) if stage in MEANS else 0
 
 
-def capacity(stages: Iterable[str], holdings: Holdings, claim: Claim) -> int:
-    """What those stages could bring whose payers hold money of their own."""
-    own = [stage for stage in stages if stage in ("backstop", "insurance", "house")]
-    return sum(could_bring(stage, holdings, claim) for stage in own)
+def capacity(rules: VenueRules, holdings: Holdings, claim: Claim) -> int:
+    """What those stages could bring for one deficit whose payers hold money of their own."""
+    means = {
+        stage: could_bring(stage, holdings, claim)
+        for stage in rules.waterfall
+        if stage in ("backstop", "insurance", "house")
+    }
+    most = rules.house.deficit_max_atoms
+    if most is not None and "house" in means:
+        means["house"] = min(means["house"], most)
+    return sum(means.values())
 
 
 def vaults(holdings: Holdings, claim: Claim) -> int:
