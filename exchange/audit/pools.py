@@ -26,13 +26,17 @@ class Pools:
         return [pocket for pocket in claim.pools if pocket not in self._closed]
 
     def can_take(self, lots_by_market: dict[Market, int], parts: dict[int, int]) -> bool:
-        """Is every pool open that bears a part, and has it; and does the cap leave room for the positions?"""
+        """Is every pool open that bears a part, and has it; and does the cap leave room for the positions?
+
+        Where pools close, an empty one is closed.
+        """
         holdings, cap = self._holdings, self._cap
         for market, lots in lots_by_market.items():
             if cap is not None and abs(holdings.value(market, market.lots_of(INSURANCE) + lots)) > cap:
                 return False
+        least = 0 if self._rules is None else 1
         return all(
-            pocket not in self._closed and holdings.equity(INSURANCE, pocket) >= atoms
+            pocket not in self._closed and holdings.equity(INSURANCE, pocket) >= max(atoms, least)
             for pocket, atoms in parts.items()
         )
 

@@ -10,7 +10,16 @@ import pytest
 from msgspec import structs
 
 from tests.exchange.audit.crash import crash
-from tests.exchange.audit.damage import Batches, Edit, edited, posted, put, rules_broken, without
+from tests.exchange.audit.damage import (
+    Batches,
+    Edit,
+    audit_without,
+    edited,
+    posted,
+    put,
+    rules_broken,
+    without,
+)
 from tests.venues import USD, Desk, future, perpetual, rulebook
 from zerodebt.exchange import events as says
 from zerodebt.exchange.audit import audit
@@ -204,6 +213,14 @@ SABOTAGES: dict[str, tuple[str, str, Edit]] = {
 def test_a_dishonest_pool_or_share_is_named(name: str) -> None:
     rule, run, edit = SABOTAGES[name]
     assert rule in rules_broken(audit(edit(RUNS[run]())))
+
+
+def test_a_closed_pool_that_nothing_states_is_missed() -> None:
+    def is_status(event: says.Event) -> bool:
+        return isinstance(event, says.PoolStatus)
+
+    batches = crash("pools by instrument", 1).batches
+    assert "WFALL-01" in rules_broken(audit_without(batches, is_status))
 
 
 def test_who_is_left_out_of_a_shared_loss_is_missed() -> None:
