@@ -37,11 +37,12 @@ class Calls:
 
     def call(self, event: MarginCalled) -> None:
         account, pocket = key = (event.account, event.pocket)
-        equity, required, *_ = self._holdings.risk(account, pocket)
+        risk = self._holdings.risk(account, pocket)
+        equity, required, margin = risk.equity_atoms, risk.maintenance_atoms, risk.margin_atoms
         stated = (event.equity_atoms, event.maintenance_atoms, event.called_atoms, event.due_ns)
         due_ns = self._notes.time_ns + self._rules.call_due_ns
-        wanted = (equity, required, self._called_to(account, pocket) - equity, due_ns)
-        if stated != wanted or equity >= required or key in self._due_ns:
+        wanted = (equity, required, self._called_to(account, pocket) - margin, due_ns)
+        if stated != wanted or margin >= required or key in self._due_ns:
             self._find("MARG-08", f"account {account} is called for {stated}, it is {wanted}")
         if not self._is_settled_now(account, pocket):
             self._find("MARG-08", f"account {account} is called without a settlement of what it holds")
@@ -49,9 +50,10 @@ class Calls:
 
     def end(self, event: MarginCallEnded) -> None:
         account, pocket = key = (event.account, event.pocket)
-        equity, required = self._holdings.equity(account, pocket), self._called_to(account, pocket)
-        if (event.equity_atoms, event.required_atoms) != (equity, required) or equity < required:
-            self._find("MARG-08", f"the call of account {account} ends at {equity}, asked were {required}")
+        risk, required = self._holdings.risk(account, pocket), self._called_to(account, pocket)
+        margin = risk.margin_atoms
+        if (event.equity_atoms, event.required_atoms) != (risk.equity_atoms, required) or margin < required:
+            self._find("MARG-08", f"the call of account {account} ends at {margin}, asked were {required}")
         if self._due_ns.pop(key, None) is None:
             self._find("MARG-08", f"a call of account {account} ends that was not made")
 

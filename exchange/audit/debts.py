@@ -18,6 +18,8 @@ class Deficit:
 
     floored  went to the deficit account
     housed   the house has paid
+    pooled   what pools of the fund have paid, by pocket
+    shared   what of the shares of those who share a loss is still to be paid, by stage
     dust     atoms that parts of positions may be worth more or less than the whole ones
     """
 
@@ -31,6 +33,8 @@ class Deficit:
         "number",
         "origins",
         "pocket",
+        "pooled",
+        "shared",
         "transfers",
     )
 
@@ -45,6 +49,12 @@ class Deficit:
         self.dust = 0
         self.housed = 0
         self.transfers: dict[int, int] = {}
+        self.pooled: dict[int, int] = {}
+        self.shared: dict[str, dict[Compartment, int]] = {}
+
+    @property
+    def key(self) -> Compartment:
+        return self.account, self.pocket
 
 
 class Debts:

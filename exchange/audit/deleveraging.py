@@ -1,5 +1,6 @@
 """Auto-deleveraging: the ranking of the other side, the price, whose lots go."""
 
+from zerodebt.exchange.audit.claims import Claims
 from zerodebt.exchange.audit.deficits import Deficits
 from zerodebt.exchange.audit.forms import adl, payers
 from zerodebt.exchange.audit.forms.sharing import Demand
@@ -70,6 +71,7 @@ class Deleveraging:
         deficits: Deficits,
         payments: Payments,
         rankings: Rankings,
+        claims: Claims,
     ) -> None:
         self._rules = rules
         self._notes = notes
@@ -79,6 +81,7 @@ class Deleveraging:
         self._deficits = deficits
         self._payments = payments
         self._rankings = rankings
+        self._claims = claims
         self._find = notes.find
         self._markets = holdings.markets
         self._walk: Walk | None = None
@@ -88,6 +91,7 @@ class Deleveraging:
         rules = self._rules
         positions = self._holdings.positions(account, pocket)
         equity = self._holdings.equity(account, pocket)
+        claim = self._claims.of((account, pocket))
         for market in positions:
             lots = market.holders[account][0]
             price = adl.rule_ticks(rules.adl, _quotes(market), lots)
@@ -99,7 +103,7 @@ class Deleveraging:
             [market.number for market in by_value],
             absorber=account == INSURANCE or account in self._holdings.serving,
             is_solvent=self._holdings.equity(account, pocket) >= 0,
-            bearable=-equity <= payers.capacity(rules.waterfall, self._holdings, account),
+            bearable=-equity <= payers.capacity(rules, self._holdings, claim),
         )
 
     def _next_market(self, walk: Walk) -> None:

@@ -201,17 +201,18 @@ class Fills:
     def _take_taker_fee(self, event: Filled, market: Market, value: int, legs: Legs, *, forced: bool) -> int:
         """A forced order pays the liquidation fee to the fund, out of its own compartment; rounded up.
 
-        A forced sale of collateral is free.
+        The fund's pool of the instrument gets it. A forced sale of collateral is free.
         """
         asset, fees = market.spec.settle_asset, self._rules.fees
-        payer, payee, rate = (event.taker, asset), FEES, fees.taker_ppb
+        payer, payee, rate = (event.taker, asset), (FEES, asset), fees.taker_ppb
         if forced:
             pocket = asset if market.is_spot else self._holdings.pocket_of(event.taker, market)
             rate = 0 if market.is_spot else fees.liquidation_ppb
-            payer, payee = (event.taker, pocket), INSURANCE
+            payer = (event.taker, pocket)
+            payee = (INSURANCE, asset if market.is_spot else self._holdings.pocket_of(INSURANCE, market))
         fee = self._borne(market, payer, div_ceil(value * rate, PPB), legs)
         legs[payer] = legs.get(payer, 0) - fee
-        legs[payee, asset] = legs.get((payee, asset), 0) + fee
+        legs[payee] = legs.get(payee, 0) + fee
         if forced:
             self._harm.add(payer, fee)
         return fee

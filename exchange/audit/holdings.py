@@ -79,11 +79,16 @@ class Holdings:
         self.alone: dict[int, set[int]] = {}
         self.backstops: dict[int, int] = {}
         self.serving: set[int] = set()
+        self.pools = [self.settle]
         self.brought_in: dict[int, int] = {}
         self.touched: set[int] = set()
         self.all_touched = False
         self._vaults: set[int] = set()
         self._lineage = Lineage()
+        if opened.rules.insurance.scope == "instrument":
+            for market in self.contracts:
+                self._isolate(market, INSURANCE)
+            self.pools = [market.pocket for market in self.contracts]
 
     def open_accounts(self, event: AccountsOpened) -> None:
         if event.first_account != len(self.held):

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from zerodebt.exchange.audit.arithmetic import PPB
 from zerodebt.exchange.audit.books import Order
 from zerodebt.exchange.audit.calls import Calls
+from zerodebt.exchange.audit.claims import Claims
 from zerodebt.exchange.audit.contracts import Contracts
 from zerodebt.exchange.audit.forms import forced_order
 from zerodebt.exchange.audit.forms.valuation import worth_at
@@ -44,10 +45,12 @@ class Liquidations:
         harm: Harm,
         contracts: Contracts,
         calls: Calls,
+        claims: Claims,
     ) -> None:
         self._rules = rules
         self._contracts = contracts
         self._calls = calls
+        self._claims = claims
         self._notes = notes
         self._holdings = holdings
         self._harm = harm
@@ -70,6 +73,7 @@ class Liquidations:
     def start(self, event: LiquidationStarted) -> None:
         account, pocket = key = (event.account, event.pocket)
         self._notes.counts["liquidations"] += 1
+        self._claims.meet(key)
         risk = self.compare_risk(event, "LIQ-01")
         if not risk.is_short:
             self._find(
@@ -135,6 +139,7 @@ class Liquidations:
         order.forced = order.reduce = True
         market = self._markets[order.instrument]
         account, pocket = order.account, self._holdings.pocket_of(order.account, market)
+        self._claims.meet((account, pocket))
         if (account, pocket) not in self.open:
             self._find("LIQ-01", f"forced order {order_id} of account {account}, which is not in liquidation")
         risk = self._holdings.risk(account, pocket)
@@ -235,13 +240,17 @@ class Liquidations:
 
     def share_of_equity(self, key: Compartment, market: Market, equity_atoms: int) -> int:
         """A position's part of its compartment's equity, by what the rulebook allocates by."""
+        return self.shares_of_equity(key, equity_atoms)[market]
+
+    def shares_of_equity(self, key: Compartment, equity_atoms: int) -> dict[Market, int]:
+        """A compartment's equity, or what it lacks, over its positions."""
         account, holdings = key[0], self._holdings
         positions = holdings.positions(*key)
         if self._rules.adl.bankruptcy_allocation == "pro_rata_value":
             weights = [holdings.notional(account, m) for m in positions]
         else:
             weights = [holdings.requirement(account, m) for m in positions]
-        return forced_order.equity_shares(equity_atoms, weights)[positions.index(market)]
+        return dict(zip(positions, forced_order.equity_shares(equity_atoms, weights), strict=True))
 
     def trade(self, value_atoms: int, signed_lots: int) -> None:
         """The forced order that was sent last trades."""
@@ -249,7 +258,7 @@ class Liquidations:
         self._traded_lots += signed_lots
 
     def surplus(self) -> dict[Compartment, int]:
-        """What the last forced order brought beyond the bankruptcy price: the fund's, up to a share."""
+        """What the last forced order brought beyond the bankruptcy price: the pool's, up to a share."""
         last, self._last = self._last, None
         if last is None or last.form != "whole":
             return {}
@@ -257,7 +266,7 @@ class Liquidations:
         surplus = own + self._holdings.value(last.market, self._traded_lots) - self._traded_atoms
         most = abs(self._traded_atoms) * self._rules.liquidation.surplus_max_ppb // PPB
         atoms = min(max(0, min(surplus, most)), max(0, self._holdings.equity(*last.key)))
-        return {last.key: -atoms, (INSURANCE, self._holdings.settle): atoms}
+        return {last.key: -atoms, (INSURANCE, self._holdings.pocket_of(INSURANCE, last.market)): atoms}
 
     def end_forced(self, order: Order) -> None:
         """After a forced order for a part of a position every one is for the whole remainder, for a while."""

@@ -1,9 +1,12 @@
 """Who pays for a deficit in cash."""
 
+from zerodebt.exchange.audit.claims import Claims
+from zerodebt.exchange.audit.debts import Deficit
 from zerodebt.exchange.audit.deficits import Deficits
 from zerodebt.exchange.audit.forms import payers
 from zerodebt.exchange.audit.holdings import Compartment, Holdings
 from zerodebt.exchange.audit.notes import Notes
+from zerodebt.exchange.audit.pools import Pools
 from zerodebt.exchange.events import (
     ReceivableBooked,
     StagePaid,
@@ -14,8 +17,18 @@ from zerodebt.exchange.rules import VenueRules
 class Payments:
     """Payments by stage and payer."""
 
-    def __init__(self, rules: VenueRules, notes: Notes, holdings: Holdings, deficits: Deficits) -> None:
+    def __init__(
+        self,
+        rules: VenueRules,
+        notes: Notes,
+        holdings: Holdings,
+        claims: Claims,
+        pools: Pools,
+        deficits: Deficits,
+    ) -> None:
         self._rules = rules
+        self._claims = claims
+        self._pools = pools
         self._holdings = holdings
         self._deficits = deficits
         self._find = notes.find
@@ -24,9 +37,8 @@ class Payments:
         self._assets = holdings.assets
         self.paid: dict[tuple[str, int], int] = {}
         self.receivables: dict[int, int] = {}
-        self._socialised: dict[int, int] = {}
-        self._bases: dict[int, int] = {}
-        self._unstated: dict[tuple[str, int], int] = {}
+        self._bases: payers.Bases = {}
+        self._unstated: dict[tuple[str, int], dict[int, int]] = {}
 
     def take(self, stage: str, seen: dict[Compartment, int]) -> None:
         deficit = self._deficits.current
@@ -42,16 +54,26 @@ class Payments:
                         "(d)", f"the {stage} pays {atoms} atoms, more than the deficit of account {account}"
                     )
                 continue
-            if pocket != self._settle:
+            if not self._pays_from(stage, account, pocket):
                 self._find(
                     "(f)", f"the {stage} takes {-atoms} atoms from pocket {pocket} of account {account}"
                 )
-            if not payers.is_payer(stage, self._holdings, account):
+            is_sharing = stage in payers.SHARED and (account, pocket) in self._bases
+            if not is_sharing and not payers.is_payer(stage, self._holdings, account):
                 self._find(
                     "(f)", f"account {account} pays {-atoms} atoms in stage {stage}, which does not name it"
                 )
-            key = (stage, account)
-            self._unstated[key] = self._unstated.get(key, 0) - atoms
+            unstated = self._unstated.setdefault((stage, account), {})
+            unstated[pocket] = unstated.get(pocket, 0) - atoms
+
+    def _pays_from(self, stage: str, account: int, pocket: int) -> bool:
+        """Is this the pocket that the stage takes from: a pool, what shares the loss, or else the wallet?"""
+        deficit = self._deficits.current
+        if stage == "insurance" and deficit is not None:
+            return pocket in self._pools.paying(self._claims.of(deficit.key))
+        if stage in payers.SHARED:
+            return (account, pocket) in self._bases
+        return pocket == self._settle
 
     def state(self, event: StagePaid) -> None:
         stage, payer, atoms = event.stage, event.payer, event.atoms
@@ -62,7 +84,8 @@ class Payments:
             )
         else:
             deficit.brought += atoms
-        posted = self._unstated.pop((stage, payer), 0)
+        pockets = self._unstated.pop((stage, payer), {})
+        posted = sum(pockets.values())
         if posted != atoms:
             self._find(
                 "(d)",
@@ -75,18 +98,27 @@ class Payments:
                 self._find(
                     "(f)", f"the house pays {deficit.housed} atoms for a deficit, the rulebook allows {most}"
                 )
-        if stage == "socialise":
-            if event.base_atoms not in (None, self._bases.get(payer)):
-                self._find(
-                    "WFALL-08",
-                    f"account {payer} is said to have won {event.base_atoms}, it is {self._bases.get(payer)}",
-                )
-            due = self._socialised.get(payer, 0)
-            if due != atoms:
-                self._find(
-                    "WFALL-08", f"account {payer} pays {atoms} atoms of a socialised loss, its share is {due}"
-                )
+        if stage == "insurance" and deficit is not None:
+            for pocket, paid in pockets.items():
+                deficit.pooled[pocket] = deficit.pooled.get(pocket, 0) + paid
+        if stage in payers.SHARED:
+            for pocket in pockets or {self._settle: 0}:
+                self._check_share(event, (payer, pocket))
         self.add(stage, payer, atoms)
+
+    def _check_share(self, event: StagePaid, key: Compartment) -> None:
+        deficit = self._deficits.current
+        base = self._bases.get(key)
+        if event.base_atoms not in (None, base and base.atoms):
+            self._find(
+                "WFALL-08", f"account {event.payer} is said to share by {event.base_atoms}, it is {base}"
+            )
+        due = deficit.shared.get(event.stage, {}).pop(key, 0) if deficit is not None else 0
+        if due != event.atoms:
+            self._find(
+                "WFALL-08",
+                f"account {event.payer} pays {event.atoms} atoms of a shared loss, its share is {due}",
+            )
 
     def add(self, stage: str, payer: int, atoms: int) -> None:
         self.paid[stage, payer] = self.paid.get((stage, payer), 0) + atoms
@@ -106,13 +138,23 @@ class Payments:
                 self._find("(d)", f"a receivable of {event.atoms} atoms is booked, {-equity} are missing")
         self.receivables[event.account] = self.receivables.get(event.account, 0) + event.atoms
 
-    def begin_socialising(self, debtor: int, deficit_atoms: int) -> None:
-        """Fix what each winner of the session owes to this deficit."""
-        winners = payers.could_bring("socialise", self._holdings, debtor)
-        self._bases = winners
-        self._socialised = payers.shares_of_winners(winners, deficit_atoms)
+    def begin_sharing(self, stage: str, deficit: Deficit, missing_atoms: int) -> None:
+        """Fix what everybody in the class owes to this deficit."""
+        self._bases = self._bases_of(stage, deficit)
+        deficit.shared[stage] = payers.shares(self._bases, missing_atoms)
+
+    def unshared_atoms(self, stage: str, deficit: Deficit) -> int:
+        """What those who share a loss still owe to it: of their shares, or all, where they were not asked."""
+        if stage in deficit.shared:
+            return sum(deficit.shared[stage].values())
+        missing = deficit.floored or max(0, -self._holdings.equity(*deficit.key))
+        return sum(payers.shares(self._bases_of(stage, deficit), missing).values())
+
+    def _bases_of(self, stage: str, deficit: Deficit) -> payers.Bases:
+        return payers.bases(stage, self._rules.socialise, self._holdings, self._claims.of(deficit.key))
 
     def rest(self) -> None:
-        for (stage, payer), atoms in self._unstated.items():
+        for (stage, payer), pockets in self._unstated.items():
+            atoms = sum(pockets.values())
             self._find("(d)", f"account {payer} pays {atoms} atoms in stage {stage}, which nothing states")
         self._unstated.clear()

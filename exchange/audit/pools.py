@@ -1,7 +1,9 @@
-"""Pools of the fund that close when they have fallen too far from their peak, and open again."""
+"""Pools of the fund: which of them are closed, having fallen too far from their peak."""
 
 from zerodebt.exchange.audit.arithmetic import PPB
+from zerodebt.exchange.audit.forms.payers import Claim
 from zerodebt.exchange.audit.holdings import Holdings
+from zerodebt.exchange.audit.markets import Market
 from zerodebt.exchange.audit.notes import Notes
 from zerodebt.exchange.events import INSURANCE, PoolStatus
 from zerodebt.exchange.rules import VenueRules
@@ -12,22 +14,46 @@ class Pools:
 
     def __init__(self, rules: VenueRules, notes: Notes, holdings: Holdings) -> None:
         self._rules = rules.insurance.drawdown
+        self._cap = rules.insurance.net_notional_max_atoms
         self._holdings = holdings
         self._find = notes.find
         self._closed: set[int] = set()
+
+    def paying(self, claim: Claim) -> list[int]:
+        """The pools that pay a debtor in cash: closed ones only where deleveraging reaches no position."""
+        if not self._holdings.positions(claim.account, claim.pocket):
+            return claim.pools
+        return [pocket for pocket in claim.pools if pocket not in self._closed]
+
+    def can_take(self, lots_by_market: dict[Market, int], parts: dict[int, int]) -> bool:
+        """Is every pool open that bears a part, and has it; and does the cap leave room for the positions?
+
+        Where pools close, an empty one is closed.
+        """
+        holdings, cap = self._holdings, self._cap
+        for market, lots in lots_by_market.items():
+            if cap is not None and abs(holdings.value(market, market.lots_of(INSURANCE) + lots)) > cap:
+                return False
+        least = 0 if self._rules is None else 1
+        return all(
+            pocket not in self._closed and holdings.equity(INSURANCE, pocket) >= max(atoms, least)
+            for pocket, atoms in parts.items()
+        )
 
     def set_status(self, event: PoolStatus) -> None:
         pocket, rules = event.pocket, self._rules
         was_closed = pocket in self._closed
         equity = self._holdings.equity(INSURANCE, pocket)
+        if pocket not in (self._holdings.settle, *self._holdings.pools):
+            self._find("WFALL-01", f"pocket {pocket} is said to be a pool of the fund")
+            return
         if rules is None or event.is_closed == was_closed:
             self._find("WFALL-01", f"pool {pocket} is said to be closed: {event.is_closed}, it was already")
             return
-        if event.equity_atoms != equity or event.peak_atoms < equity:
+        if event.equity_atoms != equity:
             self._find(
                 "WFALL-01",
-                f"pool {pocket} is said to hold {event.equity_atoms} of a peak of {event.peak_atoms}, it "
-                f"holds {equity}",
+                f"pool {pocket} is said to hold {event.equity_atoms}, it holds {equity}",
             )
         share = rules.stop_ppb if was_closed else rules.start_ppb
         fall = event.peak_atoms - equity

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from zerodebt.exchange.audit.calls import Calls
+from zerodebt.exchange.audit.claims import Claims
 from zerodebt.exchange.audit.contracts import Contracts
 from zerodebt.exchange.audit.conversions import Conversions
 from zerodebt.exchange.audit.debts import Debts
@@ -84,31 +85,44 @@ class Reading:
         self.ledger = ledger = Ledger(notes, holdings)
         self.debts = debts = Debts(notes, holdings)
         self.harm = harm = Harm()
-        self.pools = Pools(rules, notes, holdings)
+        self.claims = claims = Claims(holdings)
+        self.pools = pools = Pools(rules, notes, holdings)
         self.funding = funding = Funding(rules, notes, holdings, ledger)
         self.contracts = contracts = Contracts(rules, notes, holdings)
         self.calls = calls = Calls(rules, notes, holdings)
         self.prices = prices = Prices(rules, notes, holdings, funding, contracts)
-        self.transfers = Transfers(rules, notes, holdings, debts, funding)
-        self.liquidations = liquidations = Liquidations(rules, notes, holdings, harm, contracts, calls)
+        self.transfers = Transfers(rules, notes, holdings, ledger, debts, funding)
+        self.liquidations = liquidations = Liquidations(
+            rules, notes, holdings, harm, contracts, calls, claims
+        )
         self.conversions = conversions = Conversions(rules, notes, holdings, ledger, liquidations)
         self.triggers = triggers = Triggers(notes, holdings)
         self.orders = orders = Orders(rules, notes, holdings, contracts, liquidations, conversions, triggers)
         self.fills = Fills(rules, notes, holdings, ledger, contracts, liquidations, harm, orders)
         self.deficits = deficits = Deficits(notes, holdings, debts)
-        self.payments = payments = Payments(rules, notes, holdings, deficits)
+        self.payments = payments = Payments(rules, notes, holdings, claims, pools, deficits)
         self.rankings = rankings = Rankings(rules, notes, holdings)
         self.deleveraging = deleveraging = Deleveraging(
-            rules, notes, holdings, ledger, harm, deficits, payments, rankings
+            rules, notes, holdings, ledger, harm, deficits, payments, rankings, claims
         )
         self.defaults = defaults = Defaults(
             rules, notes, holdings, ledger, harm, contracts, liquidations, deficits
         )
         self.stages = stages = Stages(
-            rules, notes, holdings, liquidations, deficits, payments, rankings, deleveraging, defaults
+            rules,
+            notes,
+            holdings,
+            claims,
+            pools,
+            liquidations,
+            deficits,
+            payments,
+            rankings,
+            deleveraging,
+            defaults,
         )
         self.takeovers = Takeovers(rules, notes, holdings, ledger, harm, liquidations, stages)
-        self.settlements = Settlements(notes, holdings, ledger, contracts, calls, prices)
+        self.settlements = Settlements(notes, holdings, ledger, contracts, calls, prices, claims)
         self.watch = Watch(notes, holdings, debts, calls, liquidations, prices)
         self._readers: dict[type, Callable[[Any], None]] = {
             AccountsOpened: holdings.open_accounts,
@@ -212,7 +226,15 @@ class Reading:
                 transfers.pay_dust(event)
             case "deficit":
                 self.deficits.floor(moved)
-            case "backstop" | "insurance" | "socialise" | "house" | "recourse" | "default_fund":
+            case (
+                "backstop"
+                | "insurance"
+                | "socialise"
+                | "settlement_haircut"
+                | "house"
+                | "recourse"
+                | "default_fund"
+            ):
                 self.payments.take(reason, moved)
             case _:
                 self.notes.find("LEDG-03", f"a {reason} posting without an event that causes it")
@@ -229,6 +251,7 @@ class Reading:
     def _open_deficit(self, event: DeficitOpened) -> None:
         self.orders.rest_entering()
         self.conversions.check_used_up(event)
+        self.claims.open(event)
         self.deficits.open(event)
         self.defaults.open_deficit()
         self.stages.disarm()
@@ -248,6 +271,7 @@ class Reading:
         unpaid = self.deficits.close(event)
         if unpaid is not None:
             self.stages.check_nobody_could(unpaid)
+        self.claims.close()
 
     def _rest(self) -> None:
         """The end of a command: nothing is half done, and every compartment that it touched is looked at."""
@@ -265,6 +289,7 @@ class Reading:
         self.liquidations.rest()
         self.prices.end_instant()
         self.calls.rest()
+        self.claims.rest()
         self.holdings.rest()
 
     def end(self) -> None:

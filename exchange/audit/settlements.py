@@ -1,6 +1,7 @@
 """Settlement: all positions of an instrument close at one price, or are carried on at it."""
 
 from zerodebt.exchange.audit.calls import Calls
+from zerodebt.exchange.audit.claims import Claims
 from zerodebt.exchange.audit.contracts import Contracts
 from zerodebt.exchange.audit.forms.valuation import worth_at
 from zerodebt.exchange.audit.holdings import Compartment, Holdings
@@ -21,6 +22,7 @@ class Settlements:
         contracts: Contracts,
         calls: Calls,
         prices: Prices,
+        claims: Claims,
     ) -> None:
         self._notes = notes
         self._holdings = holdings
@@ -28,6 +30,7 @@ class Settlements:
         self._contracts = contracts
         self._calls = calls
         self._prices = prices
+        self._claims = claims
         self._find = notes.find
         self._markets = holdings.markets
 
@@ -46,8 +49,9 @@ class Settlements:
         legs: dict[Compartment, int] = {}
         worth = worth_at(market.spec, event.price_ticks)
         market.swept_max = market.dust * len(market.holders)
-        for account in list(market.holders):
-            lots = market.holders[account][0]
+        for account in sorted(market.holders):
+            lots, _, entry = market.holders[account]
+            self._claims.settle(account, worth(lots) - entry)
             key = (account, self._holdings.pocket_of(account, market))
             realised = self._holdings.move(market, account, -lots, worth)
             legs[key] = legs.get(key, 0) + realised

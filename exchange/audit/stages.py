@@ -1,5 +1,6 @@
 """The order of the waterfall: which stage may act, and whom it may not skip."""
 
+from zerodebt.exchange.audit.claims import Claims
 from zerodebt.exchange.audit.debts import Deficit
 from zerodebt.exchange.audit.defaults import Defaults
 from zerodebt.exchange.audit.deficits import Deficits
@@ -9,6 +10,7 @@ from zerodebt.exchange.audit.holdings import Holdings, Risk
 from zerodebt.exchange.audit.liquidations import Liquidations
 from zerodebt.exchange.audit.notes import Notes
 from zerodebt.exchange.audit.payments import Payments
+from zerodebt.exchange.audit.pools import Pools
 from zerodebt.exchange.audit.rankings import Rankings
 from zerodebt.exchange.events import (
     INSURANCE,
@@ -27,6 +29,8 @@ class Stages:
         rules: VenueRules,
         notes: Notes,
         holdings: Holdings,
+        claims: Claims,
+        pools: Pools,
         liquidations: Liquidations,
         deficits: Deficits,
         payments: Payments,
@@ -36,6 +40,8 @@ class Stages:
     ) -> None:
         self._rules = rules
         self._holdings = holdings
+        self._claims = claims
+        self._pools = pools
         self._liquidations = liquidations
         self._deficits = deficits
         self._payments = payments
@@ -45,12 +51,15 @@ class Stages:
         self._find = notes.find
         self._settle = holdings.settle
         self._armed: tuple[str, int, int] | None = None
+        self._parts: dict[int, int] | None = None
 
     def arm(self, event: StageArmed) -> None:
         account, pocket, stage = event.account, event.pocket, event.stage
         risk = self._liquidations.compare_risk(event, "WFALL-01")
         equity = risk.equity_atoms
         self._armed = (stage, account, pocket)
+        self._parts = None
+        self._claims.meet((account, pocket))
         if stage not in self._rules.waterfall:
             self._find(
                 "WFALL-01", f"stage {stage} acts on account {account} but is not in the rulebook's list"
@@ -69,10 +78,13 @@ class Stages:
                     "(d)", f"stage {stage} acts on account {account}, whose deficit of {-equity} is not open"
                 )
             self._check_not_skipped(stage, account, pocket, equity)
+            if stage in payers.SHARED and deficit is not None:
+                self._payments.begin_sharing(stage, deficit, -equity)
         if stage == "adl":
+            self._check_fund_could_not_take(account, pocket, equity)
             self._deleveraging.begin(account, pocket)
-        elif stage == "socialise":
-            self._payments.begin_socialising(account, -equity)
+        elif stage == "insurance":
+            self._parts = self._borne(account, pocket, equity)
 
     def disarm(self) -> None:
         self._armed = None
@@ -122,28 +134,54 @@ class Stages:
         waterfall = self._rules.waterfall
         earlier = waterfall[: waterfall.index(stage)]
         if stage == "adl":
-            if not self._fund_always_takes():
-                return
-            fund = self._holdings.equity(INSURANCE, self._settle)
-            if "insurance" in earlier and account != INSURANCE and fund >= -equity:
-                self._find(
-                    "WFALL-01", f"adl acts on account {account}, though the fund has {fund} for {-equity}"
-                )
             return
+        always = self._rules.adl.trigger != "fund_cannot_pay"
         taken_over = stage == "insurance" and self._holdings.positions(account, pocket)
-        if taken_over and self._holdings.equity(INSURANCE, self._settle) >= -equity:
-            if "adl" in earlier:
+        if taken_over and self._borne(account, pocket, equity) is not None:
+            if "adl" in earlier and always:
                 self._check_adl_was_tried(account, pocket, stage)
             return
-        if "adl" in waterfall and self._rules.adl.trigger != "fund_cannot_pay":
+        if "adl" in waterfall and always:
             self._check_adl_was_tried(account, pocket, stage)
         for before in earlier:
             self._check_exhausted(before, self._deficits.current, stage)
 
-    def _fund_always_takes(self) -> bool:
-        """Does the fund take every position whose deficit it can pay?"""
-        rules = self._rules.insurance
-        return rules.takes != "never" and rules.drawdown is None and rules.net_notional_max_atoms is None
+    def _check_fund_could_not_take(self, account: int, pocket: int, equity: int) -> None:
+        """Where the fund comes first, deleveraging is for what its pools may not take or cannot bear."""
+        waterfall, takes = self._rules.waterfall, self._rules.insurance.takes
+        is_first = "insurance" in waterfall[: waterfall.index("adl")]
+        if not is_first or (equity >= 0 and takes != "unfilled"):
+            return
+        parts = self._borne(account, pocket, equity)
+        if parts is not None:
+            self._find("WFALL-01", f"adl acts on account {account}, though the fund's pools can bear {parts}")
+
+    def _borne(self, account: int, pocket: int, equity: int) -> dict[int, int] | None:
+        """What each pool bears of a deficit if the fund takes the positions; None if it may or can not."""
+        if account == INSURANCE or self._rules.insurance.takes == "never":
+            return None
+        parts: dict[int, int] = {}
+        lots = {}
+        for market, share in self._liquidations.shares_of_equity((account, pocket), equity).items():
+            pool = self._holdings.pocket_of(INSURANCE, market)
+            parts[pool] = parts.get(pool, 0) + max(0, -share)
+            lots[market] = market.lots_of(account)
+        return parts if self._pools.can_take(lots, parts) else None
+
+    def check_takes(self, account: int, pocket: int) -> None:
+        """The fund takes positions only when every pool may and can, and has borne its part."""
+        if not self.is_armed_for("insurance", account, pocket):
+            return
+        if self._parts is None:
+            self._find("WFALL-01", f"the fund takes over account {account}, which its pools may or can not")
+            return
+        deficit = self._deficits.current
+        paid = deficit.pooled if deficit is not None else {}
+        due = {pool: atoms for pool, atoms in self._parts.items() if atoms}
+        if paid != due:
+            self._find(
+                "(f)", f"the fund's pools pay {paid} for the positions of account {account}, {due} are due"
+            )
 
     def _check_adl_was_tried(self, account: int, pocket: int, stage: str) -> None:
         for market in self._holdings.positions(account, pocket):
@@ -160,8 +198,12 @@ class Stages:
         account = deficit.account
         if before == "default_fund":
             left = self._defaults.left_atoms(account)
+        elif before in payers.SHARED:
+            left = self._payments.unshared_atoms(before, deficit)
         else:
-            left = sum(payers.could_bring(before, self._holdings, account).values())
+            claim = self._claims.of(deficit.key)
+            claim = claim._replace(pools=self._pools.paying(claim))
+            left = payers.could_bring(before, self._holdings, claim)
         most = self._rules.house.deficit_max_atoms
         if before == "house" and most is not None:
             left = min(left, most - deficit.housed)

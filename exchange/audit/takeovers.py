@@ -25,7 +25,7 @@ class Takeover:
         self.account = account
         self.pocket = pocket
         self.left = left
-        self.values: dict[int, int] = {}
+        self.values: dict[Compartment, int] = {}
         self.prices: dict[int, int] = {}
         self.moved: set[int] = set()
 
@@ -67,6 +67,7 @@ class Takeovers:
             held = {m.number for m in self._holdings.positions(account, pocket)}
             taking = self._taking = Takeover(account, pocket, held)
             taking.prices = self._bankruptcy_ticks(account, pocket)
+            self._stages.check_takes(account, pocket)
             is_armed = self._stages.is_armed_for
             if not (is_armed("backstop", account, pocket) or is_armed("insurance", account, pocket)):
                 self._find(
@@ -97,7 +98,8 @@ class Takeovers:
         taken = worth(event.lots)
         self._harm.add((account, pocket), worth_at(market.spec, market.reference or 0)(event.lots) - taken)
         at_mark = abs(self._holdings.value(market, event.lots))
-        taking.values[taker] = taking.values.get(taker, 0) + at_mark
+        into = (taker, self._holdings.pocket_of(taker, market))
+        taking.values[into] = taking.values.get(into, 0) + at_mark
         legs = self._holdings.change_hands(market, account, taker, event.lots, worth, origin=account)
         self._ledger.expect("takeover", legs, f"takeover of account {account} in instrument {n}")
 
@@ -127,13 +129,13 @@ class Takeovers:
             return
         taking.moved.add(source)
         margin = self._holdings.balances[source][taking.account]
-        into = self._settle if source == taking.pocket else source
         takers = sorted(taking.values)
         weights = [taking.values[taker] for taker in takers]
         shares = split(abs(margin), weights if any(weights) else [1] * len(weights))
         due: dict[Compartment, int] = {(taking.account, source): -margin}
-        for taker, share in zip(takers, shares, strict=True):
-            due[taker, into] = due.get((taker, into), 0) + (share if margin > 0 else -share)
+        for (taker, pool), share in zip(takers, shares, strict=True):
+            into = (taker, pool if source == taking.pocket else source)
+            due[into] = due.get(into, 0) + (share if margin > 0 else -share)
         for account, pocket, atoms in event.legs:
             if due.get((account, pocket), 0) != atoms:
                 self._find(

@@ -1,14 +1,16 @@
 """Money that moves on an account's own command, and the venue's dust."""
 
-from zerodebt.exchange.audit.arithmetic import PPB, div_ceil
+from zerodebt.exchange.audit.arithmetic import PPB, div_ceil, split
 from zerodebt.exchange.audit.debts import Debts
 from zerodebt.exchange.audit.funding import Funding
-from zerodebt.exchange.audit.holdings import Holdings
+from zerodebt.exchange.audit.holdings import Compartment, Holdings
+from zerodebt.exchange.audit.ledger import Ledger
 from zerodebt.exchange.audit.notes import Notes
 from zerodebt.exchange.events import (
     CLEARING,
     DEFICIT,
     EXTERNAL,
+    INSURANCE,
     ROUNDING,
     Posted,
     Rejected,
@@ -21,11 +23,18 @@ class Transfers:
     """Deposits, withdrawals, isolated margin and dust."""
 
     def __init__(
-        self, rules: VenueRules, notes: Notes, holdings: Holdings, debts: Debts, funding: Funding
+        self,
+        rules: VenueRules,
+        notes: Notes,
+        holdings: Holdings,
+        ledger: Ledger,
+        debts: Debts,
+        funding: Funding,
     ) -> None:
         self._rules = rules
         self._notes = notes
         self._holdings = holdings
+        self._ledger = ledger
         self._debts = debts
         self._funding = funding
         self._find = notes.find
@@ -52,6 +61,18 @@ class Transfers:
                 self._holdings.brought_in[account] = self._holdings.brought_in.get(account, 0) + atoms
             if self._funding.is_started and not self._holdings.is_protected(account):
                 self._notes.intervene(f"capital of {atoms} atoms injected into account {account}")
+            if (account, pocket) == (INSURANCE, self._settle):
+                self._endow(atoms)
+
+    def _endow(self, atoms: int) -> None:
+        """What is brought into the fund goes on to its pools, split evenly; the first get the odd atoms."""
+        pools = self._holdings.pools
+        if self._settle in pools:
+            return
+        legs: dict[Compartment, int] = {(INSURANCE, self._settle): -atoms}
+        for pocket, share in zip(pools, split(atoms, [1] * len(pools)), strict=True):
+            legs[INSURANCE, pocket] = share
+        self._ledger.expect("endowment", legs, f"a deposit of {atoms} atoms to the fund")
 
     def withdraw(self, event: Posted) -> None:
         """Nobody withdraws what it does not have, or what its positions require at least, orders aside."""
@@ -102,6 +123,8 @@ class Transfers:
             if len(pockets) != 2 or len(own) != 1 or own[0] < self._assets or sum(pockets.values()) != 0:
                 self._find("ACC-01", f"margin of account {account} moves beyond its own wallet and position")
                 continue
+            if account == INSURANCE:
+                self._find("(f)", f"{pockets[settle]} atoms leave pool {own[0]} of the fund")
             atoms = pockets[own[0]]
             equity = self._holdings.equity(account, own[0])
             if atoms > 0 and equity < 0:

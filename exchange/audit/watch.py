@@ -95,6 +95,7 @@ class Watch:
             debts.look_at_account(account)
         self._look_at_watched()
         absorbers = [(account, settle) for account in (INSURANCE, HOUSE, *holdings.serving)]
+        absorbers += [(INSURANCE, pocket) for pocket in holdings.alone.get(INSURANCE, ())]
         for account, pocket in (*self._liquidations.open, *debts.standing, *absorbers):
             debts.look_at(account, pocket, holdings.equity(account, pocket))
 
@@ -226,7 +227,7 @@ class Watch:
         is_judged = self._prices.is_marked or self._calls.settled_now
         if not is_judged or self._liquidations.is_work_left:
             return
-        if (account, pocket) in self._liquidations.open or account in self._holdings.serving:
+        if (account, pocket) in self._liquidations.open or not self._holdings.is_protected(account):
             return
         if self._calls.is_left_alone(account, pocket):
             return

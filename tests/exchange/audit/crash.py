@@ -399,6 +399,42 @@ FUNDS: dict[str, tuple[VenueRules, int, int]] = {
         2_000,
         0,
     ),
+    "pools by instrument": (
+        crash_rules(
+            "book",
+            "insurance",
+            "adl",
+            liquidation=WHOLE | {"surplus_max_ppb": 10**9},
+            fees={"liquidation_ppb": 3_000_000},
+            insurance={"scope": "instrument", "takes": "unfilled", "price": "bankruptcy"}
+            | {"drawdown": {"start_ppb": 300_000_000, "stop_ppb": 250_000_000}},
+            adl={"trigger": "unfilled"},
+        ),
+        6000,
+        0,
+    ),
+    "pools that take the bankrupt": (
+        crash_rules(
+            "book",
+            "insurance",
+            "adl",
+            "house",
+            insurance={"scope": "instrument"},
+            adl={"bankruptcy_allocation": "pro_rata_requirement"},
+        ),
+        6000,
+        10**5,
+    ),
+    "pools that only pay": (
+        crash_rules("book", "insurance", "house", insurance={"scope": "instrument", "takes": "never"}),
+        2000,
+        10**5,
+    ),
+    "every open lot pays": (
+        crash_rules("book", "socialise", "house", socialise={"form": "funding_index"}),
+        0,
+        10**5,
+    ),
     "a house with a cap": (
         crash_rules("book", "house", "socialise", house={"deficit_max_atoms": 50 * USD}),
         0,

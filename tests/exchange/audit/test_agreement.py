@@ -3,7 +3,7 @@
 import pytest
 
 from tests.exchange.audit.crash import FORMS, RULEBOOKS, crash, shipped
-from tests.venues import USD, Desk, rulebook
+from tests.venues import USD, Desk, future, rulebook, spot
 from zerodebt.exchange import commands as ask
 from zerodebt.exchange import events as says
 from zerodebt.exchange.audit import Audit, audit
@@ -42,9 +42,8 @@ def test_the_audit_agrees_with_an_honest_run_and_rebuilds_its_holdings(name: str
     assert report.counts["liquidations"] > 0
 
 
-@pytest.mark.parametrize("name", [name for name in profile_names() if name != "bybit_uta"])
+@pytest.mark.parametrize("name", profile_names())
 def test_the_audit_agrees_with_a_run_under_every_shipped_rulebook(name: str) -> None:
-    """But one: pools of the fund by instrument are not derived again yet."""
     assert audit(shipped(name, 2).batches).findings == ()
 
 
@@ -100,6 +99,23 @@ def test_positions_loaded_as_cross_are_cross_whatever_was_set_before() -> None:
     report = audit(desk.batches)
     assert report.findings == ()
     assert report.verdict == "HELD"
+
+
+def test_a_margin_call_asks_for_what_collateral_counts_for() -> None:
+    """Long 100 at 100 on 40 coins of 10: at 98 they count 360 less 200, and 20 leverage ask for 490 again."""
+    collateral = [{"asset": "COIN", "decimals": 3, "ratio_ppb": 900_000_000}]
+    rules = rulebook("book", "house", collateral=collateral, settlement={"call_to": "initial"})
+    desk = Desk(rules, (future(), spot()))
+    desk.index(100, 100, later_ns=0)
+    account, other = desk.open(0, 10_000)
+    desk.ok(ask.Deposit(1, account, (40_000,)))
+    desk.trade(account, other, 100, 100)
+    desk.index(98, 10)
+    desk.ok(ask.SettleVariation(0, 98))
+    desk.ok(ask.Deposit(0, account, (329 * USD,)))
+    events = desk.ok(ask.Deposit(0, account, (1 * USD,)))
+    assert any(isinstance(event, says.MarginCallEnded) for event in events)
+    assert audit(desk.batches).findings == ()
 
 
 @pytest.mark.parametrize("lots", [3, 5, 7])
