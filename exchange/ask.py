@@ -25,6 +25,7 @@ from zerodebt.exchange.cases import (
     WithdrawableQuestion,
     read_case,
     schema,
+    wrong_rule,
 )
 from zerodebt.exchange.commands import BUY, SELL, Side
 from zerodebt.exchange.decimals import from_units
@@ -52,6 +53,7 @@ from zerodebt.exchange.instruments import (
     initial_rate,
     maintenance_rate,
     margin_table,
+    order_step_ticks,
     tier_of,
     value_atoms,
 )
@@ -68,6 +70,7 @@ from zerodebt.exchange.oracle import (
     Standing,
 )
 from zerodebt.exchange.rulebook import Rulebook, decimal_text, units
+from zerodebt.exchange.rules import RulesError
 from zerodebt.exchange.state import Compartment
 from zerodebt.exchange.units import PPB, SECOND_NS
 
@@ -172,7 +175,15 @@ def situation_of(book: Rulebook, case: Case) -> Situation:
         if marks[position.instrument] is None:
             symbol = book.specs[position.instrument].symbol
             raise UnanswerableError("missing_price", f"prices.{symbol}", "nothing", "is a mark")
-    return Situation(book.rules, book.assets, book.instruments, balances, positions, marks, indexes)
+    try:
+        situation = Situation(book.rules, book.assets, book.instruments, balances, positions, marks, indexes)
+    except RulesError as error:
+        raise wrong_rule(error) from None
+    for collateral in situation.state.collateral:
+        if balances[collateral.asset] and not collateral.is_priced:
+            symbol = collateral.market.instrument.symbol
+            raise UnanswerableError("missing_price", f"prices.{symbol}", "nothing", "is a mark")
+    return situation
 
 
 def _prices(book: Rulebook, case: Case) -> tuple[list[int | None], list[int | None]]:
@@ -218,10 +229,9 @@ def _position(book: Rulebook, field: str, held: PositionCase) -> Position:
 
 
 def leverage_max(spec: Instrument, lots: int, price_ticks: int) -> int:
-    """The most that may be chosen for a size at this price: its tier's, or the first of marginal tiers."""
+    """The most that may be chosen for a size at this price: that of the tier it falls into."""
     size = lots if spec.tier_unit == "lots" else abs(value_atoms(spec, price_ticks, lots))
-    tier = [tier for tier in spec.tiers if not tier.lower or tier.lower < size][-1]
-    return tier.leverage_max if spec.tier_form == "whole" else spec.tiers[0].leverage_max
+    return [tier for tier in spec.tiers if not tier.lower or tier.lower < size][-1].leverage_max
 
 
 def _check_leverage(field: str, spec: Instrument, leverage: int, lots: int, price_ticks: int) -> None:
@@ -416,11 +426,16 @@ class Replier:
             raise UnanswerableError("missing_price", f"prices.{question.instrument}", "nothing", "is a mark")
         ticks = book.ticks(f"{field}.price", number, question.price)
         side: Side = BUY if question.side == "buy" else SELL
+        step = order_step_ticks(spec, ticks)
+        if ticks % step:
+            allowed = f"are multiples of {book.price(number, step)} there"
+            raise UnanswerableError("off_the_grid", f"{field}.price", question.price, allowed)
         _check_leverage(f"{field}.leverage", spec, question.leverage, 0, ticks)
         size = book.size(number, self.situation.largest_order(number, side, ticks, question.leverage))
         fee = decimal_text(Fraction(book.rules.fees.taker_ppb, PPB))
         rule = (
-            f"the most whose initial requirement at the mark, loss against it and fee ({fee}) fit the equity"
+            f"the most whose initial requirement at the mark, loss against it and fee ({fee}) fit the "
+            "equity; while it rests it has no profit against the mark"
         )
         return {"size": size}, [
             *self._margin_lines(self.cross),

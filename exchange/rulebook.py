@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from zerodebt.exchange.assets import Asset
-from zerodebt.exchange.cases import UnanswerableError, wrong_case, wrong_rule
+from zerodebt.exchange.cases import UnanswerableError, plain, wrong_case, wrong_rule
 from zerodebt.exchange.decimals import from_units, to_units
 from zerodebt.exchange.instruments import Instrument
 from zerodebt.exchange.rules import (
@@ -56,22 +56,32 @@ class Rulebook:
         for key in ("assets", "instruments"):
             if key in rules:
                 raise UnanswerableError("wrong_rule", f"rules.{key}", key, f"is `{key}` beside `rules`")
-        self.specs = _specs(extra.get("instruments", ()), instruments, symbols)
+        known = _specs(extra.get("instruments", ()), instruments)
+        named = [spec for spec in known if symbols is None or spec.symbol in symbols]
+        table = _settled(_merged(own_rules, plain(rules)), rules, named)
         try:
-            self.rules: VenueRules = venue_rules(_settled(_merged(own_rules, rules), rules, self.specs))
+            self.rules: VenueRules = venue_rules(table)
+            collateral = {rule.asset for rule in self.rules.collateral}
+            self.specs = tuple(spec for spec in known if spec in named or spec.base in collateral)
             asset_specs = tuple(assets) or msgspec.convert(extra.get("assets", ()), tuple[AssetSpec, ...])
             self.assets: tuple[Asset, ...] = build_assets(asset_specs)
             self._asset_numbers = {asset.symbol: n for n, asset in enumerate(self.assets)}
             if len(self._asset_numbers) < len(self.assets):
                 raise UnanswerableError("wrong_case", "assets", "a symbol twice", "is one asset of each")
             if self.rules.settle_asset not in self._asset_numbers:
-                known, needed = ", ".join(self._asset_numbers), self.rules.settle_asset
-                raise UnanswerableError("unknown_asset", "assets", known or "nothing", f"names {needed}")
+                held, needed = ", ".join(self._asset_numbers), self.rules.settle_asset
+                raise UnanswerableError(
+                    "unknown_asset", "assets", held or "nothing", f"are those with {needed}"
+                )
             self.instruments: tuple[Instrument, ...] = tuple(
                 build_instrument(spec, asset_specs, self.rules.settle_asset) for spec in self.specs
             )
+            overridden = {entry["symbol"] for entry in instruments} - {spec.symbol for spec in self.specs}
+            for spec in known:
+                if spec.symbol in overridden:
+                    build_instrument(spec, asset_specs, self.rules.settle_asset)
         except RulesError as error:
-            raise wrong_rule(error) from None
+            raise wrong_rule(error, table) from None
         self._numbers = {spec.symbol: n for n, spec in enumerate(self.specs)}
         self._known = {entry["symbol"] for entry in extra.get("instruments", ())}
         for spec in self.specs:
@@ -188,8 +198,9 @@ def _settled(
 
 
 def _specs(
-    own: Sequence[Mapping[str, Any]], given: Sequence[Mapping[str, Any]], symbols: Collection[str] | None
+    own: Sequence[Mapping[str, Any]], given: Sequence[Mapping[str, Any]]
 ) -> tuple[InstrumentSpec, ...]:
+    """The rulebook's instruments and those of the case, each one of which must be whole."""
     tables = {entry["symbol"]: dict(entry) for entry in own}
     for n, entry in enumerate(given):
         symbol = entry.get("symbol")
@@ -198,11 +209,10 @@ def _specs(
         tables[symbol] = {**tables.get(symbol, {}), **entry}
     specs = []
     for symbol, table in tables.items():
-        if symbols is None or symbol in symbols:
-            try:
-                specs.append(msgspec.convert(table, InstrumentSpec, strict=False))
-            except msgspec.ValidationError as error:
-                raise wrong_case(f"instruments.{symbol}", error) from None
+        try:
+            specs.append(msgspec.convert(plain(table), InstrumentSpec, strict=False))
+        except msgspec.ValidationError as error:
+            raise wrong_case(f"instruments.{symbol}", error, table) from None
     return tuple(specs)
 
 
