@@ -219,6 +219,11 @@ def _position(book: Rulebook, field: str, held: PositionCase) -> Position:
     isolated = None
     if held.isolated_margin is not None:
         isolated = book.atoms(f"{field}.isolated_margin", held.isolated_margin, book.settle)
+        if isolated < 0:
+            allowed = "are amounts from 0"
+            raise UnanswerableError(
+                "out_of_bounds", f"{field}.isolated_margin", held.isolated_margin, allowed
+            )
     return Position(
         instrument=number,
         lots=lots if held.side == "long" else -lots,
@@ -276,7 +281,7 @@ class Replier:
     def _includes(self, question: Question) -> dict[str, bool]:
         """What the figures hold of what is still to come.
 
-        opening_fees   the fee of the order that is asked about
+        opening_fees   the fee of the order that is asked about; not where the rulebook has no fees
         closing_fees   the fee of closing: where the venue adds it to its requirement, or charges it on a path
         funding        payments until liquidation; never, since no rate is known ahead
         other_prices   moves of other instruments' prices
@@ -285,8 +290,8 @@ class Replier:
         counted = any(m.margin != margin_table(m.instrument) for m in self.situation.state.contracts)
         uses_maintenance = isinstance(question, MarginQuestion | LiquidationPriceQuestion)
         return {
-            "opening_fees": isinstance(question, LargestOrderQuestion),
-            "closing_fees": is_path or (counted and uses_maintenance),
+            "opening_fees": isinstance(question, LargestOrderQuestion) and self.book.knows_fees,
+            "closing_fees": (is_path and self.book.knows_fees) or (counted and uses_maintenance),
             "funding": False,
             "other_prices": is_path,
         }
@@ -328,9 +333,9 @@ class Replier:
             for n, asset in enumerate(book.assets):
                 atoms = state.accounts.balances.cells[n][account]
                 if n != book.settle and atoms:
-                    yield Line(
-                        f"{asset.symbol} balance", from_units(atoms, asset.decimals), "as given", GIVEN
-                    )
+                    counts = any(collateral.asset == n for collateral in state.collateral)
+                    rule = "as given" if counts else "as given; counts nothing: no `collateral` names it"
+                    yield Line(f"{asset.symbol} balance", from_units(atoms, asset.decimals), rule, GIVEN)
         for market in state.positions_of(compartment):
             n, symbol = market.number, book.specs[market.number].symbol
             lots = state.accounts.lots.cells[n][account]
@@ -440,9 +445,14 @@ class Replier:
         return {"size": size}, [
             *self._margin_lines(self.cross),
             self._initial_line(),
-            Line("taker fee", fee, "of the order's value", book.source("fees")),
+            self._fee_line("taker fee", fee, "of the order's value"),
             Line("largest order", size, rule, book.source("margin")),
         ]
+
+    def _fee_line(self, what: str, value: str, rule: str) -> Line:
+        if not self.book.knows_fees:
+            return Line(what, "0", "not known, 0 used", "none: the rulebook has no fees")
+        return Line(what, value, rule, self.book.source("fees"))
 
     def _adl(self, question: AdlQuestion, field: str) -> tuple[dict[str, Any], list[Line]]:
         number = self._held(field, question.instrument)
@@ -465,9 +475,10 @@ class Replier:
             {"prices": self._prices(step), "events": told.events(outcome), **self._left(outcome)}
             for step, outcome in zip(steps, outcomes, strict=True)
         ]
-        return {"points": points}, [
-            line for n, point in enumerate(points) for line in self._path_lines(n, point)
-        ]
+        lines = [line for n, point in enumerate(points) for line in self._path_lines(n, point)]
+        if not self.book.knows_fees:
+            lines.append(self._fee_line("fees", "0", ""))
+        return {"points": points}, lines
 
     def _path_lines(self, n: int, point: dict[str, Any]) -> Iterator[Line]:
         """What happened at an instant, and where each compartment then stands."""

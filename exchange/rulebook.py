@@ -12,8 +12,10 @@ from zerodebt.exchange.cases import UnanswerableError, plain, wrong_case, wrong_
 from zerodebt.exchange.decimals import from_units, to_units
 from zerodebt.exchange.instruments import Instrument
 from zerodebt.exchange.rules import (
+    FeeRules,
     RulesError,
     VenueRules,
+    profile_days,
     profile_names,
     profile_table,
     split_profile,
@@ -150,6 +152,11 @@ class Rulebook:
         rule = getattr(self.rules, table)
         return f"{rule.source or self.rules.source} ({rule.valid_from or self.rules.valid_from})"
 
+    @property
+    def knows_fees(self) -> bool:
+        """Has the rulebook (or the case) a table of fees? Without one they are 0."""
+        return self.rules.fees != FeeRules()
+
     def margin_source(self, instrument: int) -> str:
         """The same of an instrument's margin table."""
         spec = self.specs[instrument]
@@ -180,11 +187,20 @@ def decimal_text(value: Fraction) -> str:
 def _profile(venue: str, as_of: str | None) -> dict[str, Any]:
     if venue not in profile_names():
         raise UnanswerableError("unknown_venue", "venue", venue, "are " + ", ".join(profile_names()))
+    if as_of is not None and not _is_date(as_of):
+        raise UnanswerableError("wrong_case", "as_of", as_of, "is a day of the calendar, as YYYY-MM-DD")
     try:
         return profile_table(venue, as_of)
-    except RulesError as error:
-        where, _, what = str(error).partition(": ")
-        raise UnanswerableError("no_rule_then", "as_of", f"{as_of} for {where}", what) from None
+    except RulesError:
+        first = profile_days(venue)[0]
+        raise UnanswerableError("no_rule_then", "as_of", as_of, f"are days from {first}") from None
+
+
+def _is_date(day: str) -> bool:
+    """Of the Gregorian calendar, written as YYYY-MM-DD."""
+    year, month, number = (int(part) for part in day.split("-"))
+    is_leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    return number <= (28 + is_leap if month == 2 else 30 + (month in (1, 3, 5, 7, 8, 10, 12)))
 
 
 def _settled(

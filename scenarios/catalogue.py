@@ -15,7 +15,7 @@ def scenario_rows() -> list[dict[str, Any]]:
 
 
 def venue_rows() -> list[dict[str, Any]]:
-    """`days`: every day from which some table of the rulebook holds."""
+    """`days`: the day from which all tables of the rulebook hold, then those of later changes."""
     rows = []
     for name in profile_names():
         table = profile_table(name)

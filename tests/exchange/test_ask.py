@@ -451,3 +451,66 @@ def test_wrong_value_is_named_with_what_was_found_and_is_allowed(
         answer(BASE | changes)
     told = error.value
     assert (told.field, told.found, told.allowed) == (field, found, allowed)
+
+
+@pytest.mark.parametrize("day", ["2026-02-30", "2025-02-29", "2026-04-31"])
+def test_day_that_no_calendar_has_is_refused(day: str) -> None:
+    with pytest.raises(UnanswerableError) as error:
+        answer(BASE | {"as_of": day})
+    assert (error.value.code, error.value.field) == ("wrong_case", "as_of")
+
+
+@pytest.mark.parametrize("day", ["2028-02-29", "2026-12-31", "2026-04-30"])
+def test_last_days_of_a_month_are_days(day: str) -> None:
+    assert answer(BASE | {"as_of": day})["as_of"] == day
+
+
+def test_day_before_the_rules_is_refused_with_the_first_day_of_all_tables() -> None:
+    with pytest.raises(UnanswerableError) as error:
+        answer(BASE | {"venue": "binance_usdm", "as_of": "2021-06-01"})
+    assert str(error.value) == "as_of: found 2021-06-01, allowed are days from 2025-10-01"
+
+
+def test_maintenance_above_initial_and_negative_isolated_margin_are_refused() -> None:
+    tiers = [{"above": "0", "leverage_max": 20, "maintenance": "0.06"}]
+    with pytest.raises(UnanswerableError, match="must not exceed its initial rate"):
+        answer(BASE | {"instruments": [{"symbol": "BTC", "tiers": tiers}]})
+    with pytest.raises(UnanswerableError) as error:
+        answer(BASE | {"positions": [BASE["positions"][0] | {"isolated_margin": "-1"}]})
+    assert (error.value.code, error.value.field) == ("out_of_bounds", "positions.0.isolated_margin")
+
+
+def test_fees_that_no_rulebook_names_are_said_to_be_left_out() -> None:
+    case = {
+        "venue": "binance_usdm",
+        "balances": {"USDT": "10000"},
+        "prices": {"BTCUSDT": {"mark": "100000"}},
+        "ask": [
+            {"question": "largest_order", "instrument": "BTCUSDT", "side": "buy", "price": "100000"},
+            {"question": "what_if", "path": [{"prices": {"BTCUSDT": "99000"}}]},
+        ],
+    }
+    unknown = answer(case)["answers"]
+    named = answer(case | {"rules": {"fees": {"taker_ppb": 500_000}}})["answers"]
+    for n, key in enumerate(("opening_fees", "closing_fees")):
+        assert unknown[n]["answer"]["includes"][key] is False
+        assert named[n]["answer"]["includes"][key] is True
+        assert "not known, 0 used" in [line["rule"] for line in unknown[n]["explain"]]
+        assert "not known, 0 used" not in [line["rule"] for line in named[n]["explain"]]
+
+
+def test_balance_that_counts_nothing_is_explained() -> None:
+    for rules, rule in (
+        (COINS["rules"], "as given"),
+        ({}, "as given; counts nothing: no `collateral` names it"),
+    ):
+        (found,) = answer(COINS | {"rules": rules})["answers"]
+        line = next(line for line in found["explain"] if line["what"] == "BTC balance")
+        assert (line["value"], line["rule"]) == ("0.10000000", rule)
+
+
+@pytest.mark.parametrize("venue", ["ccp", "retail_broker"])
+def test_rulebook_without_assets_says_which_it_needs(venue: str) -> None:
+    with pytest.raises(UnanswerableError) as error:
+        answer({"venue": venue, "ask": []})
+    assert str(error.value).startswith("assets: found nothing, allowed are those with ")
