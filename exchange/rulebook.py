@@ -54,7 +54,7 @@ class Rulebook:
 
         Where all of them settle in one asset, that is the settlement asset, if it is not overridden.
         """
-        own_rules, extra = split_profile(_profile(venue, as_of))
+        own_rules, extra = split_profile(profile_on(venue, as_of))
         for key in ("assets", "instruments"):
             if key in rules:
                 raise UnanswerableError("wrong_rule", f"rules.{key}", key, f"is `{key}` beside `rules`")
@@ -184,7 +184,8 @@ def decimal_text(value: Fraction) -> str:
     return text.rstrip("0").rstrip(".")
 
 
-def _profile(venue: str, as_of: str | None) -> dict[str, Any]:
+def profile_on(venue: str, as_of: str | None) -> dict[str, Any]:
+    """A shipped rulebook as it held on a day (None: the newest); UnanswerableError where there is none."""
     if venue not in profile_names():
         raise UnanswerableError("unknown_venue", "venue", venue, "are " + ", ".join(profile_names()))
     if as_of is not None and not _is_date(as_of):
@@ -198,9 +199,13 @@ def _profile(venue: str, as_of: str | None) -> dict[str, Any]:
 
 def _is_date(day: str) -> bool:
     """Of the Gregorian calendar, written as YYYY-MM-DD."""
-    year, month, number = (int(part) for part in day.split("-"))
+    parts = day.split("-")
+    if [len(part) for part in parts] != [4, 2, 2] or not all(p.isascii() and p.isdecimal() for p in parts):
+        return False
+    year, month, number = map(int, parts)
     is_leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
-    return number <= (28 + is_leap if month == 2 else 30 + (month in (1, 3, 5, 7, 8, 10, 12)))
+    last = 28 + is_leap if month == 2 else 30 + (month in (1, 3, 5, 7, 8, 10, 12))
+    return 1 <= month <= 12 and 1 <= number <= last
 
 
 def _settled(
