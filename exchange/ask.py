@@ -25,6 +25,7 @@ from zerodebt.exchange.cases import (
     WithdrawableQuestion,
     read_case,
     schema,
+    wrong_rule,
 )
 from zerodebt.exchange.commands import BUY, SELL, Side
 from zerodebt.exchange.decimals import from_units
@@ -52,6 +53,7 @@ from zerodebt.exchange.instruments import (
     initial_rate,
     maintenance_rate,
     margin_table,
+    order_step_ticks,
     tier_of,
     value_atoms,
 )
@@ -68,6 +70,7 @@ from zerodebt.exchange.oracle import (
     Standing,
 )
 from zerodebt.exchange.rulebook import Rulebook, decimal_text, units
+from zerodebt.exchange.rules import RulesError
 from zerodebt.exchange.state import Compartment
 from zerodebt.exchange.units import PPB, SECOND_NS
 
@@ -172,7 +175,15 @@ def situation_of(book: Rulebook, case: Case) -> Situation:
         if marks[position.instrument] is None:
             symbol = book.specs[position.instrument].symbol
             raise UnanswerableError("missing_price", f"prices.{symbol}", "nothing", "is a mark")
-    return Situation(book.rules, book.assets, book.instruments, balances, positions, marks, indexes)
+    try:
+        situation = Situation(book.rules, book.assets, book.instruments, balances, positions, marks, indexes)
+    except RulesError as error:
+        raise wrong_rule(error) from None
+    for collateral in situation.state.collateral:
+        if balances[collateral.asset] and not collateral.is_priced:
+            symbol = collateral.market.instrument.symbol
+            raise UnanswerableError("missing_price", f"prices.{symbol}", "nothing", "is a mark")
+    return situation
 
 
 def _prices(book: Rulebook, case: Case) -> tuple[list[int | None], list[int | None]]:
@@ -208,6 +219,11 @@ def _position(book: Rulebook, field: str, held: PositionCase) -> Position:
     isolated = None
     if held.isolated_margin is not None:
         isolated = book.atoms(f"{field}.isolated_margin", held.isolated_margin, book.settle)
+        if isolated < 0:
+            allowed = "are amounts from 0"
+            raise UnanswerableError(
+                "out_of_bounds", f"{field}.isolated_margin", held.isolated_margin, allowed
+            )
     return Position(
         instrument=number,
         lots=lots if held.side == "long" else -lots,
@@ -218,10 +234,9 @@ def _position(book: Rulebook, field: str, held: PositionCase) -> Position:
 
 
 def leverage_max(spec: Instrument, lots: int, price_ticks: int) -> int:
-    """The most that may be chosen for a size at this price: its tier's, or the first of marginal tiers."""
+    """The most that may be chosen for a size at this price: that of the tier it falls into."""
     size = lots if spec.tier_unit == "lots" else abs(value_atoms(spec, price_ticks, lots))
-    tier = [tier for tier in spec.tiers if not tier.lower or tier.lower < size][-1]
-    return tier.leverage_max if spec.tier_form == "whole" else spec.tiers[0].leverage_max
+    return [tier for tier in spec.tiers if not tier.lower or tier.lower < size][-1].leverage_max
 
 
 def _check_leverage(field: str, spec: Instrument, leverage: int, lots: int, price_ticks: int) -> None:
@@ -266,7 +281,7 @@ class Replier:
     def _includes(self, question: Question) -> dict[str, bool]:
         """What the figures hold of what is still to come.
 
-        opening_fees   the fee of the order that is asked about
+        opening_fees   the fee of the order that is asked about; not where the rulebook has no fees
         closing_fees   the fee of closing: where the venue adds it to its requirement, or charges it on a path
         funding        payments until liquidation; never, since no rate is known ahead
         other_prices   moves of other instruments' prices
@@ -275,8 +290,8 @@ class Replier:
         counted = any(m.margin != margin_table(m.instrument) for m in self.situation.state.contracts)
         uses_maintenance = isinstance(question, MarginQuestion | LiquidationPriceQuestion)
         return {
-            "opening_fees": isinstance(question, LargestOrderQuestion),
-            "closing_fees": is_path or (counted and uses_maintenance),
+            "opening_fees": isinstance(question, LargestOrderQuestion) and self.book.knows_fees,
+            "closing_fees": (is_path and self.book.knows_fees) or (counted and uses_maintenance),
             "funding": False,
             "other_prices": is_path,
         }
@@ -318,9 +333,9 @@ class Replier:
             for n, asset in enumerate(book.assets):
                 atoms = state.accounts.balances.cells[n][account]
                 if n != book.settle and atoms:
-                    yield Line(
-                        f"{asset.symbol} balance", from_units(atoms, asset.decimals), "as given", GIVEN
-                    )
+                    counts = any(collateral.asset == n for collateral in state.collateral)
+                    rule = "as given" if counts else "as given; counts nothing: no `collateral` names it"
+                    yield Line(f"{asset.symbol} balance", from_units(atoms, asset.decimals), rule, GIVEN)
         for market in state.positions_of(compartment):
             n, symbol = market.number, book.specs[market.instrument_number].symbol
             lots = state.accounts.lots.cells[n][account]
@@ -416,18 +431,28 @@ class Replier:
             raise UnanswerableError("missing_price", f"prices.{question.instrument}", "nothing", "is a mark")
         ticks = book.ticks(f"{field}.price", number, question.price)
         side: Side = BUY if question.side == "buy" else SELL
+        step = order_step_ticks(spec, ticks)
+        if ticks % step:
+            allowed = f"are multiples of {book.price(number, step)} there"
+            raise UnanswerableError("off_the_grid", f"{field}.price", question.price, allowed)
         _check_leverage(f"{field}.leverage", spec, question.leverage, 0, ticks)
         size = book.size(number, self.situation.largest_order(number, side, ticks, question.leverage))
         fee = decimal_text(Fraction(book.rules.fees.taker_ppb, PPB))
         rule = (
-            f"the most whose initial requirement at the mark, loss against it and fee ({fee}) fit the equity"
+            f"the most whose initial requirement at the mark, loss against it and fee ({fee}) fit the "
+            "equity; while it rests it has no profit against the mark"
         )
         return {"size": size}, [
             *self._margin_lines(self.cross),
             self._initial_line(),
-            Line("taker fee", fee, "of the order's value", book.source("fees")),
+            self._fee_line("taker fee", fee, "of the order's value"),
             Line("largest order", size, rule, book.source("margin")),
         ]
+
+    def _fee_line(self, what: str, value: str, rule: str) -> Line:
+        if not self.book.knows_fees:
+            return Line(what, "0", "not known, 0 used", "none: the rulebook has no fees")
+        return Line(what, value, rule, self.book.source("fees"))
 
     def _adl(self, question: AdlQuestion, field: str) -> tuple[dict[str, Any], list[Line]]:
         number = self._held(field, question.instrument)
@@ -450,9 +475,10 @@ class Replier:
             {"prices": self._prices(step), "events": told.events(outcome), **self._left(outcome)}
             for step, outcome in zip(steps, outcomes, strict=True)
         ]
-        return {"points": points}, [
-            line for n, point in enumerate(points) for line in self._path_lines(n, point)
-        ]
+        lines = [line for n, point in enumerate(points) for line in self._path_lines(n, point)]
+        if not self.book.knows_fees:
+            lines.append(self._fee_line("fees", "0", ""))
+        return {"points": points}, lines
 
     def _path_lines(self, n: int, point: dict[str, Any]) -> Iterator[Line]:
         """What happened at an instant, and where each compartment then stands."""

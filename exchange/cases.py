@@ -3,7 +3,7 @@
 The structs are the specification: `schema` turns them into JSON Schema.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -98,11 +98,11 @@ class WithdrawableQuestion(
 class LargestOrderQuestion(
     Struct, frozen=True, forbid_unknown_fields=True, tag_field="question", tag="largest_order"
 ):
-    """The largest order that the initial requirement allows, all of it filled at `price`."""
+    """The largest limit order at `price` that the venue takes, whether it fills at once or rests."""
 
     instrument: Symbol
     side: Annotated[Literal["buy", "sell"], Meta(description="which way the order goes")]
-    price: Annotated[Decimal, Meta(description="price of every fill, a multiple of the tick")]
+    price: Annotated[Decimal, Meta(description="limit and price of every fill, one that orders may use")]
     leverage: Annotated[
         int, Meta(ge=0, description="leverage chosen for it; 0: the position's, or the first tier's largest")
     ] = 0
@@ -206,43 +206,98 @@ class UnanswerableError(ValueError):
 def read_case(table: Mapping[str, Any]) -> Case:
     """A case from a table as JSON or TOML have it; UnanswerableError names the place of what is wrong."""
     try:
-        return msgspec.convert(table, Case, strict=False)
+        return msgspec.convert(plain(table), Case, strict=False)
     except msgspec.ValidationError as error:
-        raise wrong_case("", error) from None
+        raise wrong_case("", error, table) from None
 
 
 def read_question(table: Mapping[str, Any]) -> Question:
     """One question from a table; UnanswerableError names the place of what is wrong."""
     try:
-        question: Question = msgspec.convert(table, Question, strict=False)
+        question: Question = msgspec.convert(plain(table), Question, strict=False)
     except msgspec.ValidationError as error:
-        raise wrong_case("ask", error) from None
+        raise wrong_case("ask", error, table) from None
     return question
 
 
-def wrong_rule(error: RulesError) -> UnanswerableError:
-    """`venue.fees: ...` is said of rules.fees, `instrument BTC: ...` of instruments.BTC."""
+def plain(value: Any) -> Any:
+    """The same value with decimals of no class of their own, which are all that msgspec takes."""
+    if isinstance(value, Decimal):
+        return Decimal(value)
+    if isinstance(value, Mapping):
+        return {key: plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    return value
+
+
+def wrong_rule(error: RulesError, table: Any = None) -> UnanswerableError:
+    """`venue.fees: ...` is said of rules.fees, `instrument BTC: ...` of instruments.BTC.
+
+    table  the rules, to say what was found where msgspec says only what it expected
+    """
     where, _, what = str(error).partition(": ")
     if not what:
         where, _, what = str(error).partition(" ")
-    what, _, place = what.partition(" - at `$.")
+    what, _, place = what.partition(" - at `")
     where = "rules" + where.removeprefix("venue") if where.startswith("venue") else where
     where = where.replace("instrument ", "instruments.", 1)
-    field = ".".join(part for part in (where, place.strip("`")) if part)
+    steps = _steps(place, table)
+    field = ".".join((where, *steps))
     if what.startswith("found "):
         found, _, allowed = what.removeprefix("found ").partition(", allowed ")
         return UnanswerableError("wrong_rule", field, found, allowed)
+    if steps:
+        return UnanswerableError("wrong_rule", field, *_found(what, steps, table))
     return UnanswerableError("wrong_rule", field, "", what)
 
 
-def wrong_case(field: str, error: msgspec.ValidationError) -> UnanswerableError:
-    """`$.positions[0].size` is said as positions.0.size."""
-    what, _, place = str(error).partition(" - at ")
-    place = place.strip("`").removeprefix("$").replace("[", ".").replace("]", "").strip(".")
-    at = ".".join(part for part in (field, place) if part) or "case"
-    return UnanswerableError("wrong_case", at, what, "is what the schema says")
+def wrong_case(field: str, error: msgspec.ValidationError, table: Any) -> UnanswerableError:
+    """`$.positions[0].size` is said as positions.0.size, with the value of the table there."""
+    what, _, place = str(error).partition(" - at `")
+    steps = _steps(place, table)
+    at = ".".join(part for part in (field, *steps) if part) or "case"
+    return UnanswerableError("wrong_case", at, *_found(what, steps, table))
 
 
+def _steps(place: str, table: Any) -> list[str]:
+    """The parts of msgspec's path; `[...]`, any value of a table, by its name where there is only one."""
+    parts = place.strip("`$").replace("[...]", ".*").replace("[", ".").replace("]", "").split(".")
+    steps: list[str] = []
+    for part in parts[1:]:
+        within = _at(table, steps)
+        only = isinstance(within, Mapping) and len(within) == 1
+        steps.append(next(iter(within)) if part == "*" and only else part)
+    return steps
+
+
+def _at(table: Any, steps: Sequence[str]) -> Any:
+    for step in steps:
+        if isinstance(table, Mapping):
+            table = table.get(step)
+        elif isinstance(table, list | tuple) and step.isdigit():
+            table = table[int(step)]
+        else:
+            return None
+    return table
+
+
+def _found(what: str, steps: Sequence[str], table: Any) -> tuple[str, str]:
+    """(found, allowed) of msgspec's sentence and the value that it is about."""
+    what = what.replace("`", "")
+    expected = what.partition(", got ")[0]
+    if what.startswith("Object "):
+        return what.removeprefix("Object contains ").replace("Object missing required", "no"), _AS_SCHEMA
+    if "*" in steps or not steps:
+        return what, _AS_SCHEMA
+    shown = repr(_at(table, steps))
+    found = shown if len(shown) <= 60 else f"{shown[:57]}..."
+    if what.startswith("Expected "):
+        return found, "is " + expected.removeprefix("Expected ")
+    return found, _AS_SCHEMA
+
+
+_AS_SCHEMA = "is what the schema says"
 _DECIMAL = {"type": "string", "format": "decimal"}
 
 

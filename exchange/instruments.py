@@ -384,6 +384,8 @@ def _margin_error(i: Instrument) -> str | None:
             return f"the tier bound {tier.lower} must lie in 0..2^62"
         if not 0 <= maintenance_rate(tier) <= 1 or not 0 < initial_rate(tier) <= 1:
             return f"rates of the tier from {tier.lower} must lie in 0..1"
+        if maintenance_rate(tier) > initial_rate(tier):
+            return f"the maintenance rate of the tier from {tier.lower} must not exceed its initial rate"
     if i.tier_unit == "lots" and i.tier_form == "marginal" and len(i.tiers) > 1:
         return "tiers by lots are of the form 'whole': a slice of a position has no lots of its own"
     rates = [maintenance_rate(tier) for tier in i.tiers]

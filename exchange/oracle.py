@@ -157,6 +157,8 @@ class Situation:
             self._bring(asset, ASKED, atoms)
         for account in (STREET, BACKSTOP_VAULT):
             self._bring(state.settle, account, STREET_ATOMS)
+        for market in state.markets:
+            self._bring_to_street(market.instrument)
         for number, market in enumerate(state.markets):
             prices = market.prices
             prices.mark_ticks = prices.previous_mark_ticks = marks[number]
@@ -228,6 +230,15 @@ class Situation:
 
     def _bring(self, asset: int, account: int, atoms: int) -> None:
         self.state.ledger.post("deposit", [(EXTERNAL, asset, -atoms), (account, asset, atoms)])
+
+    def _bring_to_street(self, instrument: Instrument) -> None:
+        """What the street needs to bid and offer in a spot market: both of its assets."""
+        if instrument.kind != "spot":
+            return
+        coins = instrument.open_interest_max_lots * instrument.lot_atoms
+        self._bring(instrument.base_asset, STREET, coins)
+        if instrument.settle_asset != self.state.settle:
+            self._bring(instrument.settle_asset, STREET, STREET_ATOMS)
 
     def _hold(self, position: Position) -> None:
         state = self.state
@@ -418,7 +429,7 @@ class Situation:
     # Orders
 
     def largest_order(self, instrument: int, side: Side, price_ticks: int, leverage: int = 0) -> int:
-        """Most lots of one more order, all taken at this price, that the initial requirement allows.
+        """Most lots of one more limit order at this price that the venue takes, filled at once or resting.
 
         leverage  chosen for it; 0: the position's own
         """
@@ -439,6 +450,19 @@ class Situation:
         return low
 
     def _fits(self, instrument: int, side: Side, price_ticks: int, lots: int) -> bool:
+        filled = self._may_fill(instrument, side, price_ticks, lots)
+        return filled and self._may_rest(instrument, side, price_ticks, lots)
+
+    def _may_rest(self, instrument: int, side: Side, price_ticks: int, lots: int) -> bool:
+        """An order that waits has no profit against the mark yet, and its maker fee is set aside."""
+        value = value_atoms(self.state.instruments[instrument], price_ticks, lots)
+        if side == BUY:
+            change = Change(instrument, buy_lots=lots, buy_value=value)
+        else:
+            change = Change(instrument, sell_lots=lots, sell_value=value)
+        return initial_excess_atoms(self.state, ASKED, change) >= 0
+
+    def _may_fill(self, instrument: int, side: Side, price_ticks: int, lots: int) -> bool:
         state = self.state
         market = state.leg(ASKED, instrument, side)
         slot = market.number

@@ -8,12 +8,14 @@ from typing import Any
 import msgspec
 
 from zerodebt.exchange.assets import Asset
-from zerodebt.exchange.cases import UnanswerableError, wrong_case, wrong_rule
+from zerodebt.exchange.cases import UnanswerableError, plain, wrong_case, wrong_rule
 from zerodebt.exchange.decimals import from_units, to_units
 from zerodebt.exchange.instruments import Instrument
 from zerodebt.exchange.rules import (
+    FeeRules,
     RulesError,
     VenueRules,
+    profile_days,
     profile_names,
     profile_table,
     split_profile,
@@ -52,26 +54,36 @@ class Rulebook:
 
         Where all of them settle in one asset, that is the settlement asset, if it is not overridden.
         """
-        own_rules, extra = split_profile(_profile(venue, as_of))
+        own_rules, extra = split_profile(profile_on(venue, as_of))
         for key in ("assets", "instruments"):
             if key in rules:
                 raise UnanswerableError("wrong_rule", f"rules.{key}", key, f"is `{key}` beside `rules`")
-        self.specs = _specs(extra.get("instruments", ()), instruments, symbols)
+        known = _specs(extra.get("instruments", ()), instruments)
+        named = [spec for spec in known if symbols is None or spec.symbol in symbols]
+        table = _settled(_merged(own_rules, plain(rules)), rules, named)
         try:
-            self.rules: VenueRules = venue_rules(_settled(_merged(own_rules, rules), rules, self.specs))
+            self.rules: VenueRules = venue_rules(table)
+            collateral = {rule.asset for rule in self.rules.collateral}
+            self.specs = tuple(spec for spec in known if spec in named or spec.base in collateral)
             asset_specs = tuple(assets) or msgspec.convert(extra.get("assets", ()), tuple[AssetSpec, ...])
             self.assets: tuple[Asset, ...] = build_assets(asset_specs)
             self._asset_numbers = {asset.symbol: n for n, asset in enumerate(self.assets)}
             if len(self._asset_numbers) < len(self.assets):
                 raise UnanswerableError("wrong_case", "assets", "a symbol twice", "is one asset of each")
             if self.rules.settle_asset not in self._asset_numbers:
-                known, needed = ", ".join(self._asset_numbers), self.rules.settle_asset
-                raise UnanswerableError("unknown_asset", "assets", known or "nothing", f"names {needed}")
+                held, needed = ", ".join(self._asset_numbers), self.rules.settle_asset
+                raise UnanswerableError(
+                    "unknown_asset", "assets", held or "nothing", f"are those with {needed}"
+                )
             self.instruments: tuple[Instrument, ...] = tuple(
                 build_instrument(spec, asset_specs, self.rules.settle_asset) for spec in self.specs
             )
+            overridden = {entry["symbol"] for entry in instruments} - {spec.symbol for spec in self.specs}
+            for spec in known:
+                if spec.symbol in overridden:
+                    build_instrument(spec, asset_specs, self.rules.settle_asset)
         except RulesError as error:
-            raise wrong_rule(error) from None
+            raise wrong_rule(error, table) from None
         self._numbers = {spec.symbol: n for n, spec in enumerate(self.specs)}
         self._known = {entry["symbol"] for entry in extra.get("instruments", ())}
         for spec in self.specs:
@@ -140,6 +152,11 @@ class Rulebook:
         rule = getattr(self.rules, table)
         return f"{rule.source or self.rules.source} ({rule.valid_from or self.rules.valid_from})"
 
+    @property
+    def knows_fees(self) -> bool:
+        """Has the rulebook (or the case) a table of fees? Without one they are 0."""
+        return self.rules.fees != FeeRules()
+
     def margin_source(self, instrument: int) -> str:
         """The same of an instrument's margin table."""
         spec = self.specs[instrument]
@@ -167,14 +184,28 @@ def decimal_text(value: Fraction) -> str:
     return text.rstrip("0").rstrip(".")
 
 
-def _profile(venue: str, as_of: str | None) -> dict[str, Any]:
+def profile_on(venue: str, as_of: str | None) -> dict[str, Any]:
+    """A shipped rulebook as it held on a day (None: the newest); UnanswerableError where there is none."""
     if venue not in profile_names():
         raise UnanswerableError("unknown_venue", "venue", venue, "are " + ", ".join(profile_names()))
+    if as_of is not None and not _is_date(as_of):
+        raise UnanswerableError("wrong_case", "as_of", as_of, "is a day of the calendar, as YYYY-MM-DD")
     try:
         return profile_table(venue, as_of)
-    except RulesError as error:
-        where, _, what = str(error).partition(": ")
-        raise UnanswerableError("no_rule_then", "as_of", f"{as_of} for {where}", what) from None
+    except RulesError:
+        first = profile_days(venue)[0]
+        raise UnanswerableError("no_rule_then", "as_of", as_of, f"are days from {first}") from None
+
+
+def _is_date(day: str) -> bool:
+    """Of the Gregorian calendar, written as YYYY-MM-DD."""
+    parts = day.split("-")
+    if [len(part) for part in parts] != [4, 2, 2] or not all(p.isascii() and p.isdecimal() for p in parts):
+        return False
+    year, month, number = map(int, parts)
+    is_leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    last = 28 + is_leap if month == 2 else 30 + (month in (1, 3, 5, 7, 8, 10, 12))
+    return 1 <= month <= 12 and 1 <= number <= last
 
 
 def _settled(
@@ -188,8 +219,9 @@ def _settled(
 
 
 def _specs(
-    own: Sequence[Mapping[str, Any]], given: Sequence[Mapping[str, Any]], symbols: Collection[str] | None
+    own: Sequence[Mapping[str, Any]], given: Sequence[Mapping[str, Any]]
 ) -> tuple[InstrumentSpec, ...]:
+    """The rulebook's instruments and those of the case, each one of which must be whole."""
     tables = {entry["symbol"]: dict(entry) for entry in own}
     for n, entry in enumerate(given):
         symbol = entry.get("symbol")
@@ -198,11 +230,10 @@ def _specs(
         tables[symbol] = {**tables.get(symbol, {}), **entry}
     specs = []
     for symbol, table in tables.items():
-        if symbols is None or symbol in symbols:
-            try:
-                specs.append(msgspec.convert(table, InstrumentSpec, strict=False))
-            except msgspec.ValidationError as error:
-                raise wrong_case(f"instruments.{symbol}", error) from None
+        try:
+            specs.append(msgspec.convert(plain(table), InstrumentSpec, strict=False))
+        except msgspec.ValidationError as error:
+            raise wrong_case(f"instruments.{symbol}", error, table) from None
     return tuple(specs)
 
 

@@ -549,13 +549,16 @@ def profile_table(name: str, as_of: str | None = None) -> dict[str, Any]:
 
 
 def profile_days(name: str) -> list[str]:
-    """The days from which a table of a shipped rulebook holds, oldest first."""
+    """The day from which all tables of a shipped rulebook hold, then the days of later changes."""
+    firsts: dict[tuple[str, str], str] = {}
     days = set()
-    for value in _profile(name).values():
+    for key, value in _profile(name).items():
         for table in value if isinstance(value, list) else [value]:
             if isinstance(table, dict) and table.get("valid_from"):
-                days.add(str(table["valid_from"]))
-    return sorted(days)
+                day, label = str(table["valid_from"]), (key, _label(table))
+                firsts[label] = min(day, firsts.get(label, day))
+                days.add(day)
+    return sorted(day for day in days if day >= max(firsts.values(), default=""))
 
 
 @cache
@@ -575,10 +578,14 @@ def _in_force(where: str, value: Any, as_of: str | None) -> Any:
         return value
     versions: dict[str, list[dict[str, Any]]] = {}
     for entry in value:
-        label = str(entry.get("symbol") or entry.get("asset") or entry.get("name") or "")
-        versions.setdefault(label, []).append(entry)
+        versions.setdefault(_label(entry), []).append(entry)
     chosen = [_newest(f"{where}.{label}".rstrip("."), entries, as_of) for label, entries in versions.items()]
     return chosen[0] if "" in versions else chosen
+
+
+def _label(entry: dict[str, Any]) -> str:
+    """The name of one of several tables; "" where they are versions of one."""
+    return str(entry.get("symbol") or entry.get("asset") or entry.get("name") or "")
 
 
 def _newest(where: str, entries: list[dict[str, Any]], as_of: str | None) -> dict[str, Any]:

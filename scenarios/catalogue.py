@@ -2,8 +2,19 @@
 
 from typing import Any
 
-from zerodebt.exchange.rules import profile_days, profile_names, profile_table
+import msgspec
+
+from zerodebt.exchange.cases import UnanswerableError
+from zerodebt.exchange.rulebook import profile_on
+from zerodebt.exchange.rules import (
+    profile_days,
+    profile_names,
+    profile_table,
+    split_profile,
+    venue_rules,
+)
 from zerodebt.scenarios import config
+from zerodebt.scenarios.quantities import CallError
 
 
 def scenario_rows() -> list[dict[str, Any]]:
@@ -15,7 +26,7 @@ def scenario_rows() -> list[dict[str, Any]]:
 
 
 def venue_rows() -> list[dict[str, Any]]:
-    """`days`: every day from which some table of the rulebook holds."""
+    """`days`: the day from which all tables of the rulebook hold, then those of later changes."""
     rows = []
     for name in profile_names():
         table = profile_table(name)
@@ -30,3 +41,13 @@ def venue_rows() -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def venue_table(name: str, as_of: str | None) -> dict[str, Any]:
+    """A rulebook on a day: its rules with every default, its assets and instruments."""
+    try:
+        rules, extra = split_profile(profile_on(name, as_of))
+    except UnanswerableError as error:
+        raise CallError(str(error)) from None
+    table: dict[str, Any] = config.without_none(msgspec.to_builtins(venue_rules(rules)))
+    return table | extra

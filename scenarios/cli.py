@@ -75,10 +75,18 @@ def show(
     *,
     toml: Annotated[bool, Parameter(negative="", help="as a file to edit and run")] = False,
     sets: Sets = (),
+    as_of: Annotated[str | None, Parameter(help="of a venue: the day whose rules hold, YYYY-MM-DD")] = None,
+    as_json: Json = False,
 ) -> int:
-    """A scenario: what it is, what it claims; with --toml the resolved file."""
+    """A scenario: what it is, what it claims; with --toml the resolved file. A venue: its rulebook."""
+    from zerodebt.exchange.rules import profile_names
     from zerodebt.scenarios import config
+    from zerodebt.scenarios.quantities import CallError
 
+    if scenario in profile_names():
+        return _show_venue(scenario, as_of, sets, as_json=as_json)
+    if as_of is not None or as_json:
+        raise CallError(f"{scenario} is no venue, and --as-of and --json are of venues")
     loaded, folder = config.load(scenario, [config.parse_override(text) for text in sets])
     if toml:
         sys.stdout.write(config.to_toml(config.anchored(loaded, folder)))
@@ -96,6 +104,23 @@ def show(
     rows = [(claim.id, claim.evidence, allowed_text(claim), claim.text) for claim in loaded.claims]
     if rows:
         print_table("", ("claim", "evidence", "expected", "says"), rows)
+    return OK
+
+
+def _show_venue(name: str, as_of: str | None, sets: Sequence[str], *, as_json: bool) -> int:
+    """The rulebook with every default, its assets and instruments."""
+    from zerodebt.scenarios.catalogue import venue_table
+    from zerodebt.scenarios.quantities import CallError
+
+    if sets:
+        raise CallError(f"--set is of scenarios, and {name} is a venue")
+    table = venue_table(name, as_of)
+    if as_json:
+        _write_json(table)
+        return OK
+    import tomli_w
+
+    sys.stdout.write(tomli_w.dumps(table))
     return OK
 
 
@@ -339,7 +364,7 @@ def ask(
 ) -> int:
     """Ask about one account: liquidation price, what-if, largest order and more, with the rules' sources.
 
-    FILE is a case in JSON, a list of cases or one case a line; - is standard input.
+    FILE is a case in JSON, a list of cases or one case a line; - is standard input, line by line.
     """
     from zerodebt.exchange.cases import UnanswerableError
     from zerodebt.exchange.cases import schema as schema_of_cases
@@ -351,14 +376,15 @@ def ask(
     if schema:
         _write_json(schema_of_cases())
         return OK
-    text = questions.read_text(file)
-    is_batch, code = questions.is_batch(text), OK
-    for n, reply in enumerate(questions.replies(text), 1):
+    is_batch, texts = questions.texts(file)
+    code = OK
+    for n, reply in enumerate(map(questions.reply, texts), 1):
         if not questions.is_answered(reply):
             code = WRONG_CALL
         if as_json:
             table = questions.error_table(reply) if isinstance(reply, UnanswerableError) else reply
             _write_json(table, on_one_line=is_batch)
+            sys.stdout.flush()
             continue
         place = f"case {n}: " if is_batch else ""
         if isinstance(reply, UnanswerableError):

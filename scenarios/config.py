@@ -618,15 +618,16 @@ def _non_finite(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 def to_table(scenario: Scenario) -> dict[str, Any]:
     """The resolved scenario as a TOML table; what has no value is left out."""
-    table: dict[str, Any] = _without_none(msgspec.to_builtins(scenario, builtin_types=(datetime,)))
+    table: dict[str, Any] = without_none(msgspec.to_builtins(scenario, builtin_types=(datetime,)))
     return table
 
 
-def _without_none(value: Any) -> Any:
+def without_none(value: Any) -> Any:
+    """The same value as TOML can say it, with times in UTC."""
     if isinstance(value, dict):
-        return {key: _without_none(item) for key, item in value.items() if item is not None}
+        return {key: without_none(item) for key, item in value.items() if item is not None}
     if isinstance(value, list | tuple):
-        return [_without_none(item) for item in value]
+        return [without_none(item) for item in value]
     return value.astimezone(UTC) if isinstance(value, datetime) else value
 
 

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,6 @@ _DECODER = msgspec.json.Decoder(float_hook=Decimal)
 
 
 def read_text(file: Path) -> bytes:
-    """What the file holds; `-` is standard input."""
-    if str(file) == "-":
-        return sys.stdin.buffer.read()
     try:
         return file.read_bytes()
     except OSError as error:
@@ -33,13 +31,35 @@ def is_batch(text: bytes) -> bool:
     return text.lstrip().startswith(b"[") or (len(full) > 1 and all(line.startswith(b"{") for line in full))
 
 
-def replies(text: bytes) -> Iterator[dict[str, Any] | UnanswerableError]:
-    """The answers of each case, in order; a case that cannot be answered gives its error."""
-    for part in _parts(text):
-        try:
-            yield answer(_table(part))
-        except UnanswerableError as error:
-            yield error
+def texts(file: Path) -> tuple[bool, Iterator[bytes]]:
+    """Is it a batch, and the text of each case.
+
+    Of standard input whose first line is a whole case, each line is given before the next is read.
+    """
+    if str(file) != "-":
+        text = read_text(file)
+        return is_batch(text), _parts(text)
+    pipe = sys.stdin.buffer
+    first = next((line for line in pipe if line.strip()), b"")
+    if _is_whole(first):
+        return True, chain([first], (line for line in pipe if line.strip()))
+    text = first + pipe.read()
+    return is_batch(text), _parts(text)
+
+
+def _is_whole(line: bytes) -> bool:
+    try:
+        return isinstance(_DECODER.decode(line), dict)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+
+
+def reply(text: bytes) -> dict[str, Any] | UnanswerableError:
+    """The answers of a case, or its error where it cannot be answered."""
+    try:
+        return answer(_table(text))
+    except UnanswerableError as error:
+        return error
 
 
 def _parts(text: bytes) -> Iterator[bytes]:

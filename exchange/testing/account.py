@@ -54,7 +54,7 @@ class Account:
     def largest_order(
         self, instrument: str, side: Literal["buy", "sell"], price: Number, leverage: int = 0
     ) -> Figure:
-        """The largest size that the initial requirement and the taker fee allow, all filled at `price`."""
+        """The largest limit order at `price` that the venue takes, whether it fills at once or rests."""
         fields = {"instrument": instrument, "side": side, "price": price, "leverage": leverage}
         return Figure(self._ask("largest_order", **fields).size)
 

@@ -5,6 +5,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from zerodebt.exchange.ask import STEP_MAX_NS, from_zero
+from zerodebt.exchange.cases import UnanswerableError, wrong_rule
 from zerodebt.exchange.commands import (
     BUY,
     SELL,
@@ -43,6 +44,7 @@ from zerodebt.exchange.instruments import order_step_ticks
 from zerodebt.exchange.oracle import Situation
 from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.rulebook import Rulebook, decimal_text, units
+from zerodebt.exchange.rules import RulesError
 from zerodebt.exchange.testing.account import Account
 from zerodebt.exchange.testing.figures import Answer, Figure, Number
 from zerodebt.exchange.units import PPB, SECOND_NS
@@ -85,7 +87,13 @@ class RunningVenue:
         fund: Number = 0,
     ) -> None:
         self.book = Rulebook(venue, as_of, rules=rules, instruments=instruments, symbols=set(prices))
-        self._venue = Venue(self.book.rules, self.book.assets, self.book.instruments)
+        for spec in self.book.specs:
+            if spec.symbol not in prices:
+                raise UnanswerableError("missing_price", f"prices.{spec.symbol}", "nothing", "is a price")
+        try:
+            self._venue = Venue(self.book.rules, self.book.assets, self.book.instruments)
+        except RulesError as error:
+            raise wrong_rule(error) from None
         self._now_ns = _START_NS
         self._index: dict[int, int] = {}
         self._quotes: dict[int, tuple[int, int]] = {}
@@ -347,4 +355,6 @@ class Customer:
 
 def _side(name: SideName) -> Side:
     sides: dict[str, Side] = {"buy": BUY, "sell": SELL}
+    if name not in sides:
+        raise UnanswerableError("wrong_case", "side", repr(name), "are " + ", ".join(sides))
     return sides[name]

@@ -334,3 +334,183 @@ def test_schema_names_every_question_and_takes_the_case() -> None:
     ):
         assert f'"{tag}"' in text
     assert msgspec.convert(BASE, Case, strict=False).venue == "hyperliquid"
+
+
+SPOT: dict[str, Any] = {
+    "symbol": "BTC-USDC",
+    "kind": "spot",
+    "base": "BTC",
+    "tick": "1",
+    "lot": "0.001",
+    "price_min": "1",
+    "price_max": "1000000",
+    "size_max": "1000",
+    "open_interest_max": "1000",
+}
+COINS: dict[str, Any] = BASE | {
+    "assets": [{"symbol": "USDC", "decimals": 6}, {"symbol": "BTC", "decimals": 8}],
+    "rules": {"collateral": [{"asset": "BTC", "decimals": 8, "ratio_ppb": 900_000_000}]},
+    "instruments": [SPOT],
+    "balances": {"USDC": "1000", "BTC": "0.1"},
+    "prices": {"BTC": {"mark": "118000"}, "BTC-USDC": {"mark": "118000"}},
+    "ask": [{"question": "margin"}],
+}
+
+
+def test_street_offers_the_coins_of_a_spot_market_on_a_path() -> None:
+    path = [{"prices": {"BTC": "117000", "BTC-USDC": "117000"}}]
+    question = {"question": "what_if", "path": path, "depth": {"BTC": "1", "BTC-USDC": "1000"}}
+    (found,) = answer(COINS | {"ask": [question]})["answers"]
+    assert found["answer"]["points"][0]["positions"]["BTC"] == "0.80000"
+
+
+def test_collateral_without_a_spot_market_is_an_error_of_the_case() -> None:
+    with pytest.raises(UnanswerableError) as error:
+        answer(COINS | {"instruments": [], "prices": BASE["prices"]})
+    assert (error.value.code, error.value.field) == ("wrong_rule", "rules.collateral.BTC")
+
+
+def test_collateral_that_is_held_needs_the_price_of_its_spot_market() -> None:
+    with pytest.raises(UnanswerableError) as error:
+        answer(COINS | {"prices": BASE["prices"]})
+    assert (error.value.code, error.value.field) == ("missing_price", "prices.BTC-USDC")
+    (found,) = answer(COINS | {"prices": BASE["prices"], "balances": {"USDC": "5000"}})["answers"]
+    assert found["answer"]["equity"] == "3400.000000"
+
+
+@pytest.mark.parametrize(
+    ("price", "size"),
+    [("118000", "0.84366"), ("117000", "0.84619"), ("99999", "0.84638")],
+)
+def test_largest_order_may_also_wait_at_a_price_better_than_the_mark(price: str, size: str) -> None:
+    """Filled at the mark: 10000 / (118000 * (1/10 + 0.00045)).
+
+    Resting there is no profit yet: 10000 / (11800 + 0.00015 * price), rounded down to the lot.
+    """
+    question = {"question": "largest_order", "instrument": "BTC", "side": "buy", "price": price}
+    found = asked(question | {"leverage": 10}, balances={"USDC": "10000"}, positions=[])
+    assert found["answer"]["size"] == size
+
+
+def test_order_off_its_step_is_refused() -> None:
+    question = {"question": "largest_order", "instrument": "BTC", "side": "buy", "price": "118000.5"}
+    error = asked(question)["error"]
+    assert (error["code"], error["field"]) == ("off_the_grid", "ask.0.price")
+    assert error["allowed"] == "are multiples of 1.0 there"
+
+
+@pytest.mark.parametrize(
+    ("override", "code", "field"),
+    [
+        ({"symbol": "ETH", "tik": "1"}, "wrong_case", "instruments.ETH"),
+        ({"symbol": "ETHH", "tick": "1"}, "wrong_case", "instruments.ETHH"),
+        ({"symbol": "ETH", "tick": "0.3"}, "wrong_rule", "instruments.ETH.tick"),
+    ],
+)
+def test_override_of_an_instrument_that_is_not_held_is_checked(
+    override: dict[str, Any], code: str, field: str
+) -> None:
+    with pytest.raises(UnanswerableError) as error:
+        answer(BASE | {"instruments": [override]})
+    assert error.value.code == code
+    assert error.value.field.startswith(field)
+
+
+def test_leverage_is_that_of_the_marginal_tier_of_the_entry_value() -> None:
+    held = BASE["positions"][0] | {"size": "2000", "entry": "100000"}
+    with pytest.raises(UnanswerableError) as error:
+        answer(BASE | {"positions": [held | {"leverage": 40}]})
+    assert (error.value.code, error.value.field) == ("leverage_above_tier", "positions.0.leverage")
+    assert answer(BASE | {"positions": [held | {"leverage": 20}]})["answers"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "found", "allowed"),
+    [
+        ({"rules": {"fees": {"taker_ppb": "x"}}}, "rules.fees.taker_ppb", "'x'", "is int"),
+        ({"rules": {"fees": {"taker_ppb": -1}}}, "rules.fees.taker_ppb", "-1", "is int >= 0"),
+        (
+            {"positions": [{**BASE["positions"][0], "leverage": -1}]},
+            "positions.0.leverage",
+            "-1",
+            "is int >= 0",
+        ),
+        ({"prices": {"BTC": {"mark": "x"}}}, "prices.BTC.mark", "'x'", "is what the schema says"),
+        (
+            {"prices": {"BTC": {"mark": 1, "mork": 1}}},
+            "prices.BTC",
+            "unknown field mork",
+            "is what the schema says",
+        ),
+    ],
+)
+def test_wrong_value_is_named_with_what_was_found_and_is_allowed(
+    changes: dict[str, Any], field: str, found: str, allowed: str
+) -> None:
+    with pytest.raises(UnanswerableError) as error:
+        answer(BASE | changes)
+    told = error.value
+    assert (told.field, told.found, told.allowed) == (field, found, allowed)
+
+
+@pytest.mark.parametrize("day", ["2026-02-30", "2025-02-29", "2026-04-31"])
+def test_day_that_no_calendar_has_is_refused(day: str) -> None:
+    with pytest.raises(UnanswerableError) as error:
+        answer(BASE | {"as_of": day})
+    assert (error.value.code, error.value.field) == ("wrong_case", "as_of")
+
+
+@pytest.mark.parametrize("day", ["2028-02-29", "2026-12-31", "2026-04-30"])
+def test_last_days_of_a_month_are_days(day: str) -> None:
+    assert answer(BASE | {"as_of": day})["as_of"] == day
+
+
+def test_day_before_the_rules_is_refused_with_the_first_day_of_all_tables() -> None:
+    with pytest.raises(UnanswerableError) as error:
+        answer(BASE | {"venue": "binance_usdm", "as_of": "2021-06-01"})
+    assert str(error.value) == "as_of: found 2021-06-01, allowed are days from 2025-10-01"
+
+
+def test_maintenance_above_initial_and_negative_isolated_margin_are_refused() -> None:
+    tiers = [{"above": "0", "leverage_max": 20, "maintenance": "0.06"}]
+    with pytest.raises(UnanswerableError, match="must not exceed its initial rate"):
+        answer(BASE | {"instruments": [{"symbol": "BTC", "tiers": tiers}]})
+    with pytest.raises(UnanswerableError) as error:
+        answer(BASE | {"positions": [BASE["positions"][0] | {"isolated_margin": "-1"}]})
+    assert (error.value.code, error.value.field) == ("out_of_bounds", "positions.0.isolated_margin")
+
+
+def test_fees_that_no_rulebook_names_are_said_to_be_left_out() -> None:
+    case = {
+        "venue": "binance_usdm",
+        "balances": {"USDT": "10000"},
+        "prices": {"BTCUSDT": {"mark": "100000"}},
+        "ask": [
+            {"question": "largest_order", "instrument": "BTCUSDT", "side": "buy", "price": "100000"},
+            {"question": "what_if", "path": [{"prices": {"BTCUSDT": "99000"}}]},
+        ],
+    }
+    unknown = answer(case)["answers"]
+    named = answer(case | {"rules": {"fees": {"taker_ppb": 500_000}}})["answers"]
+    for n, key in enumerate(("opening_fees", "closing_fees")):
+        assert unknown[n]["answer"]["includes"][key] is False
+        assert named[n]["answer"]["includes"][key] is True
+        assert "not known, 0 used" in [line["rule"] for line in unknown[n]["explain"]]
+        assert "not known, 0 used" not in [line["rule"] for line in named[n]["explain"]]
+
+
+def test_balance_that_counts_nothing_is_explained() -> None:
+    for rules, rule in (
+        (COINS["rules"], "as given"),
+        ({}, "as given; counts nothing: no `collateral` names it"),
+    ):
+        (found,) = answer(COINS | {"rules": rules})["answers"]
+        line = next(line for line in found["explain"] if line["what"] == "BTC balance")
+        assert (line["value"], line["rule"]) == ("0.10000000", rule)
+
+
+@pytest.mark.parametrize("venue", ["ccp", "retail_broker"])
+def test_rulebook_without_assets_says_which_it_needs(venue: str) -> None:
+    with pytest.raises(UnanswerableError) as error:
+        answer({"venue": venue, "ask": []})
+    assert str(error.value).startswith("assets: found nothing, allowed are those with ")

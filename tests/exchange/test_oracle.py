@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.venues import ASSETS, USD, Desk, future, hyperliquid, of, perpetual, rulebook
 from zerodebt.exchange.commands import BUY, SELL, PlaceOrder
-from zerodebt.exchange.events import Deleveraged, Filled, LiquidationStarted, StageArmed, TakenOver
+from zerodebt.exchange.events import Deleveraged, Filled, LiquidationStarted, Rejected, StageArmed, TakenOver
 from zerodebt.exchange.instruments import Instrument, Tier, value_atoms
 from zerodebt.exchange.oracle import PathStep, Position, Situation
 from zerodebt.exchange.reject import RejectReason
@@ -153,16 +153,17 @@ def test_asking_changes_neither_the_situation_nor_the_venue() -> None:
 @pytest.mark.parametrize("side", [BUY, SELL])
 @pytest.mark.parametrize("wallet", [10, 57, 1000])
 def test_largest_order_is_taken_by_the_venue_and_one_lot_more_is_not(side: Any, wallet: int) -> None:
-    desk = Desk(rulebook(fees={"taker_ppb": 500_000}), index=(100,))
-    account, street = desk.open(wallet, 10**9)
-    desk.order(street, -side, 5000, 101)
-    lots = Situation.of(desk.venue, account).largest_order(0, side, 101)
-    assert (
-        desk.refused(PlaceOrder(account, 0, side, lots + 1, 101, tif="fok")) == RejectReason.MARGIN_TOO_SMALL
-    )
-    if lots:
-        desk.ok(PlaceOrder(account, 0, side, lots, 101, tif="fok"))
-        assert desk.lots(account) == side * lots
+    """Filled at once and resting; one lot more is refused as one of both."""
+    filling, resting = (Desk(rulebook(fees={"taker_ppb": 500_000}), index=(100,)) for _ in range(2))
+    account, street = filling.open(wallet, 10**9)
+    filling.order(street, -side, 5000, 101)
+    assert resting.open(wallet, 10**9)[0] == account
+    lots = Situation.of(filling.venue, account).largest_order(0, side, 101)
+    more = PlaceOrder(account, 0, side, lots + 1, 101)
+    refused = filling if side == BUY else resting
+    assert refused.refused(more) == RejectReason.MARGIN_TOO_SMALL
+    for desk in (filling, resting):
+        assert not isinstance(desk.do(PlaceOrder(account, 0, side, lots, 101))[0], Rejected)
 
 
 @pytest.mark.spec("LIQ-08")

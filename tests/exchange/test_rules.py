@@ -178,3 +178,13 @@ def test_table_of_a_profile_is_the_callers_own() -> None:
 
 def test_days_of_a_profile_are_those_of_its_tables() -> None:
     assert profile_days("hyperliquid")[0] == "2025-10-01"
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_first_day_of_a_profile_is_the_first_of_all_its_tables(name: str) -> None:
+    first = profile_days(name)[0]
+    assert profile_table(name, first)
+    year, month, day = first.split("-")
+    before = f"{year}-{month}-{int(day) - 1:02}"
+    with pytest.raises(RulesError, match="nothing is known for"):
+        profile_table(name, before)

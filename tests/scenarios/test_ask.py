@@ -2,7 +2,9 @@
 
 import io
 import json
+import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,6 +13,7 @@ import pytest
 from tests.scenarios.conftest import Call, is_one_sentence
 from zerodebt.exchange.ask import answer, schema
 from zerodebt.exchange.cases import ErrorCode, UnanswerableError
+from zerodebt.exchange.rules import profile_names
 
 CASE: dict[str, Any] = {
     "venue": "hyperliquid",
@@ -173,6 +176,51 @@ def test_list_shows_rulebooks_with_their_days_and_instruments(zerodebt: Call) ->
     assert row["days"][0] == "2025-10-01"
     _, out, _ = zerodebt("list", "--json")
     assert set(json.loads(out)) == {"scenarios", "venues"}
+
+
+def test_each_line_of_a_pipe_is_answered_before_the_next_is_read() -> None:
+    command = [sys.executable, "-c", "from zerodebt.scenarios.cli import main; main()", "ask", "-", "--json"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as bot:
+        assert bot.stdin is not None
+        assert bot.stdout is not None
+        for case in (CASE, WRONG, CASE):
+            bot.stdin.write(json.dumps(case).encode() + b"\n")
+            bot.stdin.flush()
+            told = json.loads(bot.stdout.readline())
+            assert ("error" in told) is (case is WRONG)
+        bot.stdin.close()
+        assert bot.wait(timeout=60) == 2
+
+
+def test_venue_is_shown_as_its_rulebook(zerodebt: Call) -> None:
+    code, out, err = zerodebt("show", "hyperliquid", "--as-of", "2025-10-10")
+    assert (code, err) == (0, "")
+    shown = tomllib.loads(out)
+    assert shown["fees"]["taker_ppb"] == 450_000
+    assert "BTC" in [spec["symbol"] for spec in shown["instruments"]]
+    _, out, _ = zerodebt("show", "hyperliquid", "--as-of", "2025-10-10", "--json")
+    assert json.loads(out) == shown
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_every_rulebook_can_be_shown(name: str, zerodebt: Call) -> None:
+    code, out, _ = zerodebt("show", name)
+    assert (code, tomllib.loads(out)["name"]) == (0, name)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("hyperliquid", "--as-of", "2020-01-01"),
+        ("hyperliquid", "--as-of", "yesterday"),
+        ("hyperliquid", "--set", "a=1"),
+        ("2025-10-11", "--json"),
+    ],
+)
+def test_show_refuses_what_it_does_not_know(arguments: tuple[str, ...], zerodebt: Call) -> None:
+    code, out, err = zerodebt("show", *arguments)
+    assert (code, out) == (2, "")
+    assert is_one_sentence(err), err
 
 
 PAGE = (Path(__file__).parents[2] / "docs" / "ask.md").read_text(encoding="utf-8")

@@ -80,3 +80,15 @@ def test_figure_is_a_decimal_that_reads_text() -> None:
 def test_answer_without_a_field_says_which_there_are() -> None:
     with pytest.raises(AttributeError, match="no 'prise', it has price"):
         _ = Answer({"price": "1"}).prise
+
+
+def test_figures_may_be_asked_with_again() -> None:
+    asked = long_btc()
+    tick = asked.liquidation_price("BTC").tick
+    size = asked.largest_order("BTC", "buy", Figure(118000))
+    position = {"instrument": "BTC", "side": "long", "size": size, "entry": Figure(118000)}
+    again = long_btc(balances={"USDC": Figure(5000)}, positions=[position], prices={"BTC": tick})
+    assert again.margin().maintenance > 0
+    left = asked.what_if([{"BTC": tick}], depth={"BTC": size}, fund=Figure(1)).left
+    assert Figure("0.8") > left.positions.BTC
+    assert long_btc(prices={"BTC": {"mark": tick}}).margin().is_liquidatable

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from zerodebt.exchange.cases import UnanswerableError
 from zerodebt.exchange.events import LiquidationStarted
 from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.testing.market import CommandRefusedError, RunningVenue
@@ -122,3 +123,15 @@ def test_fund_and_table() -> None:
     assert running.table() == "no account"
     running.open({"USDC": 1}, name="bot")
     assert running.table().startswith("bot at hyperliquid: wallet 1.000000 USDC")
+
+
+def test_side_that_is_none_is_named(market: RunningVenue) -> None:
+    bot = market.open({"USDC": 5000})
+    with pytest.raises(UnanswerableError, match=r"^side: found 'long', allowed are buy, sell$"):
+        bot.order("BTC", "long", 1)  # type: ignore[arg-type]
+
+
+def test_collateral_of_a_running_venue_needs_its_spot_market() -> None:
+    rules = {"collateral": [{"asset": "BTC", "decimals": 8}]}
+    with pytest.raises(UnanswerableError, match="0 spot markets trade it"):
+        RunningVenue("okx", prices={"BTC-USDT-SWAP": 100000}, rules=rules)
