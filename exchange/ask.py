@@ -50,8 +50,8 @@ from zerodebt.exchange.events import (
 )
 from zerodebt.exchange.instruments import (
     Instrument,
+    charged_rate,
     initial_rate,
-    maintenance_rate,
     margin_table,
     order_step_ticks,
     tier_of,
@@ -360,7 +360,8 @@ class Replier:
             value = abs(self.situation.state.accounts.cost.cells[instrument][ASKED])
             basis = "entry value"
         n = tier_of(table, value, lots)
-        rate = decimal_text(maintenance_rate(tiers[n]))
+        exact = charged_rate(table, n, value, lots)
+        rate = decimal_text(exact)
         least = decimal_text(initial_rate(tiers[n]))
         decimals = self.book.assets[self.book.settle].decimals
         deduction = decimal_text(Fraction(table.deductions[n], table.denominator * 10**decimals))
@@ -456,6 +457,7 @@ class Replier:
 
     def _adl(self, question: AdlQuestion, field: str) -> tuple[dict[str, Any], list[Line]]:
         number = self._held(field, question.instrument)
+        self._check_is_ranked(field)
         score = Fraction(self.situation.adl_score_ppb(number), PPB)
         rank = 1 + sum(Fraction(other) > score for other in question.others) if score else None
         text = decimal_text(score)
@@ -465,6 +467,19 @@ class Replier:
         lines = list(self._margin_lines(self.situation.compartment_of(number)))
         lines += [Line("score", text, rule, source), Line("rank", str(rank or "none"), ranked, source)]
         return {"score": text, "rank": rank, "of": len(question.others) + 1}, lines
+
+    def _check_is_ranked(self, field: str) -> None:
+        """Only a waterfall with deleveraging by queue gives a position a score."""
+        rules = self.book.rules
+        if "adl" in rules.waterfall and rules.adl.policy == "queue":
+            return
+        allowed = f"is not asked of {rules.name}: "
+        allowed += (
+            f"policy {rules.adl.policy!r} ranks nobody"
+            if "adl" in rules.waterfall
+            else "nobody is deleveraged"
+        )
+        raise UnanswerableError("not_ranked", f"{field}.question", "adl_score", allowed)
 
     def _what_if(self, question: WhatIfQuestion, field: str) -> tuple[dict[str, Any], list[Line]]:
         steps = list(self._steps(question, field))
@@ -557,7 +572,7 @@ _EVENT_RULES = {
     "default_declared": ("the call is overdue", "liquidation"),
     "stage": ("the first stage of the waterfall that may act", "liquidation"),
     "forced_fill": ("a forced order at the book's prices", "liquidation"),
-    "taken_over": ("the position moves at the mark, and its profit is settled", "liquidation"),
+    "taken_over": ("the position moves at the price named, and its profit is settled", "liquidation"),
     "deleveraged": ("the position is closed against a winner", "adl"),
     "money": ("what reached the account (negative: what left it)", "liquidation"),
     "deficit": ("equity is below zero: a debt", "liquidation"),

@@ -26,6 +26,7 @@ ErrorCode = Literal[
     "missing_price",
     "stale_index",
     "zero_position",
+    "not_ranked",
     "second_position",
     "leverage_above_tier",
     "not_a_number",

@@ -293,6 +293,16 @@ def initial_atoms(
     return max(required, div_ceil(notional_atoms, leverage)) if leverage else required
 
 
+def charged_rate(table: MarginTable, tier: int, notional_atoms: int, size_lots: int) -> Fraction:
+    """Maintenance rate that a position of this size is charged in its tier, before deductions; exact."""
+    if table.maintenance_of_initial_ppb:
+        initial = Fraction(table.initial_numerators[tier], table.denominator)
+        return initial * table.maintenance_of_initial_ppb / PPB
+    size = notional_atoms if table.is_inverse else size_lots
+    grown = Fraction(size * table.slope_ppb, PPB * table.slope_size)
+    return Fraction(table.numerators[tier], table.denominator) + grown
+
+
 def open_interest_rate_ppm(table: MarginTable, tier: int, open_interest_atoms: int) -> int | None:
     """Initial rate that rises with open interest, or None where it does not.
 

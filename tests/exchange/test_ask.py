@@ -1,5 +1,6 @@
 """Cases as a bot writes them: decimal strings in, decimal strings out, and an error that names the field."""
 
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -514,3 +515,37 @@ def test_rulebook_without_assets_says_which_it_needs(venue: str) -> None:
     with pytest.raises(UnanswerableError) as error:
         answer({"venue": venue, "ask": []})
     assert str(error.value).startswith("assets: found nothing, allowed are those with ")
+
+
+def test_explained_rate_is_the_one_that_is_charged() -> None:
+    """dYdX: 0.6 of an initial 5 %. OKX: 1 % and the taker fee. Deribit: 1 % and 0.005 % for each BTC."""
+    cases: list[tuple[str, str, dict[str, Any], str]] = [
+        ("dydx_v4", "BTC-USD", {}, "0.03"),
+        ("okx", "BTC-USDT-SWAP", {"fees": {"taker_ppb": 5_000_000}}, "0.015"),
+    ]
+    for venue, symbol, rules, rate in cases:
+        held = {"instrument": symbol, "side": "long", "size": "1", "entry": "50000"}
+        table = {"venue": venue, "as_of": "2025-10-10", "rules": rules, "positions": [held]}
+        settle = "USDC" if venue == "dydx_v4" else "USDT"
+        table |= {"balances": {settle: "20000"}, "prices": {symbol: {"mark": "50000"}}}
+        lines = answer(table | {"ask": [{"question": "margin"}]})["answers"][0]["explain"]
+        tier = next(line for line in lines if "tier" in line["what"])
+        assert tier["value"].startswith(f"{rate} of the "), tier
+        needed = next(line["value"] for line in lines if line["what"] == "maintenance")
+        assert Decimal(needed) == Decimal(rate) * 50_000
+
+
+@pytest.mark.parametrize(
+    ("venue", "symbol", "asset", "why"),
+    [
+        ("dydx_v4", "BTC-USD", "USDC", "policy 'iteration' ranks nobody"),
+        ("deribit", "BTC-PERPETUAL", "BTC", "nobody is deleveraged"),
+    ],
+)
+def test_score_is_not_made_up_where_nobody_is_ranked(venue: str, symbol: str, asset: str, why: str) -> None:
+    held = {"instrument": symbol, "side": "long", "size": "1", "entry": "50000"}
+    table = {"venue": venue, "as_of": "2025-10-10", "balances": {asset: "10"}, "positions": [held]}
+    table |= {"prices": {symbol: {"mark": "60000"}}, "ask": [{"question": "adl_score", "instrument": symbol}]}
+    error = answer(table)["answers"][0]["error"]
+    assert error["code"] == "not_ranked"
+    assert why in error["allowed"]
