@@ -514,3 +514,12 @@ def test_rulebook_without_assets_says_which_it_needs(venue: str) -> None:
     with pytest.raises(UnanswerableError) as error:
         answer({"venue": venue, "ask": []})
     assert str(error.value).startswith("assets: found nothing, allowed are those with ")
+
+
+def test_collateral_that_could_outgrow_the_arithmetic_is_refused() -> None:
+    """2^58 atoms at a highest price of 1,000,000 are 288,230.37615171 coins."""
+    assert answer(COINS | {"balances": {"BTC": "288230"}})["answers"]
+    for coins in ("288231", "-288231"):
+        with pytest.raises(UnanswerableError) as error:
+            answer(COINS | {"balances": {"BTC": coins}})
+        assert (error.value.code, error.value.field) == ("out_of_bounds", "balances.BTC")
