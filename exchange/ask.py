@@ -27,6 +27,7 @@ from zerodebt.exchange.cases import (
     schema,
     wrong_rule,
 )
+from zerodebt.exchange.collateral import value_max_atoms
 from zerodebt.exchange.commands import BUY, SELL, Side
 from zerodebt.exchange.decimals import from_units
 from zerodebt.exchange.events import (
@@ -69,7 +70,7 @@ from zerodebt.exchange.oracle import (
     Situation,
     Standing,
 )
-from zerodebt.exchange.rulebook import Rulebook, decimal_text, units
+from zerodebt.exchange.rulebook import ATOMS_MAX, Rulebook, decimal_text, units
 from zerodebt.exchange.rules import RulesError
 from zerodebt.exchange.state import Compartment
 from zerodebt.exchange.units import PPB, SECOND_NS
@@ -180,9 +181,15 @@ def situation_of(book: Rulebook, case: Case) -> Situation:
     except RulesError as error:
         raise wrong_rule(error) from None
     for collateral in situation.state.collateral:
-        if balances[collateral.asset] and not collateral.is_priced:
-            symbol = collateral.market.instrument.symbol
+        atoms, symbol = balances[collateral.asset], collateral.market.instrument.symbol
+        if atoms and not collateral.is_priced:
             raise UnanswerableError("missing_price", f"prices.{symbol}", "nothing", "is a mark")
+        if value_max_atoms(collateral, abs(atoms)) > ATOMS_MAX:
+            asset = book.assets[collateral.asset]
+            allowed = f"is worth at most {book.money(ATOMS_MAX)} at the highest price of {symbol}"
+            raise UnanswerableError(
+                "out_of_bounds", f"balances.{asset.symbol}", from_units(atoms, asset.decimals), allowed
+            )
     return situation
 
 

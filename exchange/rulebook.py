@@ -25,7 +25,7 @@ from zerodebt.exchange.specs import AssetSpec, InstrumentSpec, build_assets, bui
 
 PLACES = 18
 """An exact figure that does not end is written to this many decimals, half to even."""
-_ATOMS_MAX = 2**58
+ATOMS_MAX = 2**58
 """No single amount of a case is larger, so that sums of them stay within 64 bits."""
 
 
@@ -112,8 +112,8 @@ class Rulebook:
     def atoms(self, field: str, value: Decimal, asset: int) -> int:
         decimals = self.assets[asset].decimals
         atoms = units(field, value, decimals)
-        if abs(atoms) > _ATOMS_MAX:
-            most = from_units(_ATOMS_MAX, decimals)
+        if abs(atoms) > ATOMS_MAX:
+            most = from_units(ATOMS_MAX, decimals)
             raise UnanswerableError("out_of_bounds", field, value, f"are amounts of at most {most}")
         return atoms
 

@@ -199,7 +199,9 @@ def _cases(draw: st.DrawFn, book: Rulebook, venue: str, as_of: str | None) -> Ta
 def _questions(book: Rulebook, account: Table) -> st.SearchStrategy[Table]:
     symbols = [position["instrument"] for position in account["positions"]]
     held = st.fixed_dictionaries({"instrument": st.sampled_from(symbols)})
-    about = ("margin", "liquidation_price", "bankruptcy_price", "adl_score")
+    about = ["margin", "liquidation_price", "bankruptcy_price"]
+    if "adl" in book.rules.waterfall and book.rules.adl.policy == "queue":
+        about.append("adl_score")
     simple = st.sampled_from([{"question": "margin"}, {"question": "withdrawable"}])
     return st.one_of(
         simple,

@@ -549,3 +549,12 @@ def test_score_is_not_made_up_where_nobody_is_ranked(venue: str, symbol: str, as
     error = answer(table)["answers"][0]["error"]
     assert error["code"] == "not_ranked"
     assert why in error["allowed"]
+
+
+def test_collateral_that_could_outgrow_the_arithmetic_is_refused() -> None:
+    """2^58 atoms at a highest price of 1,000,000 are 288,230.37615171 coins."""
+    assert answer(COINS | {"balances": {"BTC": "288230"}})["answers"]
+    for coins in ("288231", "-288231"):
+        with pytest.raises(UnanswerableError) as error:
+            answer(COINS | {"balances": {"BTC": coins}})
+        assert (error.value.code, error.value.field) == ("out_of_bounds", "balances.BTC")
