@@ -133,11 +133,11 @@ def values_atoms(instrument: Instrument, price_ticks: int, lots: Int64Array) -> 
 
 
 def closing_ticks(instrument: Instrument, lots: int, value_atoms: int) -> int:
-    """The price nearest to zero profit at which `lots` (not 0) are worth at least `value_atoms`.
+    """The furthest price at which closing `lots` (not 0) still brings at least `value_atoms`: the lowest for
+    long positions, rounded up, the highest for short ones, rounded down. LIQ-08.
 
-    Rounded in favour of whoever must get that value: up for long positions, down for short ones. LIQ-08.
-    An inverse position cannot be worth `value_atoms` of the other sign: then the price is out of bounds,
-    beyond the instrument's largest, or 0.
+    An inverse long is never worth 0 or more, and an inverse short always more than 0: then the answer lies
+    one tick beyond the instrument's largest price.
     """
     unit = abs(lots) * instrument.tick_value_atoms
     if instrument.contract == "linear":

@@ -656,8 +656,8 @@ class _Curve:
         """Roots of the piece that starts at `low`: excess is a + b*w - c*w*w there."""
         middle = low + 1 if high is None else (low + high) / 2
         third = low + 2 if high is None else (middle + high) / 2
-        at = [self._excess(size) for size in (low_inside(low, middle), middle, third)]
-        x = [low_inside(low, middle), middle, third]
+        x = [(low + middle) / 2, middle, third]
+        at = [self._excess(size) for size in x]
         slope = (at[1] - at[0]) / (x[1] - x[0])
         bend = ((at[2] - at[1]) / (x[2] - x[1]) - slope) / (x[2] - x[0])
         linear = slope - bend * (x[0] + x[1])
@@ -682,11 +682,6 @@ class _Curve:
             amount = size if table.is_inverse else Fraction(self._lots)
             required += size * amount * table.slope_ppb / (PPB * table.slope_size)
         return max(required, Fraction(self._lots * table.floor_atoms_per_lot))
-
-
-def low_inside(low: Fraction, middle: Fraction) -> Fraction:
-    """A point of the piece that is certainly inside it."""
-    return (low + middle) / 2
 
 
 def _solve(constant: Fraction, linear: Fraction, bend: Fraction) -> list[Fraction]:

@@ -532,6 +532,7 @@ def test_resting_order_that_the_band_has_left_may_still_shrink() -> None:
     order = desk.order(16, BUY, 2, 1100)
     desk.index(500)
     desk.ok(AmendOrder(16, order, size_lots=1))
+    assert desk.book(BUY) == [(1100, 1)]
 
 
 def test_order_beyond_a_band_that_caps_rests_at_its_edge_on_the_step() -> None:

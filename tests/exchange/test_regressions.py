@@ -499,14 +499,14 @@ def test_bankrupt_position_that_no_stage_takes_is_sold_in_the_book() -> None:
 
 
 def test_collateral_is_nobody_s_open_profit() -> None:
-    """Two winners of 10 lots each, one with coins besides: pro rata by wealth takes the same of both."""
+    """Two winners of 10 lots each, one with coins besides: pro rata by wealth takes the same 5 of both."""
     coin = {"asset": "COIN", "decimals": 3, "ratio_ppb": 900_000_000}
     rules = rulebook("book", "adl", adl={"policy": "pro_rata", "weights": "wealth"}, collateral=[coin])
     desk = Desk(rules, (perpetual(), spot()), index=(100, 10))
-    loser, first, second = desk.open(100, 10_000, 10_000)
+    loser, rich, first, second = desk.open(100, 100_000, 10_000, 10_000)
     desk.ok(Deposit(1, first, (1000 * 1000,)))
-    desk.trade(loser, first, 5, 100)
-    desk.trade(loser, second, 5, 100)
+    for winner in (first, second):
+        desk.trade(loser, winner, 5, 100)
+        desk.trade(rich, winner, 5, 100)
     taken = of(desk.index(80, 10), Deleveraged)
     assert sorted((e.winner, -e.lots) for e in taken) == [(first, 5), (second, 5)]
-    assert sum(-e.lots for e in taken) == 10

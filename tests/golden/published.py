@@ -1,6 +1,7 @@
 """Reading published figures: whole files as they are, decimals into the venue's integers."""
 
 import json
+from collections.abc import Callable, Container
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -23,9 +24,12 @@ def load(name: str) -> list[Any]:
     return found
 
 
-def vectors(*names: str, without: tuple[str, ...] = ()) -> pytest.MarkDecorator:
-    """Every vector of these files but the ones named, which docs/venues.md lists with the reason."""
-    found = [vector for name in names for vector in load(name) if vector["id"] not in without]
+def vectors(
+    *names: str, without: Container[str] = (), where: Callable[[Any], bool] = lambda _: True
+) -> pytest.MarkDecorator:
+    """The vectors of these files that fit `where`, but the ones named: docs/venues.md lists those."""
+    found = [v for name in names for v in load(name) if v["id"] not in without and where(v)]
+    assert found, names
     return pytest.mark.parametrize("vector", found, ids=lambda v: str(v["id"]))
 
 

@@ -1,12 +1,10 @@
 """Published figures of collateral at Binance, Bybit and OKX, through the functions that the venue runs."""
 
-import json
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from tests.golden.published import vectors
 from tests.venues import spot
 from zerodebt.exchange.collateral import Collateral, counted, margin_atoms
 from zerodebt.exchange.conversion import sold_value_atoms
@@ -18,13 +16,6 @@ from zerodebt.exchange.units import PPB
 
 FOLDER = Path(__file__).parent
 SCALE = 10**8
-
-
-def vectors(name: str, prefix: str = "") -> pytest.MarkDecorator:
-    found = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
-    chosen = [vector for vector in found if vector["id"].startswith(prefix)]
-    assert chosen, name
-    return pytest.mark.parametrize("vector", chosen, ids=lambda v: str(v["id"]))
 
 
 def scaled(figure: str, scale: int = SCALE) -> int:
@@ -52,7 +43,7 @@ def test_okx_discount_by_value(vector: Any) -> None:
     assert counted(rule, scaled(given["usd_value"])) == scaled(vector["expected"]["discounted_equity"])
 
 
-@vectors("binance_usdm_collateral_haircut", "bn-autoex")
+@vectors("binance_usdm_collateral_haircut", where=lambda v: v["id"].startswith("bn-autoex"))
 def test_binance_auto_exchange_sells_more_than_is_owed(vector: Any) -> None:
     given, expected = vector["inputs"], vector["expected"]
     rules = ExchangeRules(price_ratio_ppb=scaled(given["auto_exchange_ratio"], PPB))
@@ -60,7 +51,7 @@ def test_binance_auto_exchange_sells_more_than_is_owed(vector: Any) -> None:
     assert abs(sold - Decimal(expected["collateral_sold_usd"])) <= Decimal(vector["tolerance"]["abs"])
 
 
-@vectors("binance_usdm_collateral_haircut", "bn-ma")
+@vectors("binance_usdm_collateral_haircut", where=lambda v: v["id"].startswith("bn-ma"))
 def test_binance_buffers(vector: Any) -> None:
     """One unit held, and one owed, at an index with as many decimals as there are atoms."""
     given, expected = vector["inputs"], vector["expected"]

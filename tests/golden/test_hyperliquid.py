@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.golden.published import vectors
 from tests.venues import USD, Desk, hyperliquid, of, perpetual
 from zerodebt.exchange.commands import LoadPositions, SetBackstop
 from zerodebt.exchange.events import DeficitOpened, Deleveraged, LiquidationStarted, StagePaid
@@ -34,11 +35,6 @@ RULES = hyperliquid(
 RICH = 10_000_000
 
 
-def vectors(topic: str) -> pytest.MarkDecorator:
-    found = json.loads((FOLDER / f"hyperliquid_{topic}.json").read_text(encoding="utf-8"))
-    return pytest.mark.parametrize("vector", found, ids=lambda v: str(v["id"]))
-
-
 def tiers_of(rows: list[Any]) -> tuple[Tier, ...]:
     return tuple(Tier(int(row["lower_usd"]) * USD, int(row["max_leverage"])) for row in rows)
 
@@ -49,7 +45,7 @@ def atoms(usd: str) -> int:
     return int(exact)
 
 
-@vectors("tier_deduction")
+@vectors("hyperliquid_tier_deduction")
 def test_tier_table(vector: Any) -> None:
     table = margin_table(perpetual(tiers=tiers_of(vector["inputs"]["tiers"])))
     for n, row in enumerate(vector["expected"]["tiers"]):
@@ -59,7 +55,7 @@ def test_tier_table(vector: Any) -> None:
         assert abs(deduction - Fraction(row["deduction_usd"])) < Fraction(1, 10**9)
 
 
-@vectors("margin_requirement")
+@vectors("hyperliquid_margin_requirement")
 def test_margin_requirement(vector: Any) -> None:
     given, expected = vector["inputs"], vector["expected"]
     notional = int(given["notional_usd"]) * USD
@@ -73,7 +69,7 @@ def test_margin_requirement(vector: Any) -> None:
         assert initial == atoms(expected["initial_margin_usd"])
 
 
-@vectors("price_rule")
+@vectors("hyperliquid_price_rule")
 def test_price_rule(vector: Any) -> None:
     """Off the finest grid is as good as refused: such a price has no ticks."""
     decimals = 6 - int(vector["inputs"]["sz_decimals"])
@@ -85,7 +81,7 @@ def test_price_rule(vector: Any) -> None:
     assert valid is vector["expected"]["valid"]
 
 
-@vectors("liquidation_trigger")
+@vectors("hyperliquid_liquidation_trigger")
 def test_stage_of_an_account(vector: Any) -> None:
     given, expected = vector["inputs"], vector["expected"]
     assert Fraction(given["mm_rate"]) == Fraction(1, 40)
@@ -118,7 +114,7 @@ def loaded(positions: list[tuple[int, int]], balance: int, mark: int, vault: int
     return desk
 
 
-@vectors("backstop")
+@vectors("hyperliquid_backstop")
 def test_backstop_takes_position_and_margin(vector: Any) -> None:
     given, expected = vector["inputs"], vector["expected"]["vault"]
     position = given["positions"][0]
@@ -180,7 +176,7 @@ def test_winners_are_taken_by_rank_and_the_vault_bears_the_rest() -> None:
     assert [(e.stage, e.payer, e.atoms) for e in of(events, StagePaid)] == [("backstop", vault, opened.atoms)]
 
 
-@vectors("adl_price")
+@vectors("hyperliquid_adl_price")
 def test_vault_closes_at_its_bankruptcy_price(vector: Any) -> None:
     """A vault with 50 that took 10 lots at 975 is closed at 970 when the mark is 900."""
     given, expected = vector["inputs"], vector["expected"]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.golden.published import vectors
 from tests.venues import USD, Desk, of, perpetual, rulebook
 from zerodebt.exchange.commands import BUY, Deposit, LoadPositions
 from zerodebt.exchange.events import INSURANCE, DeficitOpened, Filled, StagePaid
@@ -30,10 +31,6 @@ PPM = 10**6
 def read(name: str) -> list[Any]:
     found: list[Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     return found
-
-
-def vectors(name: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("vector", read(name), ids=lambda v: str(v["id"]))
 
 
 def quantums(position: Any) -> int:

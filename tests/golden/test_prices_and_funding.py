@@ -3,13 +3,11 @@
 The figures of Hyperliquid stand beside the rules that they are about, in test_marks.py and test_funding.py.
 """
 
-import json
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from tests.golden.published import vectors
 from tests.venues import USD, Desk, perpetual
 from zerodebt.exchange.book import Book
 from zerodebt.exchange.commands import BUY, SELL, LoadPositions
@@ -45,12 +43,6 @@ RICH = 10_000_000
 NOT_MODELLED = {
     "drift-fund-04": "receivers get less than payers pay, and a pool of the venue's maker adds to it",
 }
-
-
-def vectors(name: str) -> pytest.MarkDecorator:
-    found = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
-    kept = [vector for vector in found if vector["id"] not in NOT_MODELLED]
-    return pytest.mark.parametrize("vector", kept, ids=lambda v: str(v["id"]))
 
 
 def exact(text: str, scale: int) -> int:
@@ -275,7 +267,7 @@ def test_dydx_open_interest_after_a_match(vector: Any) -> None:
     assert desk.state.open_interest[0] - before == int(vector["expected"]["open_interest_delta"])
 
 
-@vectors("drift_funding_rate")
+@vectors("drift_funding_rate", without=NOT_MODELLED)
 def test_drift_rate_is_an_index_of_the_spread(vector: Any) -> None:
     """A 24th of the spread an hour, at most a 33rd of the oracle, cut off to 1e-9 of a dollar per unit.
 

@@ -4,12 +4,10 @@ The rules are published, the figures our own. What a client owes is a receivable
 broker's financier has brought back to zero, so the vector's negative balance is one less the other.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from tests.golden.published import vectors
 from tests.venues import USD, Desk, future, of
 from zerodebt.exchange.audit import audit
 from zerodebt.exchange.commands import BUY, SELL, Deposit
@@ -20,16 +18,11 @@ from zerodebt.exchange.rules import VenueRules, profile_table, venue_rules
 FOLDER = Path(__file__).parent
 
 
-def vectors(topic: str) -> pytest.MarkDecorator:
-    found = json.loads((FOLDER / f"retail_fx_{topic}.json").read_text(encoding="utf-8"))
-    return pytest.mark.parametrize("vector", found, ids=lambda v: str(v["id"]))
-
-
 def broker(name: str) -> VenueRules:
     return venue_rules(profile_table(name) | {"settle_asset": "USDC"})
 
 
-@vectors("margin_requirement")
+@vectors("retail_fx_margin_requirement")
 def test_margin_requirement(vector: Any) -> None:
     given = vector["inputs"]
     leverage = int(given["max_leverage"])
@@ -38,7 +31,7 @@ def test_margin_requirement(vector: Any) -> None:
     assert required == int(vector["expected"]["initial_margin"]) * USD
 
 
-@vectors("liquidation_trigger")
+@vectors("retail_fx_liquidation_trigger")
 def test_close_out_at_half_of_the_required_margin(vector: Any) -> None:
     given = vector["inputs"]
     (position,) = given["positions"]
@@ -75,7 +68,7 @@ def after_gap(rules: VenueRules, balance: int, profit: int) -> tuple[Desk, int]:
     return d, client
 
 
-@vectors("negative_balance")
+@vectors("retail_fx_negative_balance")
 def test_negative_balance(vector: Any) -> None:
     given, expected = vector["inputs"], vector["expected"]
     name = "retail_protected" if given["negative_balance_protection"] else "retail_broker"
