@@ -170,27 +170,42 @@ def _bars(frame: pl.DataFrame, value: str) -> tuple[Floats, Floats]:
     return times_ms(sums), sums[value].to_numpy().astype(np.float64)
 
 
+def _changes(frames: dict[str, pl.DataFrame]) -> tuple[pl.DataFrame, str]:
+    """Marks with `mark_change` and `index_change` since the start, and what these are given in.
+
+    Percent of the first mark; in prices where a first mark is no positive price, as that of a spread.
+    """
+    marks = frames["marks"].join(
+        frames["instruments"].select("instrument", "first_mark", "first_mark_ticks", "tick_value_atoms"),
+        on="instrument",
+    )
+    if bool((marks["first_mark"] > 0).all()):
+        change, suffix = (pl.col("mark", "index") / pl.col("first_mark") - 1) * 100, " %"
+    else:
+        change, suffix = pl.col("mark", "index") - pl.col("first_mark"), ""
+    return marks.with_columns(change.name.suffix("_change")), suffix
+
+
 def prices_and_flow(frames: dict[str, pl.DataFrame], unit: str) -> go.Figure:
     """All contracts as one index, with deleveraging on it; underneath what was forced every ten seconds."""
-    marks, adl = frames["marks"], frames["adl"]
+    adl = frames["adl"]
+    marks, suffix = _changes(frames)
     weight = frames["instruments"].select(
         "instrument",
-        "first_mark_ticks",
         share=pl.col("first_open_interest_lots")
         * pl.col("first_mark_ticks").abs()
         * pl.col("tick_value_atoms"),
     )
-    whole = float(weight["share"].sum()) or 1.0
+    if not weight["share"].sum():
+        weight = weight.with_columns(share=pl.lit(1))
+    whole = float(weight["share"].sum())
     relative = (
         marks.join(weight, on="instrument")
-        .with_columns(
-            mark_share=pl.col("mark_ticks") / pl.col("first_mark_ticks") * pl.col("share") / whole,
-            index_share=pl.col("index_ticks") / pl.col("first_mark_ticks") * pl.col("share") / whole,
-        )
+        .with_columns(pl.col("mark_change", "index_change") * pl.col("share") / whole)
         .group_by("time_ns", maintain_order=True)
-        .agg((pl.col("mark_share", "index_share").sum() - 1) * 100)
+        .agg(pl.col("mark_change", "index_change").sum())
     )
-    shown = thin(relative, "mark_share", "index_share")
+    shown = thin(relative, "mark_change", "index_change")
     forced = frames["trades"].filter(pl.col("forced"))
     flows = [
         (name, frame, colour)
@@ -204,11 +219,11 @@ def prices_and_flow(frames: dict[str, pl.DataFrame], unit: str) -> go.Figure:
     rows = 2 if flows else 1
     heights = [0.6, 0.4][:rows]
     figure = make_subplots(rows=rows, cols=1, shared_xaxes=True, row_heights=heights, vertical_spacing=0.06)
-    figure.add_trace(_line(times_ms(shown), shown["index_share"], "index", GREY), 1, 1)
-    figure.add_trace(_line(times_ms(shown), shown["mark_share"], "mark", INK), 1, 1)
-    bursts = _bursts(adl, unit).join(relative, on="time_ns", how="left").drop_nulls("mark_share")
+    figure.add_trace(_line(times_ms(shown), shown["index_change"], "index", GREY), 1, 1)
+    figure.add_trace(_line(times_ms(shown), shown["mark_change"], "mark", INK), 1, 1)
+    bursts = _bursts(adl, unit).join(relative, on="time_ns", how="left").drop_nulls("mark_change")
     if bursts.height:
-        figure.add_trace(_bubbles(bursts, bursts["mark_share"].to_numpy(), unit), 1, 1)
+        figure.add_trace(_bubbles(bursts, bursts["mark_change"].to_numpy(), unit), 1, 1)
     bars = [_bars(frame, f"notional_{unit}") for _, frame, _ in flows]
     scale = scale_for(unit, max((float(y.max()) for _, y in bars), default=0.0))
     for (name, _, colour), (x, y) in zip(flows, bars, strict=True):
@@ -217,7 +232,8 @@ def prices_and_flow(frames: dict[str, pl.DataFrame], unit: str) -> go.Figure:
         figure.add_trace(bar, 2, 1)
     _styled(figure, 520 if flows else 340)
     figure.update_layout(barmode="stack", bargap=0)
-    figure.update_yaxes(title_text="change since start, %", ticksuffix=" %", row=1, col=1)
+    title = f"change since start, {suffix.strip() or 'price'}"
+    figure.update_yaxes(title_text=title, ticksuffix=suffix, row=1, col=1)
     if flows:
         figure.update_yaxes(title_text=f"{scale.label} in 10 s", rangemode="tozero", row=2, col=1)
     return figure
@@ -261,8 +277,8 @@ def _bubbles(bursts: pl.DataFrame, y: Floats, unit: str, largest: float = 0.0) -
 def small_multiples(frames: dict[str, pl.DataFrame], unit: str) -> go.Figure:
     """A panel per instrument: mark and index relative to the start, with deleveraging, forced flow below."""
     symbols = frames["instruments"]["symbol"].to_list()
-    first = _first_marks(frames["instruments"])
-    adl, marks = frames["adl"], frames["marks"]
+    adl = frames["adl"]
+    marks, suffix = _changes(frames)
     forced = pl.concat(
         [
             frames["trades"].filter(pl.col("forced")).select("time_ns", "instrument", f"notional_{unit}"),
@@ -288,10 +304,6 @@ def small_multiples(frames: dict[str, pl.DataFrame], unit: str) -> go.Figure:
         mine = marks.filter(pl.col("instrument") == n)
         if mine.is_empty():
             continue
-        mine = mine.with_columns(
-            mark_change=(pl.col("mark_ticks") / first[n] - 1) * 100,
-            index_change=(pl.col("index_ticks") / first[n] - 1) * 100,
-        )
         bars = forced.filter(pl.col("instrument") == n)
         x, y = _bars(bars, f"notional_{unit}")
         bar = go.Bar(x=x, y=y, name="forced", marker={"color": PALE, "line": {"width": 0}}, showlegend=False)
@@ -301,7 +313,7 @@ def small_multiples(frames: dict[str, pl.DataFrame], unit: str) -> go.Figure:
         if bars.height:
             figure.add_trace(bar, row, column, secondary_y=True)
         shown = thin(mine, "mark_change", "index_change", points=400)
-        hover = "%{y:.2f} %"
+        hover = f"%{{y:.2f}}{suffix}"
         index = _line(times_ms(shown), shown["index_change"], "index", GREY, showlegend=False, width=1)
         mark = _line(times_ms(shown), shown["mark_change"], "mark", INK, showlegend=False, width=1.1)
         for trace in (index, mark):
@@ -325,7 +337,7 @@ def small_multiples(frames: dict[str, pl.DataFrame], unit: str) -> go.Figure:
         )
     _styled(figure, 70 + 190 * rows)
     figure.update_xaxes(range=[t / _MILLISECOND_NS for t in span], nticks=5, tickfont={"size": 10})
-    figure.update_yaxes(ticksuffix=" %", tickfont={"size": 10}, secondary_y=False, nticks=5)
+    figure.update_yaxes(ticksuffix=suffix, tickfont={"size": 10}, secondary_y=False, nticks=5)
     for axis in figure.select_xaxes():
         axis.domain = [edge / _SECONDARY_WIDTH for edge in axis.domain]
     for title in figure.layout.annotations:

@@ -424,7 +424,7 @@ class _Report:
                 "deleveraged at one instant. Bars: value of positions forced in ten seconds."
             )
             + self._chart(charts.prices_and_flow(self.frames, self.unit))
-            + "<h3>By instrument, relative to the start</h3>"
+            + "<h3>By instrument, change since the start</h3>"
             + _note(
                 "Dark: mark; grey: index; red: deleveraging; bars: liquidations and takeovers in ten "
                 "seconds, each panel on its own scale."

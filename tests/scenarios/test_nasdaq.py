@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 import zerodebt
+from zerodebt.scenarios import charts
 from zerodebt.scenarios.quantities import CallError
 from zerodebt.scenarios.runner import Result, prepare
 
@@ -93,3 +94,11 @@ def test_a_wrong_auction_is_one_sentence(key: str, value: Any, said: str) -> Non
     with pytest.raises(CallError, match=said) as caught:
         prepare(NAME, overrides=((key, value),))
     assert "\n" not in str(caught.value)
+
+
+def test_a_spread_that_starts_at_zero_is_drawn_in_prices(result: Result) -> None:
+    frames = {name: result.frame(name) for name in ("marks", "instruments", "adl", "trades", "takeovers")}
+    changes = frames["marks"]["mark"].to_list()  # from 0
+    for figure in (charts.prices_and_flow(frames, "eur"), charts.small_multiples(frames, "eur")):
+        drawn = next(trace for trace in figure.data if trace.name == "mark")
+        assert drawn.y.tolist() == pytest.approx(changes)
