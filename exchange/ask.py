@@ -63,12 +63,12 @@ from zerodebt.exchange.oracle import (
     BACKSTOP_VAULT,
     HOLDER,
     STREET,
+    MarginState,
     Outcome,
     PathStep,
     Position,
     PricePoint,
     Situation,
-    Standing,
 )
 from zerodebt.exchange.rulebook import ATOMS_MAX, Rulebook, decimal_text, units
 from zerodebt.exchange.rules import RulesError
@@ -315,7 +315,7 @@ class Replier:
             compartment = self.situation.compartment_of(self._held(field, question.instrument))
         return self._standing(self.situation.standing(compartment)), list(self._margin_lines(compartment))
 
-    def _standing(self, standing: Standing) -> dict[str, Any]:
+    def _standing(self, standing: MarginState) -> dict[str, Any]:
         ratio = None
         if standing.maintenance_atoms:
             answering = standing.equity_atoms - standing.haircut_atoms

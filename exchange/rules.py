@@ -643,6 +643,12 @@ def _check_liquidation(rules: VenueRules) -> None:
         raise RulesError("venue.liquidation.backstop_below_ppb is 0, but the waterfall has a backstop")
     if len(set(liquidation.steps)) != len(liquidation.steps):
         raise RulesError(f"venue.liquidation.steps: {list(liquidation.steps)} names a form twice")
+    takers = {rules.insurance.takes, rules.adl.trigger}
+    if liquidation.steps == ("ladder",) and "unfilled" not in takers:
+        raise RulesError(
+            "venue.liquidation.steps: found ['ladder'], which closes nothing of the lowest tier, allowed is "
+            "'whole' or 'restore' after it, or 'unfilled' as insurance.takes or adl.trigger"
+        )
     if liquidation.surplus_max_ppb and "whole" not in liquidation.steps:
         raise RulesError("venue.liquidation.surplus_max_ppb is not 0, but steps has no 'whole'")
     if liquidation.price_limit == "band" and not liquidation.band_ppb:

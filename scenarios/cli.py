@@ -37,7 +37,11 @@ app = App(
 
 def _whole(_kind: Any, tokens: Sequence[Token]) -> int:
     """A whole number as it was written; by itself cyclopts would round 1.5 to 2."""
-    return int(tokens[0].value)
+    text = tokens[0].value
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"found {text!r}, allowed are whole numbers") from None
 
 
 Sets = Annotated[

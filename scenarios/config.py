@@ -35,6 +35,7 @@ Figure = str | int | float  # a decimal number, or as text a time
 Evidence = Literal["identity", "input", "fitted", "predicted"]
 
 CATALOGUE_PREFIX = "catalogue:"
+ACCOUNTS_MAX = 1_000_000
 ATOMS_MAX = 2**62 - 1  # balances are 64-bit, and a sum of two must fit
 _NAME_FIELDS = ("name", "symbol", "id")
 
@@ -166,7 +167,7 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     prices: PricesSpec
     usd_rate: Decimal = Decimal(1)
     open_interest_value: Decimal | None = None
-    accounts: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    accounts: Annotated[int, Meta(ge=1, le=ACCOUNTS_MAX)] | None = None
     endowments: Endowments = Endowments()
     populations: tuple[PopulationParams, ...] = ()
     schedule: tuple[Action, ...] = ()
@@ -265,6 +266,10 @@ def resolve(
     """Merge the venue's profile in, then the overrides, and check. `where` names the file in messages."""
     table = with_profile(table, where, overrides)
     if accounts is not None:
+        if not 1 <= accounts <= ACCOUNTS_MAX:
+            raise CallError(
+                f"accounts: found {accounts}, allowed are whole numbers from 1 to {ACCOUNTS_MAX:,}"
+            )
         overrides = [*overrides, ("accounts", accounts)]
     table = with_overrides(table, overrides)
     scenario = _converted(table, where, [path for path, _ in overrides])

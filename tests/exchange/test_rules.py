@@ -55,6 +55,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("liquidation.steps", [], "steps"),
         ("liquidation.steps", ["whole", "whole"], "names a form twice"),
         ("liquidation.steps", ["vault"], "vault"),
+        ("liquidation.steps", ["ladder"], "allowed is 'whole' or 'restore' after it, or 'unfilled'"),
         ("liquidation.surplus_max_ppb", 1, "steps has no 'whole'"),
         ("liquidation.price_limit", "band", "band_ppb is 0"),
         ("liquidation.ladder_from", 1, "ladder_from"),

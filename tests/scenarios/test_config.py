@@ -208,6 +208,24 @@ def test_unknown_scenario_is_answered_with_the_nearest_name(zerodebt: Call) -> N
     assert "nearest is '2025-10-11'" in err
 
 
+@pytest.mark.parametrize(
+    ("value", "found", "allowed"),
+    [
+        ("abc", "'abc'", "whole numbers"),
+        ("1.5", "'1.5'", "whole numbers"),
+        ("0", "0", "whole numbers from 1 to 1,000,000"),
+        ("3", "3", "enough to hold the open interest, as "),
+    ],
+)
+def test_wrong_number_of_accounts_is_said_with_what_is_allowed(
+    zerodebt: Call, tmp_path: Path, value: str, found: str, allowed: str
+) -> None:
+    code, _, err = zerodebt("run", "2025-10-11", "--accounts", value, "--out", tmp_path / "runs")
+    assert code == 2
+    assert is_one_sentence(err)
+    assert f"accounts: found {found}, allowed are {allowed}" in err
+
+
 @pytest.mark.parametrize("value", ["-1", "many", "1.5"])
 def test_wrong_seed_is_a_wrong_call(zerodebt: Call, tmp_path: Path, value: str) -> None:
     code, _, err = zerodebt("run", "flat", "--seed", value, "--out", tmp_path / "runs")
