@@ -5,6 +5,7 @@ in force.
 """
 
 import tomllib
+from collections.abc import Mapping
 from copy import deepcopy
 from functools import cache
 from importlib import resources
@@ -545,7 +546,12 @@ def profile_table(name: str, as_of: str | None = None) -> dict[str, Any]:
     """
     if name not in profile_names():
         raise RulesError(f"venue.profile: {name!r} is not known, allowed are {', '.join(profile_names())}")
-    return {key: deepcopy(_in_force(f"{name}.{key}", value, as_of)) for key, value in _profile(name).items()}
+    return in_force(name, _profile(name), as_of)
+
+
+def in_force(name: str, table: Mapping[str, Any], as_of: str | None) -> dict[str, Any]:
+    """Of a rulebook's dated tables those that hold on a day (None: the newest); the copy is the caller's."""
+    return {key: deepcopy(_in_force(f"{name}.{key}", value, as_of)) for key, value in table.items()}
 
 
 def profile_days(name: str) -> list[str]:
@@ -601,6 +607,37 @@ def split_profile(table: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]
     """(rules, what else the profile brings: `assets` and `instruments`)."""
     extra: dict[str, Any] = {key: table[key] for key in ("assets", "instruments") if key in table}
     return {key: value for key, value in table.items() if key not in extra}, extra
+
+
+def with_amounts_scaled(rules: Mapping[str, Any], decimals: int) -> dict[str, Any]:
+    """The table of a rulebook with every amount of the settlement asset in atoms that are 10**decimals finer.
+
+    The amounts stay what they were: 50,000 of the one asset are 50,000 of the other. RulesError where coarser
+    atoms (decimals below 0) cannot say one exactly.
+    """
+    return {key: _scaled(f"venue.{key}", key, value, decimals) for key, value in rules.items()}
+
+
+def _scaled(where: str, key: str, value: Any, decimals: int) -> Any:
+    """One value of it; a collateral table's bounds are amounts where `tier_unit` is value."""
+    if isinstance(value, Mapping):
+        bounds = value.get("tier_unit") == "value"
+        names = {name: "upto_atoms" if bounds and name == "tiers" else name for name in value}
+        if key == "upto_atoms":
+            names["upto"] = key
+        return {n: _scaled(f"{where}.{n}", names[n], inner, decimals) for n, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_scaled(where, key, inner, decimals) for inner in value]
+    if not key.endswith("_atoms") or not isinstance(value, int):
+        return value
+    if decimals >= 0:
+        return value * 10**decimals
+    scaled, rest = divmod(value, 10**-decimals)
+    if rest:
+        raise RulesError(
+            f"{where}: found {value}, allowed in this settlement asset are multiples of {10**-decimals}"
+        )
+    return scaled
 
 
 def venue_rules(table: dict[str, Any]) -> VenueRules:

@@ -251,7 +251,7 @@ def replay(
     /,
     *,
     profile: Annotated[
-        str | None, Parameter(help="a venue of `zerodebt list venues`, instead of the file's")
+        str | None, Parameter(help="a venue of `zerodebt list venues` or a .toml file, instead of the file's")
     ] = None,
     sets: Sets = (),
 ) -> int:
@@ -266,7 +266,7 @@ def replay(
     except OSError as error:
         raise DataError(f"{file}: {error.strerror}") from None
     overrides = [config.parse_override(text) for text in sets]
-    session = orders.read(lines, file.name, profile, overrides)
+    session = orders.read(lines, file.name, profile, overrides, file.parent)
     _replay_session(session)
     return OK
 
@@ -381,8 +381,9 @@ def ask(
         _write_json(schema_of_cases())
         return OK
     is_batch, texts = questions.texts(file)
+    folder = Path() if str(file) == "-" else file.parent
     code = OK
-    for n, reply in enumerate(map(questions.reply, texts), 1):
+    for n, reply in enumerate((questions.reply(text, folder) for text in texts), 1):
         if not questions.is_answered(reply):
             code = WRONG_CALL
         if as_json:

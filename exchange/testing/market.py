@@ -45,7 +45,7 @@ from zerodebt.exchange.oracle import Situation
 from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.rulebook import Rulebook, decimal_text, units
 from zerodebt.exchange.rules import RulesError
-from zerodebt.exchange.testing.account import Account
+from zerodebt.exchange.testing.account import Account, own_rulebook
 from zerodebt.exchange.testing.figures import Answer, Figure, Number
 from zerodebt.exchange.units import PPB, SECOND_NS
 from zerodebt.exchange.venue import Venue
@@ -66,7 +66,7 @@ class CommandRefusedError(Exception):
 class RunningVenue:
     """A venue with a clock of its own, a street that quotes when asked to, and a vault where one is known.
 
-    venue      name of a rulebook
+    venue      name of a rulebook, or the path of a .toml file of your own
     as_of      the day whose rules hold; None: the newest
     prices     of what is traded here: the first index of each instrument
     rules, instruments  fields of the rulebook to override, as in a case
@@ -86,7 +86,10 @@ class RunningVenue:
         backstop: bool = True,
         fund: Number = 0,
     ) -> None:
-        self.book = Rulebook(venue, as_of, rules=rules, instruments=instruments, symbols=set(prices))
+        profile = own_rulebook(venue, as_of)
+        self.book = Rulebook(
+            venue, as_of, rules=rules, instruments=instruments, symbols=set(prices), profile=profile
+        )
         for spec in self.book.specs:
             if spec.symbol not in prices:
                 raise UnanswerableError("missing_price", f"prices.{spec.symbol}", "nothing", "is a price")

@@ -7,6 +7,8 @@ import msgspec
 import pytest
 
 from zerodebt.exchange.ask import Case, UnanswerableError, answer, schema
+from zerodebt.exchange.rulebook import Rulebook
+from zerodebt.exchange.specs import AssetSpec
 
 BASE: dict[str, Any] = {
     "venue": "hyperliquid",
@@ -558,3 +560,19 @@ def test_collateral_that_could_outgrow_the_arithmetic_is_refused() -> None:
         with pytest.raises(UnanswerableError) as error:
             answer(COINS | {"balances": {"BTC": coins}})
         assert (error.value.code, error.value.field) == ("out_of_bounds", "balances.BTC")
+
+
+@pytest.mark.parametrize(
+    ("decimals", "atoms"), [(6, 50_000 * 10**6), (2, 50_000 * 10**2), (8, 50_000 * 10**8)]
+)
+def test_amounts_of_a_rulebook_are_as_many_of_the_asset_that_settles(decimals: int, atoms: int) -> None:
+    """OKX closes a pool that has fallen by 50,000 USDT; amounts of the case are taken as they are."""
+    book = Rulebook(
+        "okx",
+        rules={"settle_asset": "USD", "liquidation": {"notional_min_atoms": 7}},
+        assets=(AssetSpec(symbol="USD", decimals=decimals),),
+        symbols=(),
+    )
+    assert book.rules.insurance.drawdown is not None
+    assert book.rules.insurance.drawdown.fall_min_atoms == atoms
+    assert book.rules.liquidation.notional_min_atoms == 7

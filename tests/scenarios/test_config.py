@@ -355,3 +355,12 @@ def test_rate_of_the_dollar_is_not_rounded_to_whole_atoms() -> None:
 def test_claim_needs_an_expected_value_or_bounds() -> None:
     with pytest.raises(CallError, match="both or neither"):
         config.load("flat", [("claims.no-adl.low", 3)])
+
+
+def test_amounts_of_a_profile_are_as_many_of_the_scenarios_settlement_asset() -> None:
+    cents = [("assets", [{"symbol": "USDC", "decimals": 2}, {"symbol": "BTC", "decimals": 8}])]
+    for overrides, decimals in (([], 6), (cents, 2)):
+        table = config.read_scenario(config.scenario_path("2025-10-11"))
+        table = config.with_overrides(table, overrides)
+        okx = config.with_profile(table, "here", [("venue.profile", "okx")])["venue"]
+        assert okx["insurance"]["drawdown"]["fall_min_atoms"] == 50_000 * 10**decimals
