@@ -47,6 +47,7 @@ from zerodebt.exchange.rulebook import Rulebook, decimal_text, units
 from zerodebt.exchange.rules import RulesError
 from zerodebt.exchange.testing.account import Account, own_rulebook
 from zerodebt.exchange.testing.figures import Answer, Figure, Number
+from zerodebt.exchange.testing.refusals import detail_in_units
 from zerodebt.exchange.units import PPB, SECOND_NS
 from zerodebt.exchange.venue import Venue
 
@@ -56,7 +57,7 @@ _STREET_ATOMS = 2**56
 
 
 class CommandRefusedError(Exception):
-    """The venue refuses a command; `reason` is its RejectReason."""
+    """The venue refuses a command; `reason` is its RejectReason, the text is in the venue's decimals."""
 
     def __init__(self, reason: RejectReason, detail: str) -> None:
         super().__init__(f"{reason.value}: {detail}")
@@ -120,7 +121,7 @@ class RunningVenue:
         events = self._venue.apply(command, self._now_ns).events
         match events[:1]:
             case (Rejected() as refused,):
-                raise CommandRefusedError(refused.reason, refused.detail)
+                raise CommandRefusedError(refused.reason, detail_in_units(self.book, command, refused))
         self.events += events
         return events
 
