@@ -90,6 +90,8 @@ class Result:
             ("verdict", self.verdict),
         ]
         rows += [(f"paid by {stage}", amount) for stage, amount in self.summary["paid_by_stage"].items()]
+        received = self.summary.get("received_by_stage", {})
+        rows += [(f"received by counterparties in {stage}", amount) for stage, amount in received.items()]
         rows += [(f"claim {c.id}", "held" if c.held else "failed") for c in self.claims]
         cells = "".join(f"<tr><th>{escape(str(k))}</th><td>{escape(str(v))}</td></tr>" for k, v in rows)
         return f"<table>{cells}</table>"
@@ -416,6 +418,11 @@ class Prepared:
             "paid": [
                 {"stage": paid.stage, "payer": self.account_name(paid.payer), "amount": money(paid.atoms)}
                 for paid in sorted(report.paid, key=lambda p: -p.atoms)[:100]
+            ],
+            "received_by_stage": {stage: money(atoms) for stage, atoms in report.received_by_stage.items()},
+            "received": [
+                {"stage": got.stage, "account": self.account_name(got.payer), "amount": money(got.atoms)}
+                for got in sorted(report.received, key=lambda r: -r.atoms)[:100]
             ],
             "residual_arose": self._by_asset(report.residual_arose_atoms),
             "residual_open": self._by_asset(report.residual_open_atoms),
