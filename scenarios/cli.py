@@ -359,6 +359,25 @@ def report(
 
 
 @app.command(sort_key=8)
+def compare(first: Path, second: Path, /, *, as_json: Json = False) -> int:
+    """Two runs side by side: verdict, claims, who paid, liquidations, deleveraging and digest."""
+    from zerodebt.scenarios.compare import compare as compared
+
+    found = compared(first, second)
+    if found.warning:
+        _say(f"zerodebt: warning: {found.warning}")
+    if as_json:
+        import msgspec
+
+        _write_json(msgspec.to_builtins(found))
+        return OK
+    from zerodebt.scenarios.terminal import print_comparison
+
+    print_comparison(found)
+    return OK
+
+
+@app.command(sort_key=9)
 def ask(
     file: Annotated[Path, Parameter(allow_leading_hyphen=True)] = Path("-"),
     /,

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from zerodebt.scenarios.claims import figure
+from zerodebt.scenarios.compare import Comparison
 from zerodebt.scenarios.explain import Explanation
 
 _ORIGINS_SHOWN = 5
@@ -97,6 +98,21 @@ def print_payments(out: Console, summary: dict[str, Any]) -> None:
     for column in table.columns[1:]:
         column.justify = "right"
     out.print(table)
+
+
+def print_comparison(found: Comparison) -> None:
+    """A row a figure; `*` marks where the runs differ."""
+    rows = []
+    for row in found.rows:
+        mark = "" if row.first == row.second else "*"
+        rows.append((row.group, row.name, _compared(row.first), _compared(row.second), mark))
+    print_table("", ("", "", *found.runs, ""), rows)
+
+
+def _compared(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return figure(value) if isinstance(value, int | float) else "none" if value is None else str(value)
 
 
 def print_claims(out: Console, summary: dict[str, Any]) -> None:
