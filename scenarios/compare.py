@@ -75,7 +75,8 @@ def compare(first: Path, second: Path) -> Comparison:
 def _summary(path: Path) -> dict[str, Any]:
     """A run of an earlier version kept nothing of what was received."""
     summary = {key: rundir.recorded(path, key) for key in _KEYS}
-    return {"received_by_stage": {}} | rundir.read_json(path) | summary
+    received: dict[str, Any] = {"received_by_stage": rundir.read_json(path).get("received_by_stage", {})}
+    return received | summary
 
 
 def _rows(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[Row]:
