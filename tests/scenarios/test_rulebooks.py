@@ -167,3 +167,15 @@ def test_account_of_a_test_suite_takes_the_path(book: Path) -> None:
     prices = {"BTCUSDT": "100000"}
     asked = account(str(book), balances={"USDT": 2000}, positions=[held], prices=prices)
     assert asked.liquidation_price("BTCUSDT").tick == 81000
+
+
+def test_command_file_takes_a_profile_from_beside_it(zerodebt: Call, book: Path) -> None:
+    market = {"symbol": "BTCUSDT", "kind": "perpetual", "tick": "1", "lot": "1", "price_min": "1"}
+    market |= {"price_max": "9", "size_max": "9", "open_interest_max": "9"}
+    assets = [{"symbol": "USDT", "decimals": 6}]
+    line = {"do": "venue", "profile": "mybook.toml", "assets": assets, "instruments": [market]}
+    file = written(book.parent, "commands.jsonl", json.dumps(line))
+    code, out, _ = zerodebt("replay", file)
+    assert code == 0
+    opened = json.loads(out.splitlines()[0])
+    assert "mybook" in json.dumps(opened)
