@@ -63,12 +63,12 @@ from zerodebt.exchange.oracle import (
     BACKSTOP_VAULT,
     HOLDER,
     STREET,
+    MarginState,
     Outcome,
     PathStep,
     Position,
     PricePoint,
     Situation,
-    Standing,
 )
 from zerodebt.exchange.rulebook import ATOMS_MAX, Rulebook, decimal_text, units
 from zerodebt.exchange.rules import RulesError
@@ -90,19 +90,20 @@ class Line(Struct, frozen=True):
     source: str
 
 
-def answer(table: Mapping[str, Any] | Case) -> dict[str, Any]:
+def answer(table: Mapping[str, Any] | Case, profile: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Answer every question of a case; money, prices and sizes are decimal strings in the venue's units.
 
+    profile  a rulebook that does not ship, as it held on the case's day, instead of the one of `venue`
     Raises UnanswerableError where the case itself is wrong; a question that cannot be answered has an `error`
     in its own answer instead.
     """
-    return Oracle.read(table).answers()
+    return Oracle.read(table, profile).answers()
 
 
 class Oracle:
     """A case made ready: its rulebook and the account's situation. No question changes either."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Case, profile: Mapping[str, Any] | None = None) -> None:
         self.case = case
         self.book = Rulebook(
             case.venue,
@@ -111,13 +112,14 @@ class Oracle:
             assets=case.assets,
             instruments=case.instruments,
             symbols=symbols_of(case),
+            profile=profile,
         )
         self.situation = situation_of(self.book, case)
 
     @classmethod
-    def read(cls, table: Mapping[str, Any] | Case) -> "Oracle":
+    def read(cls, table: Mapping[str, Any] | Case, profile: Mapping[str, Any] | None = None) -> "Oracle":
         """From a table as JSON or TOML have it; UnanswerableError names the place of what is wrong."""
-        return cls(table if isinstance(table, Case) else read_case(table))
+        return cls(table if isinstance(table, Case) else read_case(table), profile)
 
     def answers(self) -> dict[str, Any]:
         """All answers, in the order of the questions."""
@@ -315,7 +317,7 @@ class Replier:
             compartment = self.situation.compartment_of(self._held(field, question.instrument))
         return self._standing(self.situation.standing(compartment)), list(self._margin_lines(compartment))
 
-    def _standing(self, standing: Standing) -> dict[str, Any]:
+    def _standing(self, standing: MarginState) -> dict[str, Any]:
         ratio = None
         if standing.maintenance_atoms:
             answering = standing.equity_atoms - standing.haircut_atoms

@@ -164,7 +164,10 @@ Question = (
 class Case(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One account under one rulebook, and what is asked about it. Decimals are strings or numbers."""
 
-    venue: Annotated[str, Meta(description="name of a rulebook; `zerodebt list venues` shows them")]
+    venue: Annotated[
+        str,
+        Meta(description="name of a rulebook, see `zerodebt list venues`, or a .toml file of your own"),
+    ]
     ask: Annotated[tuple[Question, ...], Meta(description="questions, answered in this order")]
     as_of: Annotated[
         Day | None, Meta(description="the day whose rules hold, as YYYY-MM-DD; null: the newest rules")

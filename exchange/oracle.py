@@ -77,7 +77,7 @@ class Position(Struct, frozen=True, kw_only=True):
     isolated_atoms: int | None = None
 
 
-class Standing(Struct, frozen=True):
+class MarginState(Struct, frozen=True):
     """A compartment at the marks: atoms of the settlement asset; the haircut is that of its collateral."""
 
     equity_atoms: int
@@ -123,8 +123,8 @@ class Outcome(Struct, frozen=True):
     events: tuple[Event, ...]
     lots: tuple[int, ...]
     balances: tuple[int, ...]
-    cross: Standing
-    isolated: tuple[tuple[int, Standing], ...]
+    cross: MarginState
+    isolated: tuple[tuple[int, MarginState], ...]
 
 
 class Situation:
@@ -284,7 +284,7 @@ class Situation:
     def risk(self, compartment: Compartment) -> Risk:
         return risk_of(self.state, compartment)
 
-    def standing(self, compartment: Compartment | None = None) -> Standing:
+    def standing(self, compartment: Compartment | None = None) -> MarginState:
         """Equity and requirements of a compartment; of the cross pool when none is named."""
         return _standing(self.state, compartment or (ASKED, self.state.settle))
 
@@ -567,10 +567,10 @@ def _quotes(state: State, step: PathStep, side: Side) -> Iterator[PlaceOrder]:
             yield PlaceOrder(STREET, number, side, depth, price)
 
 
-def _standing(state: State, compartment: Compartment) -> Standing:
+def _standing(state: State, compartment: Compartment) -> MarginState:
     risk = risk_of(state, compartment)
     initial = sum(initial_of(state, market, compartment[0]) for market in state.positions_of(compartment))
-    return Standing(
+    return MarginState(
         risk.equity_atoms,
         risk.haircut_atoms,
         risk.maintenance_atoms,

@@ -49,7 +49,7 @@ from zerodebt.exchange.state import Compartment, State
 from zerodebt.exchange.variation import may_be_forced, review_calls
 from zerodebt.exchange.waterfall import adl, allocation, default_fund, policies, pools, socialise
 from zerodebt.exchange.waterfall.origins import deficit_origins
-from zerodebt.exchange.waterfall.socialise import Payer, Share
+from zerodebt.exchange.waterfall.socialise import Payer, PayerShare
 
 DUST_ATOMS = 10
 
@@ -487,7 +487,7 @@ class RiskRounds:
             left = -risk_of(state, compartment).equity_atoms
             if left <= 0:
                 break
-            payers: list[Share] = []
+            payers: list[PayerShare] = []
             if stage == "backstop" and is_customer:
                 payers = [self._all_of((vault, state.settle)) for vault in self._vaults()]
             elif stage == "insurance" and account != INSURANCE:
@@ -497,11 +497,11 @@ class RiskRounds:
             elif stage == "settlement_haircut":
                 payers = socialise.shares(left, socialise.settled_winners(state, account, self.settled))
             elif stage == "house":
-                payers = [Share(Payer(HOUSE, state.settle), self._house_atoms())]
+                payers = [PayerShare(Payer(HOUSE, state.settle), self._house_atoms())]
             elif stage == "default_fund" and is_customer:
                 brought += self._draw_fund(compartment, deficit_id)
             elif stage == "recourse" and is_customer:
-                payers = [Share(Payer(FINANCIER, state.settle), left)]
+                payers = [PayerShare(Payer(FINANCIER, state.settle), left)]
                 state.receivables[account] = state.receivables.get(account, 0) + left
                 self.clearing.out.append(ReceivableBooked(deficit_id, account, state.settle, left))
             if any(share.atoms > 0 for share in payers):
@@ -522,7 +522,7 @@ class RiskRounds:
         brought = 0
         for layer in default_fund.LAYERS:
             risk = risk_of(state, compartment)
-            drawn = default_fund.shares(-risk.equity_atoms, default_fund.payers(state, compartment, layer))
+            drawn = default_fund.draws(-risk.equity_atoms, default_fund.payers(state, compartment, layer))
             if not drawn:
                 continue
             if not brought:
@@ -564,8 +564,8 @@ class RiskRounds:
         self.clearing.out.append(StagePaid(deficit_id, stage, payer, atoms, base_atoms))
         return atoms
 
-    def _all_of(self, payer: Compartment) -> Share:
-        return Share(Payer(*payer), risk_of(self.state, payer).equity_atoms)
+    def _all_of(self, payer: Compartment) -> PayerShare:
+        return PayerShare(Payer(*payer), risk_of(self.state, payer).equity_atoms)
 
     def _pays(self, pool: Compartment, compartment: Compartment) -> bool:
         """Does the pool pay in cash? One that has fallen too far pays for debts without positions alone."""

@@ -20,6 +20,7 @@ from zerodebt.exchange.rules import (
     profile_table,
     split_profile,
     venue_rules,
+    with_amounts_scaled,
 )
 from zerodebt.exchange.specs import AssetSpec, InstrumentSpec, build_assets, build_instrument
 
@@ -44,6 +45,7 @@ class Rulebook:
         assets: Sequence[AssetSpec] = (),
         instruments: Sequence[Mapping[str, Any]] = (),
         symbols: Collection[str] | None = None,
+        profile: Mapping[str, Any] | None = None,
     ) -> None:
         """The rulebook `venue` as it held on a day, some of its fields overridden.
 
@@ -51,21 +53,26 @@ class Rulebook:
         assets       instead of the rulebook's, where there are any
         instruments  to add, or fields of the rulebook's own to override
         symbols      the instruments that matter; None: all
+        profile      a rulebook that does not ship, as it held on the day; `venue` is then not looked at
 
-        Where all of them settle in one asset, that is the settlement asset, if it is not overridden.
+        Where all of them settle in one asset, that is the settlement asset, if it is not overridden. The
+        rulebook's amounts are then as many of that asset; amounts that override are taken as they are.
         """
-        own_rules, extra = split_profile(profile_on(venue, as_of))
+        own_rules, extra = split_profile(dict(profile) if profile is not None else profile_on(venue, as_of))
         for key in ("assets", "instruments"):
             if key in rules:
                 raise UnanswerableError("wrong_rule", f"rules.{key}", key, f"is `{key}` beside `rules`")
         known = _specs(extra.get("instruments", ()), instruments)
         named = [spec for spec in known if symbols is None or spec.symbol in symbols]
         table = _settled(_merged(own_rules, plain(rules)), rules, named)
+        own_assets = msgspec.convert(extra.get("assets", ()), tuple[AssetSpec, ...])
+        asset_specs = tuple(assets) or own_assets
         try:
+            own_rules = settled_in(own_rules, own_assets, table["settle_asset"], asset_specs)
+            table = _settled(_merged(own_rules, plain(rules)), rules, named)
             self.rules: VenueRules = venue_rules(table)
             collateral = {rule.asset for rule in self.rules.collateral}
             self.specs = tuple(spec for spec in known if spec in named or spec.base in collateral)
-            asset_specs = tuple(assets) or msgspec.convert(extra.get("assets", ()), tuple[AssetSpec, ...])
             self.assets: tuple[Asset, ...] = build_assets(asset_specs)
             self._asset_numbers = {asset.symbol: n for n, asset in enumerate(self.assets)}
             if len(self._asset_numbers) < len(self.assets):
@@ -206,6 +213,22 @@ def _is_date(day: str) -> bool:
     is_leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
     last = 28 + is_leap if month == 2 else 30 + (month in (1, 3, 5, 7, 8, 10, 12))
     return 1 <= month <= 12 and 1 <= number <= last
+
+
+def settled_in(
+    rules: dict[str, Any], own: Sequence[AssetSpec], settle_asset: str, held: Sequence[AssetSpec]
+) -> dict[str, Any]:
+    """A rulebook's table with its amounts in atoms of the settlement asset that it gets, as many as before.
+
+    own, held  assets of the rulebook and of who settles; where one of them does not know its asset, amounts
+               stay as they are
+    RulesError where an amount has no whole number of the new atoms.
+    """
+    before = {spec.symbol: spec.decimals for spec in own}.get(rules.get("settle_asset", ""))
+    after = {spec.symbol: spec.decimals for spec in held}.get(settle_asset)
+    if before is None or after is None or before == after:
+        return rules
+    return with_amounts_scaled(rules, after - before)
 
 
 def _settled(

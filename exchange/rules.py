@@ -5,6 +5,7 @@ in force.
 """
 
 import tomllib
+from collections.abc import Mapping
 from copy import deepcopy
 from functools import cache
 from importlib import resources
@@ -545,7 +546,12 @@ def profile_table(name: str, as_of: str | None = None) -> dict[str, Any]:
     """
     if name not in profile_names():
         raise RulesError(f"venue.profile: {name!r} is not known, allowed are {', '.join(profile_names())}")
-    return {key: deepcopy(_in_force(f"{name}.{key}", value, as_of)) for key, value in _profile(name).items()}
+    return in_force(name, _profile(name), as_of)
+
+
+def in_force(name: str, table: Mapping[str, Any], as_of: str | None) -> dict[str, Any]:
+    """Of a rulebook's dated tables those that hold on a day (None: the newest); the copy is the caller's."""
+    return {key: deepcopy(_in_force(f"{name}.{key}", value, as_of)) for key, value in table.items()}
 
 
 def profile_days(name: str) -> list[str]:
@@ -603,6 +609,37 @@ def split_profile(table: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]
     return {key: value for key, value in table.items() if key not in extra}, extra
 
 
+def with_amounts_scaled(rules: Mapping[str, Any], decimals: int) -> dict[str, Any]:
+    """The table of a rulebook with every amount of the settlement asset in atoms that are 10**decimals finer.
+
+    The amounts stay what they were: 50,000 of the one asset are 50,000 of the other. RulesError where coarser
+    atoms (decimals below 0) cannot say one exactly.
+    """
+    return {key: _scaled(f"venue.{key}", key, value, decimals) for key, value in rules.items()}
+
+
+def _scaled(where: str, key: str, value: Any, decimals: int) -> Any:
+    """One value of it; a collateral table's bounds are amounts where `tier_unit` is value."""
+    if isinstance(value, Mapping):
+        bounds = value.get("tier_unit") == "value"
+        names = {name: "upto_atoms" if bounds and name == "tiers" else name for name in value}
+        if key == "upto_atoms":
+            names["upto"] = key
+        return {n: _scaled(f"{where}.{n}", names[n], inner, decimals) for n, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_scaled(where, key, inner, decimals) for inner in value]
+    if not key.endswith("_atoms") or not isinstance(value, int):
+        return value
+    if decimals >= 0:
+        return value * 10**decimals
+    scaled, rest = divmod(value, 10**-decimals)
+    if rest:
+        raise RulesError(
+            f"{where}: found {value}, allowed in this settlement asset are multiples of {10**-decimals}"
+        )
+    return scaled
+
+
 def venue_rules(table: dict[str, Any]) -> VenueRules:
     """The rulebook of a table, checked field by field; what `split_profile` parts off is not looked at."""
     try:
@@ -643,6 +680,12 @@ def _check_liquidation(rules: VenueRules) -> None:
         raise RulesError("venue.liquidation.backstop_below_ppb is 0, but the waterfall has a backstop")
     if len(set(liquidation.steps)) != len(liquidation.steps):
         raise RulesError(f"venue.liquidation.steps: {list(liquidation.steps)} names a form twice")
+    takers = {rules.insurance.takes, rules.adl.trigger}
+    if liquidation.steps == ("ladder",) and "unfilled" not in takers:
+        raise RulesError(
+            "venue.liquidation.steps: found ['ladder'], which closes nothing of the lowest tier, allowed is "
+            "'whole' or 'restore' after it, or 'unfilled' as insurance.takes or adl.trigger"
+        )
     if liquidation.surplus_max_ppb and "whole" not in liquidation.steps:
         raise RulesError("venue.liquidation.surplus_max_ppb is not 0, but steps has no 'whole'")
     if liquidation.price_limit == "band" and not liquidation.band_ppb:

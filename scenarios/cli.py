@@ -37,7 +37,11 @@ app = App(
 
 def _whole(_kind: Any, tokens: Sequence[Token]) -> int:
     """A whole number as it was written; by itself cyclopts would round 1.5 to 2."""
-    return int(tokens[0].value)
+    text = tokens[0].value
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"found {text!r}, allowed are whole numbers") from None
 
 
 Sets = Annotated[
@@ -247,7 +251,7 @@ def replay(
     /,
     *,
     profile: Annotated[
-        str | None, Parameter(help="a venue of `zerodebt list venues`, instead of the file's")
+        str | None, Parameter(help="a venue of `zerodebt list venues` or a .toml file, instead of the file's")
     ] = None,
     sets: Sets = (),
 ) -> int:
@@ -262,7 +266,7 @@ def replay(
     except OSError as error:
         raise DataError(f"{file}: {error.strerror}") from None
     overrides = [config.parse_override(text) for text in sets]
-    session = orders.read(lines, file.name, profile, overrides)
+    session = orders.read(lines, file.name, profile, overrides, file.parent)
     _replay_session(session)
     return OK
 
@@ -355,6 +359,25 @@ def report(
 
 
 @app.command(sort_key=8)
+def compare(first: Path, second: Path, /, *, as_json: Json = False) -> int:
+    """Two runs side by side: verdict, claims, who paid, liquidations, deleveraging and digest."""
+    from zerodebt.scenarios.compare import compare as compared
+
+    found = compared(first, second)
+    if found.warning:
+        _say(f"zerodebt: warning: {found.warning}")
+    if as_json:
+        import msgspec
+
+        _write_json(msgspec.to_builtins(found))
+        return OK
+    from zerodebt.scenarios.terminal import print_comparison
+
+    print_comparison(found)
+    return OK
+
+
+@app.command(sort_key=9)
 def ask(
     file: Annotated[Path, Parameter(allow_leading_hyphen=True)] = Path("-"),
     /,
@@ -377,8 +400,9 @@ def ask(
         _write_json(schema_of_cases())
         return OK
     is_batch, texts = questions.texts(file)
+    folder = Path() if str(file) == "-" else file.parent
     code = OK
-    for n, reply in enumerate(map(questions.reply, texts), 1):
+    for n, reply in enumerate((questions.reply(text, folder) for text in texts), 1):
         if not questions.is_answered(reply):
             code = WRONG_CALL
         if as_json:

@@ -18,6 +18,7 @@ from zerodebt.agents.members import MemberParams
 from zerodebt.exchange.assets import Asset
 from zerodebt.exchange.decimals import from_units, parse_decimal, to_units
 from zerodebt.exchange.instruments import Instrument, value_atoms
+from zerodebt.exchange.rulebook import settled_in
 from zerodebt.exchange.rules import RulesError, VenueRules, profile_table, split_profile, venue_rules
 from zerodebt.exchange.specs import (
     MARGIN_KEYS,
@@ -34,7 +35,10 @@ Moment = Annotated[datetime, Meta(tz=True)]
 Figure = str | int | float  # a decimal number, or as text a time
 Evidence = Literal["identity", "input", "fitted", "predicted"]
 
+HERE = Path()
+"""The working directory."""
 CATALOGUE_PREFIX = "catalogue:"
+ACCOUNTS_MAX = 1_000_000
 ATOMS_MAX = 2**62 - 1  # balances are 64-bit, and a sum of two must fit
 _NAME_FIELDS = ("name", "symbol", "id")
 
@@ -166,7 +170,7 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     prices: PricesSpec
     usd_rate: Decimal = Decimal(1)
     open_interest_value: Decimal | None = None
-    accounts: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    accounts: Annotated[int, Meta(ge=1, le=ACCOUNTS_MAX)] | None = None
     endowments: Endowments = Endowments()
     populations: tuple[PopulationParams, ...] = ()
     schedule: tuple[Action, ...] = ()
@@ -256,15 +260,27 @@ def load(
     path = scenario_path(name)
     table = read_scenario(path)
     where = str(name)
-    return resolve(table, where, overrides, accounts), path.parent
+    return resolve(table, where, overrides, accounts, path.parent), path.parent
 
 
 def resolve(
-    table: dict[str, Any], where: str, overrides: Sequence[tuple[str, Any]] = (), accounts: int | None = None
+    table: dict[str, Any],
+    where: str,
+    overrides: Sequence[tuple[str, Any]] = (),
+    accounts: int | None = None,
+    folder: Path = HERE,
 ) -> Scenario:
-    """Merge the venue's profile in, then the overrides, and check. `where` names the file in messages."""
-    table = with_profile(table, where, overrides)
+    """Merge the venue's profile in, then the overrides, and check.
+
+    where   names the file in messages
+    folder  of the file: a profile that is a file is looked for there
+    """
+    table = with_profile(table, where, overrides, folder)
     if accounts is not None:
+        if not 1 <= accounts <= ACCOUNTS_MAX:
+            raise CallError(
+                f"accounts: found {accounts}, allowed are whole numbers from 1 to {ACCOUNTS_MAX:,}"
+            )
         overrides = [*overrides, ("accounts", accounts)]
     table = with_overrides(table, overrides)
     scenario = _converted(table, where, [path for path, _ in overrides])
@@ -273,11 +289,14 @@ def resolve(
 
 
 def with_profile(
-    table: dict[str, Any], where: str, overrides: Sequence[tuple[str, Any]] = ()
+    table: dict[str, Any], where: str, overrides: Sequence[tuple[str, Any]] = (), folder: Path = HERE
 ) -> dict[str, Any]:
     """The profile's rules as they held on the day that the clock starts, below the table's own.
 
-    An override of the profile replaces the whole rulebook; only the settlement asset stays.
+    A profile is the name of a shipped one or the path of a .toml file: from `folder` on in a table, from the
+    working directory on in an override. The result says only the rules of a file, not its path.
+    An override of the profile replaces the whole rulebook; only the settlement asset stays. The profile's
+    amounts are as many of the settlement asset that is chosen.
     An instrument without tiers takes its margin from the profile's instrument of its symbol or underlying, or
     of `ANY`.
     """
@@ -289,14 +308,26 @@ def with_profile(
         return table
     start = table.get("clock", {}).get("start")
     as_of = start.date().isoformat() if isinstance(start, datetime) else None
+    settle = [str(value) for path, value in overrides if path == "venue.settle_asset"]
     try:
-        return _over_profile(table, venue, profile_table(str(venue["profile"]), as_of))
+        profile = _profile(str(venue["profile"]), as_of, HERE if chosen else folder)
+        return _over_profile(table, venue, profile, settle[-1] if settle else None)
     except RulesError as error:
         raise CallError(f"{'--set venue.profile' if chosen else where}: {error}") from None
 
 
-def _over_profile(table: dict[str, Any], venue: Mapping[str, Any], profile: dict[str, Any]) -> dict[str, Any]:
+def _profile(name: str, as_of: str | None, folder: Path) -> dict[str, Any]:
+    from zerodebt.scenarios.rulebooks import SUFFIX, read_rulebook
+
+    return read_rulebook(folder / name, as_of) if name.endswith(SUFFIX) else profile_table(name, as_of)
+
+
+def _over_profile(
+    table: dict[str, Any], venue: Mapping[str, Any], profile: dict[str, Any], settle_asset: str | None
+) -> dict[str, Any]:
     rules, extra = split_profile(profile)
+    settle = settle_asset or str(venue.get("settle_asset") or rules["settle_asset"])
+    rules = settled_in(rules, _assets(extra.get("assets")), settle, _assets(table.get("assets")))
     merged = table | {"venue": deep_merge(rules, venue)}
     brought = extra.get("instruments", [])
     known = {str(entry["underlying"]): entry for entry in brought if "underlying" in entry}
@@ -304,6 +335,14 @@ def _over_profile(table: dict[str, Any], venue: Mapping[str, Any], profile: dict
     if known and isinstance(table.get("instruments"), list):
         merged["instruments"] = [_with_margin(entry, known) for entry in table["instruments"]]
     return merged
+
+
+def _assets(tables: Any) -> tuple[AssetSpec, ...]:
+    """None where the tables are not whole: that is said of them later."""
+    try:
+        return msgspec.convert(tables, tuple[AssetSpec, ...])
+    except msgspec.ValidationError:
+        return ()
 
 
 def _with_margin(entry: Any, known: Mapping[str, dict[str, Any]]) -> Any:
@@ -435,7 +474,7 @@ def _converted(table: dict[str, Any], where: str, set_paths: Sequence[str]) -> S
             text = sentence(str(error.__context__), venue, VenueRules, "venue")
         raise CallError(_placed(text, where, set_paths)) from None
     resolved = msgspec.to_builtins(rules)
-    if "profile" in scenario.venue:
+    if not str(scenario.venue.get("profile", ".toml")).endswith(".toml"):
         resolved = {"profile": scenario.venue["profile"]} | resolved
     for path, found in _non_finite(scenario, ""):
         text = f"{path}: found {found}, allowed is a finite number"

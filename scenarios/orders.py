@@ -1,6 +1,7 @@
 """JSON Lines: commands with decimal strings in, events with decimal strings out. Format: docs/commands.md."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -28,6 +29,7 @@ from zerodebt.exchange.rules import RulesError, VenueRules, venue_rules
 from zerodebt.exchange.specs import AssetSpec, InstrumentSpec, build_assets, build_instrument
 from zerodebt.scenarios.config import (
     ATOMS_MAX,
+    HERE,
     sentence,
     with_overrides,
     with_profile,
@@ -237,14 +239,18 @@ def read(
     file: str,
     profile: str | None = None,
     overrides: Sequence[tuple[str, Any]] = (),
+    folder: Path = HERE,
 ) -> Session:
-    """All lines, checked before the first one is applied. Raises DataError: file, line and one sentence."""
+    """All lines, checked before the first one is applied. Raises DataError: file, line and one sentence.
+
+    folder  of the file: a profile of its own that is a file is looked for there
+    """
     numbered = ((n, line.strip()) for n, line in enumerate(lines, 1))
     filled = ((n, line) for n, line in numbered if line)
     first = next(filled, None)
     if first is None:
         raise DataError(f'{file}: the file is empty, allowed is a line with "do": "venue" and then commands')
-    reader = _Reader(file, first[0], first[1], profile, overrides)
+    reader = _Reader(file, first[0], first[1], profile, overrides, folder)
     for n, line in filled:
         reader.add(n, line)
     return Session(reader.rules, reader.assets, reader.instruments, tuple(reader.names), tuple(reader.steps))
@@ -260,6 +266,7 @@ class _Reader:
         line: bytes | str,
         profile: str | None,
         overrides: Sequence[tuple[str, Any]],
+        folder: Path,
     ) -> None:
         self._file = file
         self._where = f"{file}:{number}"
@@ -272,7 +279,7 @@ class _Reader:
             "assets": opening.assets,
             "instruments": opening.instruments,
         }
-        table = with_profile(table, self._where, overrides)
+        table = with_profile(table, self._where, overrides, HERE if profile else folder)
         for path, _ in overrides:
             top = path.partition(".")[0]
             if top not in table:

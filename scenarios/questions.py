@@ -10,9 +10,12 @@ from typing import Any
 import msgspec
 
 from zerodebt.exchange.ask import answer
-from zerodebt.exchange.cases import UnanswerableError
+from zerodebt.exchange.cases import ErrorCode, UnanswerableError
+from zerodebt.exchange.rules import RulesError
 from zerodebt.scenarios.quantities import DataError
 
+HERE = Path()
+"""The working directory."""
 _DECODER = msgspec.json.Decoder(float_hook=Decimal)
 """Numbers stay as exact as they were written."""
 
@@ -54,12 +57,29 @@ def _is_whole(line: bytes) -> bool:
         return False
 
 
-def reply(text: bytes) -> dict[str, Any] | UnanswerableError:
-    """The answers of a case, or its error where it cannot be answered."""
+def reply(text: bytes, folder: Path = HERE) -> dict[str, Any] | UnanswerableError:
+    """The answers of a case, or its error where it cannot be answered.
+
+    folder  of the case: a `venue` that is a .toml file is looked for there
+    """
     try:
-        return answer(_table(text))
+        table = _table(text)
+        return answer(table, _own_rulebook(table, folder))
     except UnanswerableError as error:
         return error
+
+
+def _own_rulebook(case: Mapping[str, Any], folder: Path) -> dict[str, Any] | None:
+    venue, as_of = case.get("venue"), case.get("as_of")
+    if not isinstance(venue, str) or not venue.endswith(".toml"):
+        return None
+    from zerodebt.scenarios.rulebooks import read_rulebook
+
+    try:
+        return read_rulebook(folder / venue, as_of if isinstance(as_of, str) else None)
+    except RulesError as error:
+        code: ErrorCode = "wrong_rule" if (folder / venue).is_file() else "unknown_venue"
+        raise UnanswerableError(code, "venue", "", str(error)) from None
 
 
 def _parts(text: bytes) -> Iterator[bytes]:

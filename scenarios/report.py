@@ -142,7 +142,10 @@ class _Report:
         self.unit = money_unit(settle_asset(opened))
         self.summary: dict[str, Any] = read_json(run / SUMMARY)
         self.frames = {name: read_table(run, name) for name in TABLE_NAMES if name != "ledger"}
-        self.payments = self._payments()
+        moved = self._payments()
+        is_received = (pl.col("stage") == "adl") & (pl.col("amount") < 0)
+        self.payments = moved.filter(~is_received)
+        self.received = moved.filter(is_received).with_columns(-pl.col("amount"))
         self.drawn = 0
 
     def _said(self, *path: str) -> Any:
@@ -339,9 +342,10 @@ class _Report:
             _note(
                 "By population and stage. <i>book</i>: what forced orders gave up against the mark; "
                 "<i>backstop</i>: margin taken with a position, and the vault's cash; <i>adl</i>: what the "
-                "deleveraged gave up against the mark. Amounts below zero were won."
+                "deleveraged gave up against the mark. Amounts below zero were won in the book."
             ),
             matrix if payers else "<p>Nobody paid: no position was forced.</p>",
+            self._who_received(),
         ]
         if payers and marks.len():
             span = (int(str(marks.min())), int(str(marks.max())))
@@ -354,6 +358,20 @@ class _Report:
                 "</div></div>",
             ]
         return "".join([*body, self._for_whom(), self._flows()])
+
+    def _who_received(self) -> str:
+        """Counterparties of a deleveraging at a price beyond the mark, as of a solvent account."""
+        if self.received.is_empty():
+            return ""
+        sums = self.received.group_by("population", maintain_order=True).agg(
+            pl.col("account").n_unique(), pl.col("amount").sum()
+        )
+        rows = [
+            [_Cell(charts.in_words(population)), _number(accounts), self._amount(float(amount))]
+            for population, accounts, amount in sums.sort("amount", descending=True).iter_rows()
+        ]
+        heading = "<h3>Who received: counterparties of deleveraging at a price better than the mark</h3>"
+        return heading + _table(("population", "accounts", "received"), rows)
 
     def _for_whom(self) -> str:
         """Payments to deficits, split over the accounts on whose positions they arose."""

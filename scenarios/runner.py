@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 """Told (phase, done, whole); simulated seconds while simulating, otherwise 0 and 0."""
 
+_ENOUGH_ACCOUNTS = 20_000
+"""No larger number is tried to say how many accounts are enough."""
 _PACKAGES = ("numpy", "msgspec", "simpy", "sortedcontainers", "polars", "plotly")
 
 
@@ -88,6 +90,8 @@ class Result:
             ("verdict", self.verdict),
         ]
         rows += [(f"paid by {stage}", amount) for stage, amount in self.summary["paid_by_stage"].items()]
+        received = self.summary.get("received_by_stage", {})
+        rows += [(f"received by counterparties in {stage}", amount) for stage, amount in received.items()]
         rows += [(f"claim {c.id}", "held" if c.held else "failed") for c in self.claims]
         cells = "".join(f"<tr><th>{escape(str(k))}</th><td>{escape(str(v))}</td></tr>" for k, v in rows)
         return f"<table>{cells}</table>"
@@ -208,18 +212,35 @@ class Prepared:
         self.id = rundir.run_id(scenario.name, self._table, waypoint_bytes, seed, zerodebt.__version__)
         self._start_ticks = tuple(PricePath(w).ticks_at(world.start_ns) for w in waypoints)
         try:
-            self._genesis = genesis.build(
-                scenario.populations,
-                world.instruments,
-                self._start_ticks,
-                config.open_interest_lots(scenario, world, self._start_ticks),
-                seed,
-                world.settle,
-                world.atoms_per_usd,
-                scenario.accounts,
-            )
+            self._genesis = self._opened(scenario.accounts)
         except ValueError as error:
-            raise CallError(f"{scenario.name}: {error}") from None
+            raise CallError(f"{scenario.name}: {self._too_few() or error}") from None
+
+    def _opened(self, accounts: int | None) -> genesis.Genesis:
+        scenario, world = self.scenario, self.world
+        return genesis.build(
+            scenario.populations,
+            world.instruments,
+            self._start_ticks,
+            config.open_interest_lots(scenario, world, self._start_ticks),
+            self.seed,
+            world.settle,
+            world.atoms_per_usd,
+            accounts,
+        )
+
+    def _too_few(self) -> str:
+        """The sentence on a number of accounts of which some multiple would do, or nothing."""
+        few = self.scenario.accounts
+        enough = 2 * few if few is not None else _ENOUGH_ACCOUNTS + 1
+        while enough <= _ENOUGH_ACCOUNTS:
+            try:
+                self._opened(enough)
+            except ValueError:
+                enough *= 2
+                continue
+            return f"accounts: found {few}, allowed are enough to hold the open interest, as {enough} are"
+        return ""
 
     def execute(self, path: Path, tell: Progress, single_file: bool, argv: Sequence[str]) -> None:
         """Simulate, then read the events again for the audit, the tables, the claims and the report."""
@@ -397,6 +418,11 @@ class Prepared:
             "paid": [
                 {"stage": paid.stage, "payer": self.account_name(paid.payer), "amount": money(paid.atoms)}
                 for paid in sorted(report.paid, key=lambda p: -p.atoms)[:100]
+            ],
+            "received_by_stage": {stage: money(atoms) for stage, atoms in report.received_by_stage.items()},
+            "received": [
+                {"stage": got.stage, "account": self.account_name(got.payer), "amount": money(got.atoms)}
+                for got in sorted(report.received, key=lambda r: -r.atoms)[:100]
             ],
             "residual_arose": self._by_asset(report.residual_arose_atoms),
             "residual_open": self._by_asset(report.residual_open_atoms),

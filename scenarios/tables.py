@@ -462,8 +462,9 @@ class _Recorder:
         sums["adl_realised"][e.winner] += self._move(e.winner, n, -e.lots, e.price_ticks)
         sums["adl_realised"][e.account] += self._move(e.account, n, e.lots, e.price_ticks)
         self.interest_changes[n]["adl"] += self.interest[n] - before
-        sums["adl_given"][e.winner] += e.transfer_atoms
-        sums["adl_received"][e.account] += e.transfer_atoms
+        giver, receiver = (e.winner, e.account) if e.transfer_atoms >= 0 else (e.account, e.winner)
+        sums["adl_given"][giver] += abs(e.transfer_atoms)
+        sums["adl_received"][receiver] += abs(e.transfer_atoms)
         sums["adl_notional"][e.winner] += notional
         sums["adl_profit"][e.winner] += e.profit_atoms
         entry = self.liquidations.get((e.account, e.pocket))

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from zerodebt.scenarios.claims import figure
+from zerodebt.scenarios.compare import Comparison
 from zerodebt.scenarios.explain import Explanation
 
 _ORIGINS_SHOWN = 5
@@ -72,12 +73,7 @@ def print_result(summary: dict[str, Any], path: str, wall_s: dict[str, float]) -
         owed = summary["receivables"]
         back = f"{owed['expected_back']} expected back"
         out.print(f"owed: {owed['amount']} {asset} by {owed['count']} accounts, {back}")
-    if summary["paid_by_stage"]:
-        table = Table("stage", "paid", box=None, pad_edge=False, title="who paid", title_justify="left")
-        table.columns[1].justify = "right"
-        for stage, amount in summary["paid_by_stage"].items():
-            table.add_row(stage, f"{float(amount):,.2f} {asset}")
-        out.print(table)
+    print_payments(out, summary)
     audit = summary["audit"]
     said = "agrees" if audit["agrees"] else f"DISAGREES, {audit['findings_count']} findings"
     out.print(f"audit {said}")
@@ -87,6 +83,36 @@ def print_result(summary: dict[str, Any], path: str, wall_s: dict[str, float]) -
     if wall_s:
         out.print("  ".join(f"{phase} {seconds:.1f} s" for phase, seconds in wall_s.items()))
     out.print(path, markup=False)
+
+
+def print_payments(out: Console, summary: dict[str, Any]) -> None:
+    """What each stage's payers paid, and apart from it what its counterparties received."""
+    paid, received = summary["paid_by_stage"], summary.get("received_by_stage", {})
+    if not paid and not received:
+        return
+    columns = ("stage", "paid", "received") if received else ("stage", "paid")
+    table = Table(*columns, box=None, pad_edge=False, title="who paid", title_justify="left")
+    for stage in dict.fromkeys((*paid, *received)):
+        amounts = [sums.get(stage, "0") for sums in (paid, received)][: len(columns) - 1]
+        table.add_row(stage, *(f"{float(amount):,.2f} {summary['settle_asset']}" for amount in amounts))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    out.print(table)
+
+
+def print_comparison(found: Comparison) -> None:
+    """A row a figure; `*` marks where the runs differ."""
+    rows = []
+    for row in found.rows:
+        mark = "" if row.first == row.second else "*"
+        rows.append((row.group, row.name, _compared(row.first), _compared(row.second), mark))
+    print_table("", ("", "", *found.runs, ""), rows)
+
+
+def _compared(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return figure(value) if isinstance(value, int | float) else "none" if value is None else str(value)
 
 
 def print_claims(out: Console, summary: dict[str, Any]) -> None:

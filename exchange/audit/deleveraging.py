@@ -227,7 +227,7 @@ class Deleveraging:
             deficit.brought += event.transfer_atoms
             deficit.dust += market.dust
             deficit.transfers[winner] = deficit.transfers.get(winner, 0) + event.transfer_atoms
-        if event.deficit_id:
+        if event.deficit_id or event.transfer_atoms < 0:
             self._payments.add("adl", winner, event.transfer_atoms)
         self._holdings.touched.add(account)
         self._holdings.touched.add(winner)

@@ -15,7 +15,7 @@ from zerodebt.exchange.rules import VenueRules
 
 
 class Payments:
-    """Payments by stage and payer."""
+    """Payments by stage and payer; what a deleveraging gives is kept apart."""
 
     def __init__(
         self,
@@ -36,6 +36,7 @@ class Payments:
         self._markets = holdings.markets
         self._assets = holdings.assets
         self.paid: dict[tuple[str, int], int] = {}
+        self.received: dict[tuple[str, int], int] = {}
         self.receivables: dict[int, int] = {}
         self._bases: payers.Bases = {}
         self._unstated: dict[tuple[str, int], dict[int, int]] = {}
@@ -120,8 +121,10 @@ class Payments:
                 f"account {event.payer} pays {event.atoms} atoms of a shared loss, its share is {due}",
             )
 
-    def add(self, stage: str, payer: int, atoms: int) -> None:
-        self.paid[stage, payer] = self.paid.get((stage, payer), 0) + atoms
+    def add(self, stage: str, account: int, atoms: int) -> None:
+        """Paid, or below zero received, by one payment: neither is set off against another."""
+        sums = self.paid if atoms >= 0 else self.received
+        sums[stage, account] = sums.get((stage, account), 0) + abs(atoms)
 
     def book_receivable(self, event: ReceivableBooked) -> None:
         deficit = self._deficits.current

@@ -62,6 +62,7 @@ class Intervention(Struct, frozen=True):
 class Report(Struct, frozen=True):
     """Everything the second witness says. Money in atoms; accounts and instruments by number.
 
+    received         what a deleveraging's price gave its counterparties: here the `payer` got it
     holdings_digest  of all balances and positions that are not zero, see `Audit.digest`
     """
 
@@ -82,6 +83,8 @@ class Report(Struct, frozen=True):
     overcharge_by_recipient: tuple[Share, ...]
     paid_by_stage: dict[str, int]
     paid: tuple[Paid, ...]
+    received_by_stage: dict[str, int]
+    received: tuple[Paid, ...]
     house_balances: tuple[tuple[int, int, int], ...]
     holdings_digest: str
     counts: dict[str, int]

@@ -34,6 +34,8 @@ def report(reading: Reading) -> Report:
         overcharge_by_recipient=_shares(deficits.overcharge_by_recipient),
         paid_by_stage=_sums((stage, atoms) for (stage, _), atoms in sorted(payments.paid.items())),
         paid=tuple(Paid(*key, atoms) for key, atoms in sorted(payments.paid.items()) if atoms),
+        received_by_stage=_sums((stage, atoms) for (stage, _), atoms in sorted(payments.received.items())),
+        received=tuple(Paid(*key, atoms) for key, atoms in sorted(payments.received.items())),
         house_balances=tuple(
             (account, pocket, atoms)
             for (account, pocket), atoms in sorted(reading.holdings.nonzero_balances().items())
@@ -111,6 +113,7 @@ def _deficits_are_paid(reading: Reading, residuals: Residuals) -> Clause:
     figures = {
         "deficits": reading.notes.counts["deficits"],
         "paid_atoms": sum(reading.payments.paid.values()),
+        "received_atoms": sum(reading.payments.received.values()),
         "residual_arose_atoms": arose_atoms,
         "residual_open_atoms": sum(r.open_atoms for r in residuals),
         "residual_announced_atoms": reading.deficits.announced_atoms,

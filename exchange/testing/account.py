@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path as FilePath
 from typing import Any, Literal
 
 from zerodebt.exchange.ask import Replier, situation_of, symbols_of
@@ -102,6 +103,7 @@ def account(
 ) -> Account:
     """An account as a case describes it; a price may be the mark alone.
 
+    venue  name of a rulebook, or the path of a .toml file of your own
     The fields are those of `zerodebt ask --schema`.
     """
     case = read_case(
@@ -127,8 +129,18 @@ def account(
         assets=case.assets,
         instruments=case.instruments,
         symbols=symbols_of(case),
+        profile=own_rulebook(venue, as_of),
     )
     return Account(book, situation_of(book, case), name)
+
+
+def own_rulebook(venue: str, as_of: str | None) -> dict[str, Any] | None:
+    """What the file of a user's own rulebook says; None where `venue` is the name of a shipped one."""
+    if not venue.endswith(".toml"):
+        return None
+    from zerodebt.scenarios.rulebooks import read_rulebook
+
+    return read_rulebook(FilePath(venue), as_of)
 
 
 def _table_lines(book: Rulebook, situation: Situation, asked: Account) -> Iterator[str]:

@@ -45,8 +45,9 @@ from zerodebt.exchange.oracle import Situation
 from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.rulebook import Rulebook, decimal_text, units
 from zerodebt.exchange.rules import RulesError
-from zerodebt.exchange.testing.account import Account
+from zerodebt.exchange.testing.account import Account, own_rulebook
 from zerodebt.exchange.testing.figures import Answer, Figure, Number
+from zerodebt.exchange.testing.refusals import detail_in_units
 from zerodebt.exchange.units import PPB, SECOND_NS
 from zerodebt.exchange.venue import Venue
 
@@ -56,7 +57,7 @@ _STREET_ATOMS = 2**56
 
 
 class CommandRefusedError(Exception):
-    """The venue refuses a command; `reason` is its RejectReason."""
+    """The venue refuses a command; `reason` is its RejectReason, the text is in the venue's decimals."""
 
     def __init__(self, reason: RejectReason, detail: str) -> None:
         super().__init__(f"{reason.value}: {detail}")
@@ -66,7 +67,7 @@ class CommandRefusedError(Exception):
 class RunningVenue:
     """A venue with a clock of its own, a street that quotes when asked to, and a vault where one is known.
 
-    venue      name of a rulebook
+    venue      name of a rulebook, or the path of a .toml file of your own
     as_of      the day whose rules hold; None: the newest
     prices     of what is traded here: the first index of each instrument
     rules, instruments  fields of the rulebook to override, as in a case
@@ -86,7 +87,10 @@ class RunningVenue:
         backstop: bool = True,
         fund: Number = 0,
     ) -> None:
-        self.book = Rulebook(venue, as_of, rules=rules, instruments=instruments, symbols=set(prices))
+        profile = own_rulebook(venue, as_of)
+        self.book = Rulebook(
+            venue, as_of, rules=rules, instruments=instruments, symbols=set(prices), profile=profile
+        )
         for spec in self.book.specs:
             if spec.symbol not in prices:
                 raise UnanswerableError("missing_price", f"prices.{spec.symbol}", "nothing", "is a price")
@@ -117,7 +121,7 @@ class RunningVenue:
         events = self._venue.apply(command, self._now_ns).events
         match events[:1]:
             case (Rejected() as refused,):
-                raise CommandRefusedError(refused.reason, refused.detail)
+                raise CommandRefusedError(refused.reason, detail_in_units(self.book, command, refused))
         self.events += events
         return events
 

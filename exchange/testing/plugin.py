@@ -27,6 +27,11 @@ def _shown(item: pytest.Item) -> list[HasTable]:
     return item.stash.setdefault(_SHOWN, [])
 
 
+def _beside(request: pytest.FixtureRequest, venue: str) -> str:
+    """A rulebook that is a file is looked for beside the test."""
+    return str(request.path.parent / venue) if venue.endswith(".toml") else venue
+
+
 @pytest.fixture
 def oracle(request: pytest.FixtureRequest) -> "Callable[..., Account]":
     """Make an account to ask about: `oracle("hyperliquid", balances=..., positions=..., prices=...)`.
@@ -35,8 +40,8 @@ def oracle(request: pytest.FixtureRequest) -> "Callable[..., Account]":
     """
     from zerodebt.exchange.testing.account import account
 
-    def make(*arguments: Any, **fields: Any) -> "Account":
-        made = account(*arguments, **fields)
+    def make(venue: str, *arguments: Any, **fields: Any) -> "Account":
+        made = account(_beside(request, venue), *arguments, **fields)
         _shown(request.node).append(made)
         return made
 
@@ -51,8 +56,8 @@ def venue(request: pytest.FixtureRequest) -> "Callable[..., RunningVenue]":
     """
     from zerodebt.exchange.testing.market import RunningVenue
 
-    def make(*arguments: Any, **fields: Any) -> "RunningVenue":
-        made = RunningVenue(*arguments, **fields)
+    def make(venue: str, *arguments: Any, **fields: Any) -> "RunningVenue":
+        made = RunningVenue(_beside(request, venue), *arguments, **fields)
         _shown(request.node).append(made)
         return made
 

@@ -16,12 +16,12 @@ from zerodebt.exchange.margin import initial_at_mark, pooled_equity, risk_of
 from zerodebt.exchange.state import Compartment, State
 from zerodebt.exchange.units import mul_ppb_floor, split_exact
 
-Share = tuple[int, int]
+AccountAtoms = tuple[int, int]
 
 LAYERS: tuple[FundLayer, ...] = get_args(FundLayer)
 
 
-def shares(deficit_atoms: int, payers: Sequence[Share]) -> list[Share]:
+def draws(deficit_atoms: int, payers: Sequence[AccountAtoms]) -> list[AccountAtoms]:
     """(account, atoms) of each payer (account, most_atoms), pro rata to what each can bring, never more."""
     whole = sum(most for _, most in payers)
     if not whole or deficit_atoms <= 0:
@@ -30,7 +30,7 @@ def shares(deficit_atoms: int, payers: Sequence[Share]) -> list[Share]:
     return [(account, atoms) for (account, _), atoms in zip(payers, paid, strict=True) if atoms]
 
 
-def payers(state: State, defaulter: Compartment, layer: FundLayer) -> list[Share]:
+def payers(state: State, defaulter: Compartment, layer: FundLayer) -> list[AccountAtoms]:
     """(account, most_atoms) of a layer as things stand; members are those of the moment of default."""
     account = defaulter[0]
     members = state.defaults.get(defaulter, ())
@@ -59,7 +59,7 @@ def _payable(state: State, account: int) -> int:
     return max(0, min(cash, risk_of(state, (account, state.settle)).equity_atoms))
 
 
-def _winners(state: State, loser: int) -> list[Share]:
+def _winners(state: State, loser: int) -> list[AccountAtoms]:
     """The rulebook's share, rounded down, of what each customer's positions gained from the last settlement.
 
     A price of the auction is no gain of the day: positions count from the settlement price to the mark.

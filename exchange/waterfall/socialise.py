@@ -26,12 +26,12 @@ class Payer(Struct, frozen=True, gc=False):
     most_atoms: int = 0
 
 
-class Share(Struct, frozen=True, gc=False):
+class PayerShare(Struct, frozen=True, gc=False):
     payer: Payer
     atoms: int
 
 
-def shares(deficit_atoms: int, payers: Sequence[Payer]) -> list[Share]:
+def shares(deficit_atoms: int, payers: Sequence[Payer]) -> list[PayerShare]:
     """Each payer's share of min(deficit, all bases) by base, cut at what he pays at most. WFALL-08.
 
     What a cut leaves is not shared again. All shares over all bases are the rate: a session's tax rate, where
@@ -42,7 +42,9 @@ def shares(deficit_atoms: int, payers: Sequence[Payer]) -> list[Share]:
     if not whole:
         return []
     split = split_exact(min(deficit_atoms, whole), bases)
-    paid = [Share(payer, min(atoms, payer.most_atoms)) for payer, atoms in zip(payers, split, strict=True)]
+    paid = [
+        PayerShare(payer, min(atoms, payer.most_atoms)) for payer, atoms in zip(payers, split, strict=True)
+    ]
     return [share for share in paid if share.atoms > 0]
 
 

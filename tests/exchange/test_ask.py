@@ -7,6 +7,8 @@ import msgspec
 import pytest
 
 from zerodebt.exchange.ask import Case, UnanswerableError, answer, schema
+from zerodebt.exchange.rulebook import Rulebook
+from zerodebt.exchange.specs import AssetSpec
 
 BASE: dict[str, Any] = {
     "venue": "hyperliquid",
@@ -558,3 +560,45 @@ def test_collateral_that_could_outgrow_the_arithmetic_is_refused() -> None:
         with pytest.raises(UnanswerableError) as error:
             answer(COINS | {"balances": {"BTC": coins}})
         assert (error.value.code, error.value.field) == ("out_of_bounds", "balances.BTC")
+
+
+@pytest.mark.parametrize(
+    ("decimals", "atoms"), [(6, 50_000 * 10**6), (2, 50_000 * 10**2), (8, 50_000 * 10**8)]
+)
+def test_amounts_of_a_rulebook_are_as_many_of_the_asset_that_settles(decimals: int, atoms: int) -> None:
+    """OKX closes a pool that has fallen by 50,000 USDT; amounts of the case are taken as they are."""
+    book = Rulebook(
+        "okx",
+        rules={"settle_asset": "USD", "liquidation": {"notional_min_atoms": 7}},
+        assets=(AssetSpec(symbol="USD", decimals=decimals),),
+        symbols=(),
+    )
+    assert book.rules.insurance.drawdown is not None
+    assert book.rules.insurance.drawdown.fall_min_atoms == atoms
+    assert book.rules.liquidation.notional_min_atoms == 7
+
+
+def equity_along(path: list[str], **options: Any) -> str:
+    """0.8 BTC bought at 120,000 with 5,000 on Hyperliquid, marked at 118,000, where no vault stands by."""
+    case = {
+        "venue": "hyperliquid",
+        "balances": {"USDC": "5000"},
+        "positions": [{"instrument": "BTC", "side": "long", "size": "0.8", "entry": "120000"}],
+        "prices": {"BTC": {"mark": "118000"}},
+    }
+    points = [{"prices": {"BTC": mark}} for mark in path]
+    question = {"question": "what_if", "path": points, "backstop": False, **options}
+    (found,) = answer(case | {"ask": [question]})["answers"]
+    equity: str = found["answer"]["points"][-1]["cross"]["equity"]
+    return equity
+
+
+def test_big_jump_is_kinder_than_small_steps_where_the_previous_mark_is_the_price() -> None:
+    """Bankrupt below 113,750: it closes at the mark before, 118,000 or 114,000."""
+    assert Decimal(equity_along(["112000"])) == 5000 - (120_000 - 118_000) * Decimal("0.8")
+    steps = ["116000", "115000", "114000", "113000", "112000"]
+    assert Decimal(equity_along(steps)) == 5000 - (120_000 - 114_000) * Decimal("0.8")
+
+
+def test_fund_of_a_path_is_ignored_where_no_stage_is_paid_by_it() -> None:
+    assert equity_along(["112000"], fund="1000000") == equity_along(["112000"])

@@ -33,7 +33,7 @@ from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.rules import RulesError
 from zerodebt.exchange.units import HOUR_NS, PPB
 from zerodebt.exchange.venue import Venue
-from zerodebt.exchange.waterfall.default_fund import payers, required_atoms, shares, stressed_losses
+from zerodebt.exchange.waterfall.default_fund import draws, payers, required_atoms, stressed_losses
 
 FUND = {
     "close_out": "auction",
@@ -345,7 +345,7 @@ def test_what_the_layers_leave_is_a_residual() -> None:
     st.lists(st.integers(0, 200), max_size=6).map(lambda mosts: list(enumerate(mosts))),
 )
 def test_shares_cover_the_deficit_as_far_as_they_reach(deficit: int, most: list[tuple[int, int]]) -> None:
-    paid = shares(deficit, most)
+    paid = draws(deficit, most)
     assert sum(atoms for _, atoms in paid) == min(deficit, sum(atoms for _, atoms in most))
     by_account = dict(most)
     assert all(0 < atoms <= by_account[account] for account, atoms in paid)

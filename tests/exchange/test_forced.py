@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.venues import USD, Desk, of, perpetual, rulebook
@@ -155,7 +155,9 @@ def test_ladder_keeps_the_largest_position_of_its_tier(lots: int, mark: int, dow
 @pytest.mark.parametrize(("depth", "orders"), [(200, [10, 20]), (10, [10]), (9, [])])
 def test_bybit_ladder_is_fill_or_kill_and_goes_on_while_it_fills(depth: int, orders: list[int]) -> None:
     """50 lots at 100 are in the fourth tier and need 400, 40 need 275 and 20 need 75."""
-    rules = rulebook("book", "adl", liquidation={"steps": ["ladder"], "ladder_tif": "fok"})
+    fund = {"takes": "unfilled", "net_notional_max_atoms": 1}
+    ladder = {"steps": ["ladder"], "ladder_tif": "fok"}
+    rules = rulebook("book", "insurance", "adl", liquidation=ladder, insurance=fund)
     desk = Desk(rules, (perpetual(tiers=TIERS),), index=(100,))
     account, maker = desk.open(2000, RICH)
     desk.trade(account, maker, 50, 100)
@@ -550,6 +552,7 @@ def test_every_form_only_reduces_and_leaves_nobody_below_zero(
     form: int, adl: str, path: list[int], takes: str, price: str, scope: str, depth: int
 ) -> None:
     """Positions of both sides, one isolated, a thin book; a bystander keeps what he has."""
+    assume(FORMS[form]["liquidation"]["steps"] != ["ladder"] or "unfilled" in (takes, adl))
     rules = rulebook(
         "book",
         "insurance",

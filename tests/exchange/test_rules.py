@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from tests.venues import ASSETS, perpetual, rulebook
-from zerodebt.exchange.rules import RulesError, profile_days, profile_names, profile_table, venue_rules
+from zerodebt.exchange.rules import (
+    RulesError,
+    profile_days,
+    profile_names,
+    profile_table,
+    venue_rules,
+    with_amounts_scaled,
+)
 from zerodebt.exchange.venue import Venue
 
 
@@ -55,6 +62,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("liquidation.steps", [], "steps"),
         ("liquidation.steps", ["whole", "whole"], "names a form twice"),
         ("liquidation.steps", ["vault"], "vault"),
+        ("liquidation.steps", ["ladder"], "allowed is 'whole' or 'restore' after it, or 'unfilled'"),
         ("liquidation.surplus_max_ppb", 1, "steps has no 'whole'"),
         ("liquidation.price_limit", "band", "band_ppb is 0"),
         ("liquidation.ladder_from", 1, "ladder_from"),
@@ -174,6 +182,27 @@ def test_every_table_of_a_shipped_profile_is_dated_and_sourced(name: str) -> Non
 def test_table_of_a_profile_is_the_callers_own() -> None:
     profile_table("hyperliquid")["fees"]["taker_ppb"] = 7
     assert profile_table("hyperliquid")["fees"]["taker_ppb"] != 7
+
+
+def test_amounts_stay_what_they_were_in_atoms_of_another_scale() -> None:
+    table: dict[str, Any] = {
+        "funding": {"impact_notional_atoms": 20_000_000_000, "interval_ns": 7},
+        "insurance": {"drawdown": {"fall_min_atoms": 50_000_000_000, "start_ppb": 3}},
+        "collateral": [
+            {"asset": "BTC", "tier_unit": "value", "tiers": [{"upto": 1_000_000, "ratio_ppb": 5}]},
+            {"asset": "ETH", "tiers": [{"upto": 1_000_000, "ratio_ppb": 5}]},
+        ],
+    }
+    cents = with_amounts_scaled(table, 2 - 6)
+    assert cents["funding"] == {"impact_notional_atoms": 2_000_000, "interval_ns": 7}
+    assert cents["insurance"] == {"drawdown": {"fall_min_atoms": 5_000_000, "start_ppb": 3}}
+    assert [rule["tiers"][0]["upto"] for rule in cents["collateral"]] == [100, 1_000_000]
+    assert with_amounts_scaled(cents, 6 - 2) == table
+
+
+def test_amount_that_coarser_atoms_cannot_say_is_refused() -> None:
+    with pytest.raises(RulesError, match=r"venue\.house\.deficit_max_atoms: found 15, .* multiples of 10"):
+        with_amounts_scaled({"house": {"deficit_max_atoms": 15}}, -1)
 
 
 def test_days_of_a_profile_are_those_of_its_tables() -> None:

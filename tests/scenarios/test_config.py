@@ -208,6 +208,24 @@ def test_unknown_scenario_is_answered_with_the_nearest_name(zerodebt: Call) -> N
     assert "nearest is '2025-10-11'" in err
 
 
+@pytest.mark.parametrize(
+    ("value", "found", "allowed"),
+    [
+        ("abc", "'abc'", "whole numbers"),
+        ("1.5", "'1.5'", "whole numbers"),
+        ("0", "0", "whole numbers from 1 to 1,000,000"),
+        ("3", "3", "enough to hold the open interest, as "),
+    ],
+)
+def test_wrong_number_of_accounts_is_said_with_what_is_allowed(
+    zerodebt: Call, tmp_path: Path, value: str, found: str, allowed: str
+) -> None:
+    code, _, err = zerodebt("run", "2025-10-11", "--accounts", value, "--out", tmp_path / "runs")
+    assert code == 2
+    assert is_one_sentence(err)
+    assert f"accounts: found {found}, allowed are {allowed}" in err
+
+
 @pytest.mark.parametrize("value", ["-1", "many", "1.5"])
 def test_wrong_seed_is_a_wrong_call(zerodebt: Call, tmp_path: Path, value: str) -> None:
     code, _, err = zerodebt("run", "flat", "--seed", value, "--out", tmp_path / "runs")
@@ -337,3 +355,12 @@ def test_rate_of_the_dollar_is_not_rounded_to_whole_atoms() -> None:
 def test_claim_needs_an_expected_value_or_bounds() -> None:
     with pytest.raises(CallError, match="both or neither"):
         config.load("flat", [("claims.no-adl.low", 3)])
+
+
+def test_amounts_of_a_profile_are_as_many_of_the_scenarios_settlement_asset() -> None:
+    cents = [("assets", [{"symbol": "USDC", "decimals": 2}, {"symbol": "BTC", "decimals": 8}])]
+    for overrides, decimals in (([], 6), (cents, 2)):
+        table = config.read_scenario(config.scenario_path("2025-10-11"))
+        table = config.with_overrides(table, overrides)
+        okx = config.with_profile(table, "here", [("venue.profile", "okx")])["venue"]
+        assert okx["insurance"]["drawdown"]["fall_min_atoms"] == 50_000 * 10**decimals

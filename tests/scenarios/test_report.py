@@ -5,11 +5,18 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.scenarios.handmade import batches, write_events, write_handmade_run, write_summary
+from tests.scenarios.handmade import (
+    batches,
+    batches_that_give,
+    write_events,
+    write_handmade_run,
+    write_summary,
+)
 from zerodebt.scenarios import charts
 from zerodebt.scenarios.quantities import DataError
 from zerodebt.scenarios.report import write_report
 from zerodebt.scenarios.tables import write_tables
+from zerodebt.scenarios.terminal import console, print_payments
 
 INJECTED = "</script><script>alert(1)</script>"
 
@@ -147,3 +154,30 @@ def test_amounts_are_short(amount: float, shown: str) -> None:
 
 def test_other_money_is_named() -> None:
     assert charts.short("cny", 9_207_000) == "CNY 9.21M"
+
+
+def test_who_received_is_told_apart_from_who_paid(tmp_path: Path) -> None:
+    run = write_events(tmp_path, batches_that_give())
+    write_tables(run)
+    write_summary(run)
+    write_report(run)
+    paid, _, received = text_of(run).partition("<h2>Who paid</h2>")[2].partition("<h3>Who received")
+    assert "shorts" not in paid.partition("</table>")[0]
+    cells = re.findall(r"<td.*?>(.*?)</td>", received.partition("</table>")[0])
+    assert [re.sub("<.*?>", "", cell) for cell in cells] == ["shorts", "1", "$32.00"]
+
+
+def test_terminal_shows_what_was_received_beside_what_was_paid(capsys: pytest.CaptureFixture[str]) -> None:
+    summary = {
+        "paid_by_stage": {"insurance": "5.00"},
+        "received_by_stage": {"adl": "32.00"},
+        "settle_asset": "USDC",
+    }
+    print_payments(console(), summary)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        ["who", "paid"],
+        ["stage", "paid", "received"],
+        ["insurance", "5.00", "USDC", "0.00", "USDC"],
+        ["adl", "0.00", "USDC", "32.00", "USDC"],
+    ]

@@ -241,6 +241,7 @@ def test_what_is_no_run_is_a_data_problem(zerodebt: Call, tmp_path: Path) -> Non
         ("replay", tmp_path),
         ("explain", tmp_path, "--account", "16"),
         ("report", tmp_path / "no"),
+        ("compare", tmp_path, tmp_path),
     ):
         code, _, err = zerodebt(*command)
         assert code == 3

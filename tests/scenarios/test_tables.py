@@ -15,6 +15,7 @@ from tests.scenarios.handmade import (
     A,
     B,
     batches,
+    batches_that_give,
     write_events,
     write_handmade_run,
 )
@@ -233,3 +234,12 @@ def test_every_column_is_described(run: Path) -> None:
             if column.endswith("_change_lots"):
                 words.add(f"`{column.removesuffix('_change_lots')}`")
             assert any(word in text for word in words), f"{name}.{column}"
+
+
+def test_counterparty_that_receives_gives_nothing_below_zero(tmp_path: Path) -> None:
+    run = write_events(tmp_path, batches_that_give())
+    write_tables(run)
+    winner, vault = account(run, SHORT), account(run, VAULT)
+    assert vault["adl_given_atoms"] == winner["adl_received_atoms"] == 8 * (85_00 - 81_00)
+    assert vault["adl_received_atoms"] == winner["adl_given_atoms"] == 0
+    assert (winner["other_atoms"], vault["other_atoms"]) == (0, 0)

@@ -270,3 +270,17 @@ def test_deleveraging_past_pools_that_can_bear_the_loss_is_named() -> None:
     claimed = structs.replace(opened.rules, waterfall=("book", "insurance", "adl"))
     report = audit(put(desk.batches, 0, [structs.replace(opened, rules=claimed)]))
     assert "WFALL-01" in rules_broken(report)
+
+
+def test_what_a_deleveraging_gives_its_counterparties_is_no_payment_below_zero() -> None:
+    """10 lots at 100 with 110 leave 10 at 90; at the bankruptcy price of 89 the shorts get those 10."""
+    rules = rulebook("book", "adl", adl={"trigger": "unfilled", "price": "bankruptcy"})
+    desk = Desk(rules, (perpetual(),), index=(100,))
+    account, short = desk.open(110, RICH)
+    desk.trade(account, short, 10, 100)
+    desk.index(90)
+    report = audit(desk.batches)
+    assert report.findings == ()
+    assert (report.paid_by_stage, report.paid) == ({}, ())
+    assert report.received_by_stage == {"adl": (10 * (90 - 100) + 110) * USD}
+    assert [(got.payer, got.atoms) for got in report.received] == [(short, 10 * USD)]

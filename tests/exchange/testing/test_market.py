@@ -1,13 +1,16 @@
 """A running venue in the units of a bot."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from zerodebt.exchange.cases import UnanswerableError
-from zerodebt.exchange.events import LiquidationStarted
+from zerodebt.exchange.commands import Withdraw
+from zerodebt.exchange.events import LiquidationStarted, Rejected
 from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.testing.market import CommandRefusedError, RunningVenue
+from zerodebt.exchange.testing.refusals import detail_in_units
 
 
 @pytest.fixture
@@ -92,6 +95,46 @@ def test_refusal_names_the_venues_reason(market: RunningVenue) -> None:
     with pytest.raises(CommandRefusedError, match="margin is too small") as refused:
         bot.order("BTC", "buy", 1)
     assert refused.value.reason is RejectReason.MARGIN_TOO_SMALL
+
+
+@pytest.mark.parametrize(
+    ("order", "said"),
+    [
+        # a fortieth of 100,000, the spread of 1 and a fee of 0.045 % of 100,001, less the 100 at hand
+        ((1, None), f"margin is too small: {2500 + 1 + Decimal('45.000450') - 100} USDC are missing"),
+        ((0, 99000), "size is not positive: 0.00000"),
+        (
+            ("0.00001", 100000),
+            "order value is below the smallest: 1.000000 USDC, allowed are 10.000000 and more",
+        ),
+        ((1, "100000.5"), "price is off the order step: 100000.5 is not a multiple of 1.0"),
+    ],
+)
+def test_refusal_counts_in_the_units_of_the_venue(
+    market: RunningVenue, order: tuple[Any, Any], said: str
+) -> None:
+    bot = market.open({"USDC": 100})
+    with pytest.raises(CommandRefusedError) as refused:
+        bot.order("BTC", "buy", *order)
+    assert str(refused.value).startswith(said)
+
+
+def test_refused_amount_is_of_the_asset_that_is_moved(market: RunningVenue) -> None:
+    bot = market.open({"USDC": "100.5"})
+    with pytest.raises(CommandRefusedError, match=r": 200\.000000 USDC asked, 100\.500000 may leave$"):
+        bot.withdraw("USDC", 200)
+
+
+def test_refused_post_only_order_is_told_the_best_price(market: RunningVenue) -> None:
+    bot = market.open({"USDC": 5000})
+    with pytest.raises(CommandRefusedError, match=r"would take: best is 100001\.0$"):
+        bot.order("BTC", "buy", "0.01", 100002, post_only=True)
+
+
+def test_account_of_a_refusal_is_no_amount(market: RunningVenue) -> None:
+    refused = Rejected(12, RejectReason.BALANCE_TOO_SMALL, "account 12 has 1500000 atoms", "withdraw")
+    found = detail_in_units(market.book, Withdraw(12, 0, 1), refused)
+    assert found == "account 12 has 1.500000 USDC"
 
 
 def test_empty_quotes_leave_an_empty_book(market: RunningVenue) -> None:

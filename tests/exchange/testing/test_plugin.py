@@ -138,3 +138,27 @@ def test_entry_point_names_the_plugin(name: str) -> None:
     target = project["entry-points"]["pytest11"]["zerodebt"]
     assert target == PLUGIN
     assert hasattr(import_module(target), name)
+
+
+OWN = {
+    "suite/mine.toml": """
+extends = "hyperliquid"
+[fees]
+taker_ppb = 1_000_000
+""",
+    "suite/test_own.py": """
+def test_fee(venue, oracle):
+    market = venue("mine.toml", prices={"BTC": 100000})
+    market.quote("BTC", 5)
+    bought = market.open({"USDC": 5000}).order("BTC", "buy", "0.1")
+    assert (bought.average_price, bought.fee) == (100001, "10.0001")  # 0.1 % of the value
+    account = oracle("mine.toml", balances={"USDC": "5000"}, prices={"BTC": "100000"})
+    assert "at mine" in account.table()
+""",
+}
+
+
+def test_rulebook_of_ones_own_is_found_beside_the_test(tmp_path: Path) -> None:
+    (tmp_path / "suite").mkdir()
+    done = run_in_project(tmp_path, OWN, "suite")
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
