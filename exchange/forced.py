@@ -115,6 +115,7 @@ class ForcedOrders:
             form,
             market,
             lots,
+            state.accounts.cost.cells[market.number][account],
             risk,
             rules.fees.liquidation_ppb,
             is_cooling=cooling,
@@ -143,7 +144,8 @@ class ForcedOrders:
         if not risk.is_bankrupt:
             rules = self.state.rules.liquidation
             lost = self._lost_atoms.get(account, 0)
-            limit = limit_ticks(rules, market, lots, closed_lots, risk, own_atoms, lost)
+            cost = self.state.accounts.cost.cells[market.number][account]
+            limit = limit_ticks(rules, market, lots, cost, closed_lots, risk, own_atoms, lost)
         return within_limits(self.state, market.instrument_number, -lots, limit)
 
     def _send(self, compartment: Compartment, risk: Risk, order: PlaceOrder) -> Plan | None:
