@@ -33,7 +33,7 @@ from zerodebt.exchange.liquidation import (
 )
 from zerodebt.exchange.margin import Risk
 from zerodebt.exchange.marks import Market
-from zerodebt.exchange.rules import LiquidationRules
+from zerodebt.exchange.rules import LiquidationRules, RulesError
 from zerodebt.exchange.units import PPB
 
 RICH = 10_000_000
@@ -112,6 +112,16 @@ def test_requirement_may_include_the_fee_of_closing(fee: str, required: float) -
     desk = Desk(rules, index=(100,))
     account, _ = long(desk, 100, 10, 100)
     assert desk.requirement(account) == round(required * USD)
+
+
+@pytest.mark.parametrize("changes", [{"slope_ppb": 50_000}, {"margin_floor_atoms_per_lot": 5}])
+def test_a_share_of_the_initial_requirement_stands_alone(changes: dict[str, Any]) -> None:
+    """What would be left out of it is refused: growth with size, a floor, a closing fee."""
+    share: dict[str, Any] = {"maintenance_of_initial_ppb": 600_000_000}
+    with pytest.raises(RulesError, match=f"{next(iter(changes))} is .*, allowed is 0 where maintenance"):
+        Desk(rulebook(), (perpetual(**share, **changes),))
+    with pytest.raises(RulesError, match="requirement_fee: found 'taker', allowed is 'none'"):
+        Desk(rulebook(liquidation={"requirement_fee": "taker"}), (perpetual(**share),))
 
 
 # Ladder
@@ -633,3 +643,21 @@ def test_every_form_only_reduces_and_leaves_nobody_below_zero(
             for n in (0, 1):
                 assert not desk.state.accounts.isolated.cells[n][who] or desk.equity(who, 2 + n) >= 0
         assert (desk.cash(bystander), desk.equity(bystander)) == (777 * USD, 777 * USD)
+
+
+@pytest.mark.spec("WFALL-01")
+def test_the_fund_takes_what_one_book_could_not_fill_though_the_last_order_was_filled() -> None:
+    """80 - 60 = 20 for 23.5 and 12.5: the larger position meets no bid, the other one is sold."""
+    rules = rulebook(
+        "book", "insurance", "adl", liquidation={"steps": ["whole"]}, insurance={"takes": "unfilled"}
+    )
+    desk = Desk(rules, (perpetual(), perpetual("ETH")), index=(100, 100))
+    desk.ok(Deposit(0, INSURANCE, (RICH * USD,)))
+    account, maker = desk.open(80, RICH)
+    desk.trade(account, maker, 10, 100)
+    desk.trade(account, maker, 5, 100, instrument=1)
+    desk.order(maker, BUY, 5, 100, instrument=1)
+    events = desk.index(94, 100)
+    assert forced(events) == [(5, None, "ioc")]
+    assert [(e.instrument, e.lots, e.taker) for e in of(events, TakenOver)] == [(0, 10, INSURANCE)]
+    assert not audit(desk.batches).findings
