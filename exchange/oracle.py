@@ -29,7 +29,7 @@ from zerodebt.exchange.commands import (
     Side,
     UpdateIndex,
 )
-from zerodebt.exchange.events import EXTERNAL, FIRST_ACCOUNT, HOUSE, INSURANCE, Event, Filled, Rejected
+from zerodebt.exchange.events import EXTERNAL, FIRST_ACCOUNT, HOUSE, INSURANCE, Event, Rejected
 from zerodebt.exchange.instruments import (
     Instrument,
     MarginTable,
@@ -578,7 +578,7 @@ class Situation:
         for order in (*_quotes(state, step, BUY), *_quotes(state, step, SELL)):
             batch = venue.apply(order, now_ns)
             assert not isinstance(batch.events[0], Rejected), batch.events[0]
-            if any(isinstance(event, Filled) for event in batch.events):
+            if len(batch.events) > 1:
                 events += batch.events
         seen = tuple(
             Observation(number, 0, _price_ticks(state.instruments[number], ticks), now_ns)
@@ -628,7 +628,7 @@ def _settlements(state: State, step: PathStep, now_ns: int) -> Iterator[SettleVa
 def _quotes(state: State, step: PathStep, side: Side) -> Iterator[PlaceOrder]:
     for number, depth in enumerate(step.depth_lots):
         mark = step.mark_ticks[number]
-        if mark is None or not depth:
+        if mark is None or not depth or not state.status[number].open:
             continue
         spec = state.instruments[number]
         away = max(1, mark * step.slippage_ppb // PPB)

@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.venues import ASSETS, USD, Desk, future, of, perpetual, rulebook
-from zerodebt.exchange.commands import BUY, SELL, Deposit, PlaceOrder, SettleVariation, Trigger
+from zerodebt.exchange.commands import BUY, SELL, Deposit, PlaceOrder, SetStatus, SettleVariation, Trigger
 from zerodebt.exchange.events import Filled, MarginCalled, VariationSettled
 from zerodebt.exchange.margin import initial_excess_atoms
 from zerodebt.exchange.oracle import ASKED, PathStep, Position, Situation
@@ -173,6 +173,15 @@ def test_a_cooldown_that_runs_goes_on_along_the_path() -> None:
     for after_s, lots in ((29, 0), (40, 159 - 159 // 5)):
         (outcome,) = case.what_if([PathStep((970,), after_s * SECOND_NS, depth_lots=(1000,))])
         assert outcome.lots == (lots,)
+
+
+def test_nothing_trades_along_the_path_of_a_halted_instrument() -> None:
+    """Its mark stands still, and so nobody is forced to sell."""
+    desk, account, _ = busy_desk()
+    desk.ok(SetStatus(0, False, False, False))
+    (outcome,) = Situation.of(desk.venue, account).what_if([PathStep((10,), depth_lots=(100,))])
+    assert outcome.lots == (10,)
+    assert outcome.cross.equity_atoms == desk.equity(account)
 
 
 # Daily settlement
