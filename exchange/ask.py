@@ -43,6 +43,7 @@ from zerodebt.exchange.events import (
     LiquidationStarted,
     MarginCalled,
     MarginCallEnded,
+    OrderAccepted,
     Posted,
     ReceivableBooked,
     StageArmed,
@@ -364,6 +365,10 @@ class Replier:
     def _requirement_line(self, instrument: int, value: int, lots: int) -> Line:
         table = self.situation.state.markets[instrument].margin
         spec, tiers = self.book.specs[instrument], self.book.instruments[instrument].tiers
+        if self.situation.is_on_grid(instrument):
+            alone = self.book.money(self.situation.maintenance_atoms(instrument))
+            rule = "alone its worst loss over the grid of price moves, and its contingency; positions offset"
+            return Line(f"{spec.symbol} over the grid", alone, rule, self.book.source("portfolio"))
         basis = "value"
         if table.is_at_entry:
             value = abs(self.situation.state.accounts.cost.cells[instrument][ASKED])
@@ -387,13 +392,15 @@ class Replier:
         number = self._held(field, question.instrument)
         point = self.situation.liquidation_price(number)
         lines = list(self._margin_lines(self.situation.compartment_of(number)))
-        if point is not None:
+        if point is not None and not self.situation.is_on_grid(number):
             spec, lots = self.book.instruments[number], self.situation.lots(number)
             at_price = spec.contract == "linear" or point.ticks > 0
             value = abs(value_atoms(spec, point.ticks, lots)) if at_price else 0
             lines.append(self._requirement_line(number, value, abs(lots)))
         found = self._point(number, point)
         rule = "where equity equals maintenance in that tier; liquidated beyond it"
+        if self.situation.is_on_grid(number):
+            rule = "the nearest tick at which the worst loss over the grid exceeds equity, by search"
         lines.append(_price_line("liquidation price", found, rule, self.book.source("liquidation")))
         return found, lines
 
@@ -450,7 +457,8 @@ class Replier:
         fee = decimal_text(Fraction(book.rules.fees.taker_ppb, PPB))
         rule = (
             f"the most whose initial requirement at the mark, loss against it and fee ({fee}) fit the "
-            "equity; while it rests it has no profit against the mark"
+            "equity; while it rests it has no profit against the mark; what only reduces the position is "
+            "taken as a reduce-only order where it leaves no worse ratio"
         )
         return {"size": size}, [
             *self._margin_lines(self.cross),
@@ -581,6 +589,7 @@ _EVENT_RULES = {
     "default_declared": ("the call is overdue", "liquidation"),
     "stage": ("the first stage of the waterfall that may act", "liquidation"),
     "forced_fill": ("a forced order at the book's prices", "liquidation"),
+    "fill": ("an order of the account trades", "orders"),
     "taken_over": ("the position moves at the price named, and its profit is settled", "liquidation"),
     "deleveraged": ("the position is closed against a winner", "adl"),
     "money": ("what reached the account (negative: what left it)", "liquidation"),
@@ -598,6 +607,7 @@ class _Told:
         self._book = book
         self._lots = [situation.lots(n) for n in range(len(book.instruments))]
         self._deficits: set[int] = set()
+        self._forced: set[int] = set()
 
     def events(self, outcome: Outcome) -> list[dict[str, str]]:
         return [told for event in outcome.events for told in self._told(event)]
@@ -617,12 +627,15 @@ class _Told:
                 yield {"event": "default_declared"}
             case StageArmed() if event.account == ASKED:
                 yield {"event": "stage", "stage": event.stage, "because": event.because}
-            case Filled() if event.taker == ASKED:
-                lots = event.taker_side * event.size_lots
+            case OrderAccepted() if event.account == ASKED and event.forced:
+                self._forced.add(event.order_id)
+            case Filled() if ASKED in (event.taker, event.maker):
+                is_taker = event.taker == ASKED
+                lots = event.taker_side * event.size_lots * (1 if is_taker else -1)
                 yield {
-                    "event": "forced_fill",
+                    "event": "forced_fill" if event.taker_order in self._forced else "fill",
                     **self._change(event.instrument, lots, event.price_ticks),
-                    "fee": book.money(event.taker_fee_atoms),
+                    "fee": book.money(event.taker_fee_atoms if is_taker else event.maker_fee_atoms),
                 }
             case TakenOver() if event.account == ASKED:
                 change = self._change(event.instrument, -event.lots, event.price_ticks)

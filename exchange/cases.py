@@ -99,7 +99,10 @@ class WithdrawableQuestion(
 class LargestOrderQuestion(
     Struct, frozen=True, forbid_unknown_fields=True, tag_field="question", tag="largest_order"
 ):
-    """The largest limit order at `price` that the venue takes, whether it fills at once or rests."""
+    """The largest limit order at `price` that the venue takes, whether it fills at once or rests.
+
+    Of an account that may not open, it is what a reduce-only order may close of the position.
+    """
 
     instrument: Symbol
     side: Annotated[Literal["buy", "sell"], Meta(description="which way the order goes")]
@@ -131,7 +134,8 @@ class PathPoint(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class WhatIfQuestion(Struct, frozen=True, forbid_unknown_fields=True, tag_field="question", tag="what_if"):
     """What the venue does to the account along a path of prices, stage by stage, and what is left.
 
-    The account's own orders are not part of it, and funding is not paid on the way.
+    The account's own orders are not part of it, and funding is not paid on the way. A rulebook that calls for
+    margin (`settlement.call_to`) settles dated futures at the mark once a day, counted from the path's start.
     """
 
     path: Annotated[tuple[PathPoint, ...], Meta(min_length=1, description="instants, in order")]

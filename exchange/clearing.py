@@ -117,10 +117,7 @@ class Clearing:
     def arm(self, order: PlaceOrder) -> None:
         assert order.trigger is not None
         order_id = self._next_order_id()
-        armed = Armed(order_id, order)
-        self.state.triggers[order.instrument].add(armed)
-        self.state.armed[order_id] = armed
-        self._own(order, order_id)
+        self.wait(Armed(order_id, order))
         self.out.append(
             TriggerArmed(
                 order_id,
@@ -133,6 +130,12 @@ class Clearing:
                 order.trigger,
             )
         )
+
+    def wait(self, armed: Armed) -> None:
+        """Keep an order until its trigger is met, without an event of its own."""
+        self.state.triggers[armed.order.instrument].add(armed)
+        self.state.armed[armed.order_id] = armed
+        self._own(armed.order, armed.order_id)
 
     def disarm(self, armed: Armed) -> None:
         """Take a waiting order out, without an event of its own."""

@@ -70,6 +70,7 @@ CloseReason = Literal[
     "settlement",
     "conversion",
     "price_limit",
+    "deleveraged",
 ]
 
 

@@ -36,7 +36,6 @@ class ForcedOrders:
         self.clearing = clearing
         self._is_for_the_book = is_for_the_book
         self._sent: set[Compartment] = set()
-        self._filled: set[Compartment] = set()
         self._unfilled: set[Compartment] = set()
         self._closed_atoms: dict[int, int] = {}
         self._lost_atoms: dict[int, int] = {}
@@ -44,13 +43,12 @@ class ForcedOrders:
     def begin(self) -> None:
         """A new command."""
         self._sent.clear()
-        self._filled.clear()
         self._unfilled.clear()
         self._closed_atoms.clear()
         self._lost_atoms.clear()
 
     def is_unfilled(self, compartment: Compartment) -> bool:
-        """Has it been sent, and was its last order not filled whole, or was there none to send?"""
+        """Has it been sent, and a position's last order not filled whole, or was there none to send?"""
         return compartment in self._unfilled
 
     def send(self, compartment: Compartment) -> bool:
@@ -61,15 +59,21 @@ class ForcedOrders:
             return False
         self._sent.add(compartment)
         acted = False
+        is_filled: dict[int, bool] = {}
         for form in self.state.rules.liquidation.steps:
             for market in self._by_requirement(compartment):
-                acted |= self._force_position(compartment, market, form)
-        if compartment not in self._filled:
+                acted |= self._force_position(compartment, market, form, is_filled)
+        if not is_filled or not all(is_filled.values()):
             self._unfilled.add(compartment)
         return acted
 
-    def _force_position(self, compartment: Compartment, market: Market, form: ForcedForm) -> bool:
-        """Send one order of a form, or one a tier of the ladder, while orders fill and it is not safe yet."""
+    def _force_position(
+        self, compartment: Compartment, market: Market, form: ForcedForm, is_filled: dict[int, bool]
+    ) -> bool:
+        """Send one order of a form, or one a tier of the ladder, while orders fill and it is not safe yet.
+
+        is_filled  by slot: was the last order for the position filled whole? Written here
+        """
         state = self.state
         rules = state.rules.liquidation
         account, n, instrument = compartment[0], market.number, market.instrument_number
@@ -91,10 +95,7 @@ class ForcedOrders:
             order = PlaceOrder(account, instrument, side, size, limit, tif, reduce_only=True)
             plan = self._send(compartment, risk, order)
             filled = plan.filled_lots if plan else 0
-            if filled == size:
-                self._filled.add(compartment)
-            else:
-                self._filled.discard(compartment)
+            is_filled[n] = filled == size
             if not plan or not filled:
                 break
             acted = True
@@ -115,6 +116,7 @@ class ForcedOrders:
             form,
             market,
             lots,
+            state.accounts.cost.cells[market.number][account],
             risk,
             rules.fees.liquidation_ppb,
             is_cooling=cooling,
@@ -143,7 +145,8 @@ class ForcedOrders:
         if not risk.is_bankrupt:
             rules = self.state.rules.liquidation
             lost = self._lost_atoms.get(account, 0)
-            limit = limit_ticks(rules, market, lots, closed_lots, risk, own_atoms, lost)
+            cost = self.state.accounts.cost.cells[market.number][account]
+            limit = limit_ticks(rules, market, lots, cost, closed_lots, risk, own_atoms, lost)
         return within_limits(self.state, market.instrument_number, -lots, limit)
 
     def _send(self, compartment: Compartment, risk: Risk, order: PlaceOrder) -> Plan | None:

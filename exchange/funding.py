@@ -59,8 +59,8 @@ def premium_ppt(
         doubled = 0 if bid is None or ask is None else bid + ask - 2 * index_ticks
     else:
         doubled = 2 * (mark_ticks - index_ticks)
-    premium = stepped_ppt(doubled * PPT, 2 * index_ticks, rules.rate_step_ppt)
-    return _clamp(premium, PREMIUM_MAX_PPT)
+    sample_ppt = stepped_ppt(doubled * PPT, 2 * index_ticks, rules.rate_step_ppt)
+    return _clamp(sample_ppt, PREMIUM_MAX_PPT)
 
 
 def impact_notional_atoms(rules: FundingRules, instrument: Instrument) -> int:
@@ -87,12 +87,12 @@ def stepped_ppt(numerator: int, denominator: int, step_ppt: int) -> int:
     return steps if numerator >= 0 else -steps
 
 
-def add_premium(prices: Prices, rules: FundingRules, premium: int) -> None:
+def add_premium(prices: Prices, rules: FundingRules, sample_ppt: int) -> None:
     """Take a sample into the interval's average."""
     prices.premium_samples += 1
-    prices.premium_sum_ppt += premium * (prices.premium_samples if rules.average == "linear" else 1)
+    prices.premium_sum_ppt += sample_ppt * (prices.premium_samples if rules.average == "linear" else 1)
     if rules.tail_trim_ppm:
-        prices.premiums_ppt.append(premium)
+        prices.premiums_ppt.append(sample_ppt)
 
 
 def premium_average_ppt(prices: Prices, rules: FundingRules) -> int:
@@ -160,25 +160,25 @@ def period_rate_ppt(rules: FundingRules, premium_ppt: int) -> int:
             return premium_ppt + rules.interest_ppt
 
 
-def rate_ppt(rules: FundingRules, premium_average_ppt: int, cap: int | None) -> int:
+def rate_ppt(rules: FundingRules, premium_average_ppt: int, most_ppt: int | None) -> int:
     """Rate of one interval: the period's rate over the divisor, rounded down, and capped.
 
-    cap  as `cap_ppt` says; the gap of margins bounds the period's rate, every other cap the interval's
+    most_ppt  as `cap_ppt` says; the gap of margins bounds the period's rate, every other cap the interval's
     """
-    rate = period_rate_ppt(rules, premium_average_ppt)
-    if cap is not None and rules.cap == "margin_gap":
-        return div_floor(_clamp(rate, cap), rules.divisor)
-    rate = div_floor(rate, rules.divisor)
-    return rate if cap is None else _clamp(rate, cap)
+    period_ppt = period_rate_ppt(rules, premium_average_ppt)
+    if most_ppt is not None and rules.cap == "margin_gap":
+        return div_floor(_clamp(period_ppt, most_ppt), rules.divisor)
+    interval_ppt = div_floor(period_ppt, rules.divisor)
+    return interval_ppt if most_ppt is None else _clamp(interval_ppt, most_ppt)
 
 
-def payment_atoms(value_atoms: int, rate: int) -> int:
+def payment_atoms(value_atoms: int, rate_ppt: int) -> int:
     """What a position owes for the interval; negative is received.
 
     value_atoms  of the position at the price that funding is paid on, positive for long positions
     Payers pay rounded up, receivers get rounded down.
     """
-    return div_ceil(value_atoms * rate, PPT)
+    return div_ceil(value_atoms * rate_ppt, PPT)
 
 
 def exposure_atoms(instrument: Instrument, price_ticks: int, lots: int) -> int:
@@ -187,13 +187,13 @@ def exposure_atoms(instrument: Instrument, price_ticks: int, lots: int) -> int:
     return value if lots * price_ticks >= 0 else -value
 
 
-def index_delta_ppm(rate: int, lot_value_atoms: int, quanta_per_lot: int) -> int:
+def index_delta_ppm(rate_ppt: int, lot_value_atoms: int, quanta_per_lot: int) -> int:
     """Step of the funding index: what one quantum pays, in millionths of an atom, cut off towards zero.
 
     Source: dYdX v4-chain, GetFundingIndexDelta.
     """
-    delta = div_floor(abs(rate * lot_value_atoms), PPT // PPM * quanta_per_lot)
-    return delta if rate * lot_value_atoms >= 0 else -delta
+    delta_ppm = div_floor(abs(rate_ppt * lot_value_atoms), PPT // PPM * quanta_per_lot)
+    return delta_ppm if rate_ppt * lot_value_atoms >= 0 else -delta_ppm
 
 
 def settlement_ppm(quanta: int, index_ppm: int, settled_index_ppm: int) -> int:

@@ -48,7 +48,8 @@ class Instrument(Struct, frozen=True, array_like=True):
     initial_atoms_per_lot   least initial requirement of a lot; 0: twice the maintenance floor
     slope_ppb, slope_size   both rates grow by `slope_ppb` for every `slope_size` of position: lots of a
                             linear contract, atoms of value of an inverse one
-    maintenance_of_initial_ppb  not 0: maintenance is this share of the initial requirement, each rounded up
+    maintenance_of_initial_ppb  not 0: maintenance is this share of the initial requirement, each rounded up,
+                            and nothing else: slope, floor and a closing fee beside it are refused
     open_interest_low_atoms, open_interest_high_atoms  between them the initial rate rises to 1
     maintenance_basis       what maintenance is a share of: the value at the mark, or what the lots cost
     """
@@ -409,4 +410,9 @@ def _margin_error(i: Instrument) -> str | None:
         return f"slope_ppb {i.slope_ppb} for each {i.slope_size}: allowed is 0..10^9 for each 1 or more"
     if not 0 <= i.maintenance_of_initial_ppb <= PPB:
         return f"maintenance_of_initial_ppb is {i.maintenance_of_initial_ppb}, allowed is 0..10^9"
+    for name in ("slope_ppb", "margin_floor_atoms_per_lot"):
+        if i.maintenance_of_initial_ppb and getattr(i, name):
+            return (
+                f"{name} is {getattr(i, name)}, allowed is 0 where maintenance is a share of the initial one"
+            )
     return None

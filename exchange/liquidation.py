@@ -1,13 +1,14 @@
 """What to send to the book for an account below maintenance: a plan, nothing more.
 
 Sizes are lots of one position, prices the limit of its forced order. `equity_atoms` and `maintenance_atoms`
-are those of the whole compartment, which may hold other positions.
+are those of the whole compartment, which may hold other positions. `cost_atoms` is what the position's lots
+cost, signed as their value: its requirement is reckoned from it where the rulebook charges entry value.
 """
 
 from collections.abc import Iterator
 
-from zerodebt.exchange.instruments import ALONE, Size, closing_ticks, shared_tier
-from zerodebt.exchange.margin import Risk, maintenance_at_mark, maintenance_of
+from zerodebt.exchange.instruments import ALONE, Size, closing_ticks, maintenance_atoms, shared_tier
+from zerodebt.exchange.margin import Risk, maintained_value_atoms, maintenance_of
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.rules import ForcedForm, LiquidationRules
 from zerodebt.exchange.state import State
@@ -19,6 +20,7 @@ def forced_lots(
     form: ForcedForm,
     market: Market,
     lots: int,
+    cost_atoms: int,
     risk: Risk,
     fee_ppb: int,
     *,
@@ -34,9 +36,9 @@ def forced_lots(
         case "share":
             return share_lots(rules, abs(lots), abs(market.value_atoms(lots)), is_cooling)
         case "ladder":
-            return ladder_lots(rules, market, lots, beside)
+            return ladder_lots(rules, market, lots, cost_atoms, beside)
         case "restore":
-            return restoring_lots(rules, market, lots, risk, fee_ppb)
+            return restoring_lots(rules, market, lots, cost_atoms, risk, fee_ppb)
         case "whole":
             return abs(lots)
 
@@ -52,31 +54,36 @@ def share_lots(rules: LiquidationRules, size_lots: int, notional_atoms: int, is_
     return max(1, mul_ppb_floor(size_lots, rules.chunk_ppb))
 
 
-def ladder_lots(rules: LiquidationRules, market: Market, lots: int, beside: Size = ALONE) -> int:
+def ladder_lots(
+    rules: LiquidationRules, market: Market, lots: int, cost_atoms: int, beside: Size = ALONE
+) -> int:
     """What is above the top of the tier that is `ladder_tiers` lower, or the lowest; 0 below `ladder_from`.
 
     Sources: Bybit help centre, Liquidation process; OKX help centre, Liquidation; BitMEX docs, Liquidation.
     """
-    size = abs(lots)
-    tier = _tier(market, size, beside)
+    size, sign = abs(lots), 1 if lots > 0 else -1
+
+    def tier_of(left_lots: int) -> int:
+        value = maintained_value_atoms(market, lots, cost_atoms, sign * left_lots)
+        return shared_tier(market.margin, value, left_lots, beside)
+
+    tier = tier_of(size)
     if tier + 1 < rules.ladder_from:
         return 0
     target = max(0, tier - rules.ladder_tiers)
     kept, above = 0, size
     while above - kept > 1:
         middle = (kept + above) // 2
-        if _tier(market, middle, beside) <= target:
+        if tier_of(middle) <= target:
             kept = middle
         else:
             above = middle
     return size - kept
 
 
-def _tier(market: Market, size_lots: int, beside: Size) -> int:
-    return shared_tier(market.margin, abs(market.value_atoms(size_lots)), size_lots, beside)
-
-
-def restoring_lots(rules: LiquidationRules, market: Market, lots: int, risk: Risk, fee_ppb: int) -> int:
+def restoring_lots(
+    rules: LiquidationRules, market: Market, lots: int, cost_atoms: int, risk: Risk, fee_ppb: int
+) -> int:
     """The smallest lots that, closed at the mark, leave the account safe with the buffer. Property LIQ-06.
 
     All of them where that is not enough, and never more than `restore_max_ppb` of the position, rounded down,
@@ -87,7 +94,7 @@ def restoring_lots(rules: LiquidationRules, market: Market, lots: int, risk: Ris
     too_few, enough = 0, size
     while enough - too_few > 1:
         middle = (too_few + enough) // 2
-        if _restores(rules, market, lots, middle, risk, fee_ppb):
+        if _restores(rules, market, lots, cost_atoms, middle, risk, fee_ppb):
             enough = middle
         else:
             too_few = middle
@@ -95,13 +102,26 @@ def restoring_lots(rules: LiquidationRules, market: Market, lots: int, risk: Ris
 
 
 def _restores(
-    rules: LiquidationRules, market: Market, lots: int, closed_lots: int, risk: Risk, fee_ppb: int
+    rules: LiquidationRules,
+    market: Market,
+    lots: int,
+    cost_atoms: int,
+    closed_lots: int,
+    risk: Risk,
+    fee_ppb: int,
 ) -> bool:
     left = lots - closed_lots if lots > 0 else lots + closed_lots
-    required = risk.maintenance_atoms - maintenance_at_mark(market, lots) + maintenance_at_mark(market, left)
+    required = risk.maintenance_atoms - _own_requirement_atoms(market, lots, cost_atoms, lots)
+    required += _own_requirement_atoms(market, lots, cost_atoms, left)
     required += mul_ppb_ceil(required, rules.restore_buffer_ppb)
     fee = mul_ppb_ceil(abs(market.value_atoms(closed_lots)), fee_ppb)
     return Risk(risk.equity_atoms - fee, required, risk.includes_equal, risk.haircut_atoms).is_safe
+
+
+def _own_requirement_atoms(market: Market, held: int, cost_atoms: int, lots: int) -> int:
+    """Maintenance requirement of the position alone if its held signed lots became `lots`, rounded up."""
+    value = maintained_value_atoms(market, held, cost_atoms, lots)
+    return maintenance_atoms(market.margin, value, abs(lots))
 
 
 def order_bounds_atoms(rules: LiquidationRules, notional_atoms: int) -> tuple[int, int]:
@@ -139,6 +159,7 @@ def limit_ticks(
     rules: LiquidationRules,
     market: Market,
     lots: int,
+    cost_atoms: int,
     closed_lots: int,
     risk: Risk,
     own_atoms: int,
@@ -158,7 +179,7 @@ def limit_ticks(
             band = mul_ppb_floor(abs(market.mark_ticks), rules.band_ppb)
             limit = market.mark_ticks - band if lots > 0 else market.mark_ticks + band
         case "fillable":
-            limit = fillable_ticks(rules, market, lots, risk)
+            limit = fillable_ticks(rules, market, lots, cost_atoms, risk)
     if rules.insurance_lost_max_atoms is not None:
         reach = risk.equity_atoms + left_atoms(rules.insurance_lost_max_atoms, lost_atoms)
         worst = bankruptcy_ticks(market, closed_lots if lots > 0 else -closed_lots, reach)
@@ -173,7 +194,7 @@ def bankruptcy_ticks(market: Market, lots: int, equity_atoms: int) -> int:
     return closing_ticks(market.instrument, lots, market.value_atoms(lots) - equity_atoms)
 
 
-def fillable_ticks(rules: LiquidationRules, market: Market, lots: int, risk: Risk) -> int:
+def fillable_ticks(rules: LiquidationRules, market: Market, lots: int, cost_atoms: int, risk: Risk) -> int:
     """Worst price at which a liquidation order may trade, rounded towards the mark.
 
     (value - clamp(adjustment * (1 - equity/requirement), 0, 1) * spread * position's requirement) / lots.
@@ -182,7 +203,8 @@ def fillable_ticks(rules: LiquidationRules, market: Market, lots: int, risk: Ris
     whole = risk.maintenance_atoms * PPB
     reach = rules.fillable_adjustment_ppb * (risk.maintenance_atoms - risk.margin_atoms)
     reach = min(max(reach, 0), whole)
-    spread = reach * rules.fillable_spread_ppb * maintenance_at_mark(market, lots) // (whole * PPB)
+    own = _own_requirement_atoms(market, lots, cost_atoms, lots)
+    spread = reach * rules.fillable_spread_ppb * own // (whole * PPB)
     return bankruptcy_ticks(market, lots, spread)
 
 

@@ -454,17 +454,24 @@ def maintenance_of(state: State, market: Market, account: int, lots: int, beside
     """
     if beside is None:
         beside = size_beside(state, market, account)
-    if not market.margin.is_at_entry:
-        return maintenance_at_mark(market, lots, beside)
     held = state.accounts.lots.cells[market.number][account]
     cost = state.accounts.cost.cells[market.number][account]
-    if lots * held <= 0:
+    basis = maintained_value_atoms(market, held, cost, lots)
+    return maintenance_atoms(market.margin, basis, abs(lots), beside)
+
+
+def maintained_value_atoms(market: Market, held: int, cost: int, lots: int) -> int:
+    """The value, not below 0, that maintenance is charged on if `held` signed lots became `lots`.
+
+    cost  what the held lots cost, signed as their value
+    """
+    if not market.margin.is_at_entry or lots * held <= 0:
         basis = market.value_atoms(lots)
     elif abs(lots) <= abs(held):
         basis = cost - cost * (held - lots) // held
     else:
         basis = cost + market.value_atoms(lots - held)
-    return maintenance_atoms(market.margin, abs(basis), abs(lots), beside)
+    return abs(basis)
 
 
 def initial_at_mark(state: State, market: Market, size_lots: int, leverage: int, beside: Size = ALONE) -> int:
@@ -484,6 +491,19 @@ def initial_of(state: State, market: Market, account: int) -> int:
     lots = state.accounts.lots.cells[market.number][account]
     leverage = state.accounts.leverage.cells[market.number][account]
     return initial_at_mark(state, market, abs(lots), leverage, size_beside(state, market, account))
+
+
+def initial_requirement_atoms(state: State, compartment: Compartment) -> int:
+    """Initial requirement of a compartment's open positions, without its orders, rounded up.
+
+    Of a cross pool under a grid: the rulebook's share of its maintenance.
+    """
+    account, pocket = compartment
+    portfolio = state.portfolio
+    if portfolio is not None and pocket == state.settle:
+        required = requirement_atoms(portfolio, _cross_lots(state, account))
+        return mul_ppb_ceil(required, portfolio.rules.initial_ppb)
+    return sum(initial_of(state, market, account) for market in state.positions_of(compartment))
 
 
 def withdrawable_atoms(state: State, account: int) -> int:

@@ -7,6 +7,7 @@ venue's own commands. No question changes the venue or the account that it is ab
 
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
+from itertools import chain
 from math import ceil, isqrt
 from typing import Self
 
@@ -14,14 +15,17 @@ from msgspec import Struct, structs
 
 from zerodebt.exchange.accounts import VAULT
 from zerodebt.exchange.assets import Asset
+from zerodebt.exchange.book import Order
 from zerodebt.exchange.clearing import Clearing
 from zerodebt.exchange.commands import (
     BUY,
     SELL,
     CancelAll,
+    Command,
     Observation,
     PlaceOrder,
     SetBackstop,
+    SettleVariation,
     Side,
     UpdateIndex,
 )
@@ -34,21 +38,24 @@ from zerodebt.exchange.instruments import (
     tier_of,
     value_atoms,
 )
+from zerodebt.exchange.judge import judge_order
 from zerodebt.exchange.margin import (
-    Change,
     Risk,
-    initial_at_mark,
-    initial_excess_atoms,
-    initial_of,
+    initial_requirement_atoms,
     maintenance_of,
     risk_of,
     withdrawable_atoms,
 )
 from zerodebt.exchange.marks import Market
+from zerodebt.exchange.matching import Plan, Step, reducible_lots
+from zerodebt.exchange.portfolio import requirement_atoms
+from zerodebt.exchange.reject import RefusedError
 from zerodebt.exchange.rounds import RiskRounds
 from zerodebt.exchange.rules import BandRules, IndexRules, IndexSource, VenueRules
-from zerodebt.exchange.state import Compartment, State
-from zerodebt.exchange.units import PPB, mul_ppb_ceil
+from zerodebt.exchange.sessions import limit_band
+from zerodebt.exchange.state import Call, Compartment, State
+from zerodebt.exchange.triggers import Armed
+from zerodebt.exchange.units import DAY_NS, PPB
 from zerodebt.exchange.venue import Venue
 
 ASKED, HOLDER, STREET, BACKSTOP_VAULT = range(FIRST_ACCOUNT, FIRST_ACCOUNT + 4)
@@ -148,6 +155,7 @@ class Situation:
         self.state = State(rules, assets, instruments)
         state = self.state
         state.accounts.open(4)
+        state.accounts.recheck_at.array[0, FIRST_ACCOUNT : state.accounts.count] = -1
         sides = {(position.instrument, position.lots > 0) for position in positions}
         if is_hedged or len(sides) > len({instrument for instrument, _ in sides}):
             assert state.offers_legs, "the rulebook has no hedge mode"
@@ -176,7 +184,7 @@ class Situation:
 
     @classmethod
     def of(cls, venue: Venue, account: int) -> Self:
-        """The situation of an account of a running venue; the venue is only read."""
+        """The situation of an account of a running venue, its orders included; the venue is only read."""
         view = venue._state
         accounts = view.accounts
         positions = []
@@ -209,6 +217,7 @@ class Situation:
             indexes,
             is_hedged=is_hedged,
         )
+        situation._take_on(view, account)
         theirs = situation.state.accounts
         for market in view.contracts:
             for name in ("leverage", "isolated"):
@@ -222,6 +231,39 @@ class Situation:
                 cells[asked][ASKED] = getattr(accounts, name).cells[held.number][account]
                 cells[holder][HOLDER] = -cells[asked][ASKED]
         return situation
+
+    def _take_on(self, view: State, account: int) -> None:
+        """What else of a running venue bears on its account: orders, cooldowns, calls, what is open at all.
+
+        Times are counted from now on, as a path's are.
+        """
+        state = self.state
+        clearing = Clearing(state)
+        for market in view.slots:
+            for order_id in view.own_orders.get((account, market.number), ()):
+                resting = view.orders.get(order_id)
+                if resting is not None:
+                    clearing.rest(structs.replace(resting, account=ASKED))
+                else:
+                    waiting = view.armed[order_id].order
+                    clearing.wait(Armed(order_id, structs.replace(waiting, account=ASKED)))
+        state.counters.next_order_id = view.counters.next_order_id
+        state.open_interest = list(view.open_interest)
+        state.status = list(view.status)
+        state.settled_ticks = dict(view.settled_ticks)
+        state.expired = dict(view.expired)
+        for market, seen in zip(state.markets, view.markets, strict=True):
+            market.prices.last_ticks = seen.prices.last_ticks
+            market.prices.previous_mark_ticks = seen.prices.previous_mark_ticks
+        for (holder, slot), until_ns in view.cooling_until.items():
+            if holder == account and until_ns >= view.time_ns:
+                state.cooling_until[ASKED, slot] = until_ns - view.time_ns
+        for holder, pocket in view.in_liquidation:
+            if holder == account:
+                state.in_liquidation[ASKED, pocket] = None
+        for (holder, pocket), call in view.calls.items():
+            if holder == account:
+                state.calls[ASKED, pocket] = Call(call.atoms, max(0, call.due_ns - view.time_ns))
 
     def _sides(self, position: Position) -> tuple[int, int]:
         """Slots of a position and of the other side's."""
@@ -281,6 +323,11 @@ class Situation:
         other = self.state.other_leg(ASKED, self.leg(instrument, side))
         return other is not None and self.state.accounts.lots.cells[other.number][ASKED] != 0
 
+    def is_on_grid(self, instrument: int, side: Side | None = None) -> bool:
+        """Does the position answer to a grid of price moves, together with all others of the cross pool?"""
+        pocket = self.compartment_of(instrument, side)[1]
+        return self.state.portfolio is not None and pocket == self.state.settle
+
     def risk(self, compartment: Compartment) -> Risk:
         return risk_of(self.state, compartment)
 
@@ -290,7 +337,10 @@ class Situation:
 
     def maintenance_atoms(self, instrument: int) -> int:
         """Maintenance requirement of the position in an instrument alone."""
-        return maintenance_of(self.state, self.leg(instrument), ASKED, self.lots(instrument))
+        leg, lots = self.leg(instrument), self.lots(instrument)
+        if self.state.portfolio is not None and self.is_on_grid(instrument):
+            return requirement_atoms(self.state.portfolio, [(leg, lots)])
+        return maintenance_of(self.state, leg, ASKED, lots)
 
     def withdrawable_atoms(self) -> int:
         """Settlement asset that may leave the wallet."""
@@ -303,11 +353,12 @@ class Situation:
 
         Beyond the nearest root of equity = requirement on the losing side of the mark (of an account that is
         below it already: on the winning side). None where no price does it. Source: the rulebook's margin.
-        The price moves both legs of a cross pool: then it is the nearest tick on either side at which the
-        engine's verdict turns, found by search and exact to the tick only.
+        The price moves both legs of a cross pool, and under a grid the offsets with its other positions:
+        then it is the nearest tick on either side at which the engine's verdict turns, found by search and
+        exact to the tick only.
         """
-        if self.is_joint(instrument, side):
-            return self._turning_point(instrument)
+        if self.is_joint(instrument, side) or self.is_on_grid(instrument, side):
+            return self._turning_point(instrument, side)
         curve = self._curve(instrument, side, after_haircut=True)
         size = curve.liquidation()
         if size is None:
@@ -315,31 +366,33 @@ class Situation:
         exact = curve.price_of(size)
         return PricePoint(exact, self._first_tick(instrument, side, curve, exact), curve.falls)
 
-    def _turning_point(self, instrument: int) -> PricePoint | None:
+    def _turning_point(self, instrument: int, side: Side | None) -> PricePoint | None:
         """The nearest tick at which the verdict on the cross pool is another than at the mark."""
         mark = self.state.markets[instrument].mark_ticks
-        found = [tick for step in (-1, 1) if (tick := self._first_turn(instrument, mark, step)) is not None]
+        turns = (self._first_turn(instrument, side, mark, step) for step in (-1, 1))
+        found = [tick for tick in turns if tick is not None]
         if not found:
             return None
         ticks = min(found, key=lambda tick: abs(tick - mark))
         return PricePoint(Fraction(ticks), ticks, ticks < mark)
 
-    def _first_turn(self, instrument: int, mark: int, step: int) -> int | None:
+    def _first_turn(self, instrument: int, side: Side | None, mark: int, step: int) -> int | None:
         """In one direction, in strides that double, then by bisection.
 
-        Equity is linear in the value of the legs and the requirement grows with it ever faster, so that the
-        safe prices lie in one piece: of a safe account no turn is missed.
+        Equity is linear in the value of the legs and the requirement grows with it ever faster (over a grid
+        it is a maximum of linear losses), so that the safe prices lie in one piece: of a safe account no turn
+        is missed.
         """
         spec = self.state.instruments[instrument]
-        now = self.is_liquidatable_at(instrument, mark)
+        now = self.is_liquidatable_at(instrument, mark, side)
         edge = spec.price_min_ticks if step < 0 else spec.price_max_ticks
         near, stride = mark, 1
         while near != edge:
             far = near + step * min(stride, abs(edge - near))
-            if self.is_liquidatable_at(instrument, far) != now:
+            if self.is_liquidatable_at(instrument, far, side) != now:
                 while abs(far - near) > 1:
                     middle = (near + far) // 2
-                    is_same = self.is_liquidatable_at(instrument, middle) == now
+                    is_same = self.is_liquidatable_at(instrument, middle, side) == now
                     near, far = (middle, far) if is_same else (near, middle)
                 return far
             near, stride = far, 2 * stride
@@ -432,54 +485,48 @@ class Situation:
         """Most lots of one more limit order at this price that the venue takes, filled at once or resting.
 
         leverage  chosen for it; 0: the position's own
+        An account that may open less than it holds may still reduce: then it is the most of a reduce-only
+        order. Beyond the rulebook's cap on open interest nothing fits; who fills the order opens a position.
         """
-        cells = self.state.accounts.leverage.cells[instrument]
-        before = cells[ASKED]
-        cells[ASKED] = leverage or before
+        state = self.state
+        slots = [leg.number for leg in state.legs_of(instrument)]
+        table = state.accounts.leverage
+        before = [table.cells[slot][ASKED] for slot in slots]
+        for slot, own in zip(slots, before, strict=True):
+            table.cells[slot][ASKED] = leverage or own
         most = self._most_that_fits(instrument, side, price_ticks)
-        cells[ASKED] = before
+        for slot, own in zip(slots, before, strict=True):
+            table.cells[slot][ASKED] = own
         return most
 
     def _most_that_fits(self, instrument: int, side: Side, price_ticks: int) -> int:
-        low, high = 0, self.state.instruments[instrument].size_max_lots
-        while low < high:
-            middle = (low + high + 1) // 2
-            low, high = (
-                (middle, high) if self._fits(instrument, side, price_ticks, middle) else (low, middle - 1)
-            )
-        return low
+        state = self.state
+        largest = state.instruments[instrument].size_max_lots
+        held = state.accounts.lots.cells[state.leg(ASKED, instrument, side).number][ASKED]
+        reducing = min(largest, reducible_lots(held, side))
 
-    def _fits(self, instrument: int, side: Side, price_ticks: int, lots: int) -> bool:
-        filled = self._may_fill(instrument, side, price_ticks, lots)
-        return filled and self._may_rest(instrument, side, price_ticks, lots)
+        def most(low: int, high: int, *, reduce_only: bool) -> int:
+            while low < high:
+                middle = (low + high + 1) // 2
+                is_taken = self._is_taken(instrument, side, price_ticks, middle, reduce_only)
+                low, high = (middle, high) if is_taken else (low, middle - 1)
+            return low
 
-    def _may_rest(self, instrument: int, side: Side, price_ticks: int, lots: int) -> bool:
-        """An order that waits has no profit against the mark yet, and its maker fee is set aside."""
-        value = value_atoms(self.state.instruments[instrument], price_ticks, lots)
-        if side == BUY:
-            change = Change(instrument, buy_lots=lots, buy_value=value)
-        else:
-            change = Change(instrument, sell_lots=lots, sell_value=value)
-        return initial_excess_atoms(self.state, ASKED, change) >= 0
+        if reducing and not self._is_taken(instrument, side, price_ticks, reducing, reduce_only=False):
+            return max(most(0, reducing, reduce_only=only) for only in (False, True))
+        return reducing if state.is_in_liquidation(ASKED) else most(reducing, largest, reduce_only=False)
 
-    def _may_fill(self, instrument: int, side: Side, price_ticks: int, lots: int) -> bool:
+    def _is_taken(self, instrument: int, side: Side, price_ticks: int, lots: int, reduce_only: bool) -> bool:
+        """The venue's own judgement of an order that is filled whole at its price, and of one that rests."""
         state = self.state
         market = state.leg(ASKED, instrument, side)
-        slot = market.number
-        held = state.accounts.lots.cells[slot][ASKED]
-        if abs(held + side * lots) > market.instrument.open_interest_max_lots:
+        maker = Order(0, STREET, instrument, -side, price_ticks, lots, 0, False, False)
+        try:
+            for plan in (Plan((Step(maker, lots),), lots, 0), Plan((), 0, lots)):
+                judge_order(state, market, ASKED, side, plan, plan.open_lots, price_ticks, reduce_only)
+        except RefusedError:
             return False
-        value = value_atoms(market.instrument, price_ticks, side * lots)
-        fee = mul_ppb_ceil(abs(value), state.rules.fees.taker_ppb)
-        gain = market.value_atoms(side * lots) - value
-        if not state.accounts.isolated.cells[slot][ASKED]:
-            return initial_excess_atoms(state, ASKED, Change(slot, side * lots, gain - fee)) >= 0
-        opened = max(0, abs(held + side * lots) - abs(held))
-        leverage = state.accounts.leverage.cells[slot][ASKED]
-        margin = initial_at_mark(state, market, opened, leverage) + max(0, -gain)
-        return margin + fee <= min(
-            state.accounts.balances.cells[state.settle][ASKED], initial_excess_atoms(state, ASKED)
-        )
+        return True
 
     def adl_score_ppb(self, instrument: int, side: Side | None = None) -> int:
         """What the rulebook ranks the position by among the winners of its side; 0 without a profit."""
@@ -497,7 +544,9 @@ class Situation:
 
         fund_atoms    what the insurance fund and the house hold each
         has_backstop  is there a vault, with money enough, for every instrument?
-        Funding is not paid on the way, and the path's marks are the index too.
+        Funding is not paid on the way, and the path's marks are the index too. Under a rulebook of margin
+        calls dated futures are settled at the mark at the first instant of each new day, counted from the
+        path's beginning; nobody bids in an auction, and there is trading at all times.
         """
         rules = structs.replace(
             self.state.rules,
@@ -506,9 +555,11 @@ class Situation:
             mark=structs.replace(self.state.rules.mark, formula="index"),
             funding=structs.replace(self.state.rules.funding, interval_ns=2**60, sample_ns=2**60),
             orders=structs.replace(self.state.rules.orders, value_min_atoms=0, band=BandRules()),
+            settlement=structs.replace(self.state.rules.settlement, sessions=()),
         )
         venue = Venue.restore(rules, self.state.assets, self.state.instruments, self.state.snapshot())
         state = venue._state
+        state.open_interest = list(self.state.open_interest)
         if fund_atoms:
             for account in (INSURANCE, HOUSE):
                 legs = [(EXTERNAL, state.settle, -fund_atoms), (account, state.settle, fund_atoms)]
@@ -523,19 +574,25 @@ class Situation:
 
     def _step(self, venue: Venue, step: PathStep, now_ns: int) -> Outcome:
         state = venue._state
+        events: list[Event] = []
         for order in (*_quotes(state, step, BUY), *_quotes(state, step, SELL)):
             batch = venue.apply(order, now_ns)
             assert not isinstance(batch.events[0], Rejected), batch.events[0]
+            if len(batch.events) > 1:
+                events += batch.events
         seen = tuple(
             Observation(number, 0, _price_ticks(state.instruments[number], ticks), now_ns)
             for number, ticks in enumerate(step.mark_ticks)
         )
-        events = venue.apply(UpdateIndex(seen), now_ns).events
-        assert not isinstance(events[0], Rejected), events[0]
+        commands: Iterator[Command] = chain((UpdateIndex(seen),), _settlements(state, step, now_ns))
+        for command in commands:
+            batch = venue.apply(command, now_ns)
+            assert not isinstance(batch.events[0], Rejected), batch.events[0]
+            events += batch.events
         venue.apply(CancelAll(STREET), now_ns)
         accounts = state.accounts
         return Outcome(
-            events,
+            tuple(events),
             tuple(venue.view.position_lots(n, ASKED) for n in range(len(state.instruments))),
             tuple(
                 accounts.balances.cells[pocket][ASKED] for pocket in range(accounts.balances.array.shape[0])
@@ -554,27 +611,41 @@ def _price_ticks(instrument: Instrument, mark_ticks: int | None) -> int:
     return max(1, instrument.price_min_ticks) if mark_ticks is None else mark_ticks
 
 
+def settles_daily(state: State) -> bool:
+    """Do dated futures pay each day what they gained, so that whoever is short of margin is called?"""
+    return state.rules.settlement.call_to != "none"
+
+
+def _settlements(state: State, step: PathStep, now_ns: int) -> Iterator[SettleVariation]:
+    """The daily settlement of what has a price, at the first instant of a new day."""
+    if not settles_daily(state) or now_ns // DAY_NS == (now_ns - step.after_ns) // DAY_NS:
+        return
+    for market, mark in zip(state.markets, step.mark_ticks, strict=True):
+        if market.instrument.kind == "future" and mark is not None and market.number not in state.expired:
+            yield SettleVariation(market.number, mark)
+
+
 def _quotes(state: State, step: PathStep, side: Side) -> Iterator[PlaceOrder]:
     for number, depth in enumerate(step.depth_lots):
         mark = step.mark_ticks[number]
-        if mark is None or not depth:
+        if mark is None or not depth or not state.status[number].open:
             continue
         spec = state.instruments[number]
         away = max(1, mark * step.slippage_ppb // PPB)
         price = mark - side * away
         price -= side * (side * price % order_step_ticks(spec, price))
-        if spec.price_min_ticks <= price <= spec.price_max_ticks:
+        low, high = limit_band(state, number) or (spec.price_min_ticks, spec.price_max_ticks)
+        if max(low, spec.price_min_ticks) <= price <= min(high, spec.price_max_ticks):
             yield PlaceOrder(STREET, number, side, depth, price)
 
 
 def _standing(state: State, compartment: Compartment) -> MarginState:
     risk = risk_of(state, compartment)
-    initial = sum(initial_of(state, market, compartment[0]) for market in state.positions_of(compartment))
     return MarginState(
         risk.equity_atoms,
         risk.haircut_atoms,
         risk.maintenance_atoms,
-        initial,
+        initial_requirement_atoms(state, compartment),
         risk.is_liquidatable,
         risk.is_bankrupt,
     )

@@ -406,6 +406,9 @@ class RiskRounds:
             clearing.post("deleverage", legs)
             if not change.lots:
                 clearing.release(won, winner, change)
+            if state.rules.adl.cancels_orders:
+                for slot in state.slots:
+                    clearing.close_all(winner, slot.number, "deleveraged")
             brought += transfer
         return brought
 

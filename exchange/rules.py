@@ -307,6 +307,7 @@ class AdlRules(Dated, frozen=True, forbid_unknown_fields=True):
     trigger  bankrupt: equity below zero, when the waterfall comes to it
              fund_cannot_pay: the same, and no pool that may pay has the deficit, or the book could not fill
              unfilled: also equity below the requirement, of what the book could not fill and nobody took
+    cancels_orders  whoever is deleveraged as a winner loses all his open orders (Binance)
     risk_power, risk_threshold_ppb   g(leverage) = max(0, leverage - threshold)^power of risk_aware
     """
 
@@ -325,6 +326,7 @@ class AdlRules(Dated, frozen=True, forbid_unknown_fields=True):
     risk_power: Annotated[int, Meta(ge=0, le=4)] = 1
     risk_threshold_ppb: NotNegative = 0
     trigger: Literal["bankrupt", "fund_cannot_pay", "unfilled"] = "bankrupt"
+    cancels_orders: bool = False
 
 
 class RecourseRules(Dated, frozen=True, forbid_unknown_fields=True):

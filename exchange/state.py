@@ -74,6 +74,12 @@ class State:
             pair = {instrument.base_asset, instrument.settle_asset}
             if instrument.kind == "spot" and (len(pair) < 2 or not pair <= set(range(len(assets)))):
                 raise RulesError(f"instrument {instrument.symbol}: base and quote must be two of the assets")
+            fee = rules.liquidation.requirement_fee
+            if instrument.maintenance_of_initial_ppb and fee != "none":
+                raise RulesError(
+                    f"venue.liquidation.requirement_fee: found {fee!r}, allowed is 'none' while "
+                    f"maintenance of {instrument.symbol} is a share of the initial requirement"
+                )
         futures = {i.symbol: i for i in instruments if i.kind == "future"}
         for contract in rules.settlement.contracts:
             future = futures.get(contract.symbol)

@@ -7,7 +7,7 @@ from zerodebt.exchange.clearing import Clearing
 from zerodebt.exchange.events import CLEARING, MarginCalled, MarginCallEnded, VariationSettled
 from zerodebt.exchange.instruments import value_atoms
 from zerodebt.exchange.ledger import Leg
-from zerodebt.exchange.margin import initial_of, risk_of
+from zerodebt.exchange.margin import initial_requirement_atoms, risk_of
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.state import Call, Compartment, State
 
@@ -57,8 +57,7 @@ def called_to_atoms(state: State, compartment: Compartment) -> int:
     """The requirement that a call asks for: maintenance, or the initial one of all positions. Rounded up."""
     if state.rules.settlement.call_to == "maintenance":
         return risk_of(state, compartment).maintenance_atoms
-    account = compartment[0]
-    return sum(initial_of(state, market, account) for market in state.positions_of(compartment))
+    return initial_requirement_atoms(state, compartment)
 
 
 def call(state: State, clearing: Clearing, market: Market) -> None:

@@ -323,15 +323,18 @@ class Holdings:
 
     def requirement_of(self, account: int, market: Market, after: int) -> int:
         """The same of `after` lots instead: lots that stay keep their cost, others cost the mark."""
+        return market.maintenance(self.maintained_value(account, market, after), abs(after))
+
+    def maintained_value(self, account: int, market: Market, after: int) -> int:
+        """Unsigned value that `after` lots instead would be charged on: at the mark, or what they cost."""
         held, cost, _ = market.holders.get(account, (0, 0, 0))
-        value = self.value(market, after)
-        if held * after <= 0:
-            basis = value
+        if not market.is_at_entry or held * after <= 0:
+            basis = self.value(market, after)
         elif abs(after) <= abs(held):
             basis = cost - cost * (held - after) // held
         else:
             basis = cost + self.value(market, after - held)
-        return market.required(after, basis, value)
+        return abs(basis)
 
     def is_absorber(self, account: int) -> bool:
         return account == INSURANCE or account in self.serving

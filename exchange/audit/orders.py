@@ -9,6 +9,7 @@ from zerodebt.exchange.audit.liquidations import Liquidations
 from zerodebt.exchange.audit.notes import Notes
 from zerodebt.exchange.audit.triggers import Triggers
 from zerodebt.exchange.events import (
+    Deleveraged,
     OrderAccepted,
     OrderAmended,
     OrderClosed,
@@ -42,6 +43,12 @@ class Orders:
         self.live: dict[int, Order] = {}
         self.entering: tuple[int, Order] | None = None
         self._crossable: set[int] = set()
+        self._cancels_of_winners = rules.adl.cancels_orders
+        self._deleveraged: set[int] = set()
+
+    def deleverage(self, event: Deleveraged) -> None:
+        """From here on to the end of the command the winner has no orders, where the rulebook says so."""
+        self._deleveraged.add(event.winner)
 
     def accept(self, event: OrderAccepted) -> None:
         if self.entering is not None:
@@ -201,6 +208,9 @@ class Orders:
         elif reason == "liquidation":
             if order.account not in self._liquidations.accounts:
                 self._find("LIQ-12", f"order {event.order_id} is closed by a liquidation that did not start")
+        elif reason == "deleveraged":
+            if not self._cancels_of_winners or order.account not in self._deleveraged:
+                self._find("WFALL-03", f"order {event.order_id} is closed as of a winner who was deleveraged")
         elif reason == "self_trade":
             entering = self.entering
             if entering is None or entering[1].account != order.account:
@@ -243,6 +253,9 @@ class Orders:
         """No order is left entering, and no book is left crossed."""
         if self.entering is not None:
             self.rest_entering()
+        if self._cancels_of_winners and self._deleveraged:
+            self._check_winners_orders()
+        self._deleveraged.clear()
         if not self._crossable:
             return
         for n in self._crossable:
@@ -251,3 +264,10 @@ class Orders:
             if bid is not None and ask is not None and bid >= ask:
                 self._find("BOOK-05", f"instrument {n} rests crossed: bid {bid}, ask {ask}")
         self._crossable.clear()
+
+    def _check_winners_orders(self) -> None:
+        owners = [(order_id, order.account) for order_id, order in self.live.items()]
+        owners += [(order_id, armed.account) for order_id, armed in self._triggers.armed.items()]
+        for order_id, account in owners:
+            if account in self._deleveraged:
+                self._find("WFALL-03", f"account {account} was deleveraged and keeps its order {order_id}")

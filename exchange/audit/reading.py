@@ -149,7 +149,7 @@ class Reading:
             StageArmed: self._arm_stage,
             TakenOver: self.takeovers.take,
             DeficitOpened: self._open_deficit,
-            Deleveraged: deleveraging.deleverage,
+            Deleveraged: self._deleverage,
             StagePaid: self._state_payment,
             DeficitClosed: self._close_deficit,
             ReceivableBooked: payments.book_receivable,
@@ -243,6 +243,10 @@ class Reading:
         self.orders.rest_entering()
         self.deleveraging.end()
         self.stages.arm(event)
+
+    def _deleverage(self, event: Deleveraged) -> None:
+        self.deleveraging.deleverage(event)
+        self.orders.deleverage(event)
 
     def _arm_exchange(self, event: ExchangeArmed) -> None:
         self.orders.rest_entering()

@@ -602,3 +602,55 @@ def test_big_jump_is_kinder_than_small_steps_where_the_previous_mark_is_the_pric
 
 def test_fund_of_a_path_is_ignored_where_no_stage_is_paid_by_it() -> None:
     assert equity_along(["112000"], fund="1000000") == equity_along(["112000"])
+
+
+def member(**table: Any) -> dict[str, Any]:
+    """A member of a cleared house: long 10 contracts of 1,000 at 50, 5,000 to maintain each."""
+    crude = {
+        "symbol": "CL",
+        "kind": "future",
+        "tick": "0.01",
+        "lot": "1",
+        "contract_size": "1000",
+        "price_min": "-100",
+        "price_max": "200",
+        "size_max": "10000",
+        "open_interest_max": "10000",
+        "tiers": [{"above": 0, "leverage_max": 1000}],
+        "margin_floor": "5000",
+        "initial_per_lot": "5500",
+    }
+    return {
+        "venue": "ccp",
+        "assets": [{"symbol": "USD", "decimals": 2}],
+        "instruments": [crude],
+        "balances": {"USD": "60000"},
+        "positions": [{"instrument": "CL", "side": "long", "size": "10", "entry": "50"}],
+        "prices": {"CL": {"mark": "50"}},
+    } | table
+
+
+def test_path_of_a_cleared_house_pays_calls_and_defaults() -> None:
+    """A fall of 2 takes 20,000 of 60,000 and leaves 40,000 for 50,000: 15,000 bring it to 10 * 5,500."""
+    day = {"prices": {"CL": "48"}, "after_s": "86400"}
+    path = [{"prices": {"CL": "48"}}, day, {"prices": {"CL": "48"}, "after_s": "3600"}]
+    found = answer(member(ask=[{"question": "what_if", "path": path}]))["answers"][0]
+    events = [point["events"] for point in found["answer"]["points"]]
+    assert events[0] == []
+    assert events[1] == [
+        {"event": "money", "by": "variation", "amount": "-20000.00"},
+        {"event": "margin_called", "amount": "15000.00"},
+    ]
+    assert [event["event"] for event in events[2]] == ["liquidation_started", "default_declared"]
+    assert found["answer"]["points"][1]["balances"] == {"USD": "40000.00"}
+
+
+def test_requirement_over_a_grid_is_explained_as_one() -> None:
+    """0.8 BTC at 118,000 lose 15 % of 94,400 at most; 20000 + 0.8 * (p - 120000) = 0.12 * p at 111,764.7."""
+    grid = {"portfolio": {"moves_ppb": [-150_000_000, 150_000_000]}}
+    question = {"question": "liquidation_price", "instrument": "BTC"}
+    found = asked(question, balances={"USDC": "20000"}, rules=grid)
+    assert Decimal(found["answer"]["tick"]) == Decimal("111764.7")
+    lines = {line["what"]: line for line in found["explain"]}
+    assert lines["BTC over the grid"]["value"] == "14160.000000"
+    assert not any("tier" in what for what in lines)

@@ -7,6 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.venues import USD, Desk, of, perpetual, rulebook
+from zerodebt.exchange.audit import audit
 from zerodebt.exchange.commands import BUY, SELL, Deposit, SetLeverage
 from zerodebt.exchange.events import (
     INSURANCE,
@@ -32,7 +33,7 @@ from zerodebt.exchange.liquidation import (
 )
 from zerodebt.exchange.margin import Risk
 from zerodebt.exchange.marks import Market
-from zerodebt.exchange.rules import LiquidationRules
+from zerodebt.exchange.rules import LiquidationRules, RulesError
 from zerodebt.exchange.units import PPB
 
 RICH = 10_000_000
@@ -113,6 +114,16 @@ def test_requirement_may_include_the_fee_of_closing(fee: str, required: float) -
     assert desk.requirement(account) == round(required * USD)
 
 
+@pytest.mark.parametrize("changes", [{"slope_ppb": 50_000}, {"margin_floor_atoms_per_lot": 5}])
+def test_a_share_of_the_initial_requirement_stands_alone(changes: dict[str, Any]) -> None:
+    """What would be left out of it is refused: growth with size, a floor, a closing fee."""
+    share: dict[str, Any] = {"maintenance_of_initial_ppb": 600_000_000}
+    with pytest.raises(RulesError, match=f"{next(iter(changes))} is .*, allowed is 0 where maintenance"):
+        Desk(rulebook(), (perpetual(**share, **changes),))
+    with pytest.raises(RulesError, match="requirement_fee: found 'taker', allowed is 'none'"):
+        Desk(rulebook(liquidation={"requirement_fee": "taker"}), (perpetual(**share),))
+
+
 # Ladder
 
 
@@ -133,7 +144,7 @@ def test_requirement_may_include_the_fee_of_closing(fee: str, required: float) -
 )
 def test_ladder_reduces_to_the_top_of_a_lower_tier(lots: int, down: int, ladder_from: int, sold: int) -> None:
     rules = LiquidationRules(steps=("ladder",), ladder_tiers=down, ladder_from=ladder_from)
-    assert ladder_lots(rules, at(100, tiers=TIERS), lots) == sold
+    assert ladder_lots(rules, at(100, tiers=TIERS), lots, lots * 100 * USD) == sold
 
 
 @pytest.mark.spec("LIQ-05", "LIQ-06")
@@ -141,7 +152,7 @@ def test_ladder_reduces_to_the_top_of_a_lower_tier(lots: int, down: int, ladder_
 def test_ladder_keeps_the_largest_position_of_its_tier(lots: int, mark: int, down: int) -> None:
     market = at(20 * mark, tiers=TIERS)
     rules = LiquidationRules(ladder_tiers=down)
-    sold = ladder_lots(rules, market, lots)
+    sold = ladder_lots(rules, market, lots, market.value_atoms(lots))
     tiers = [tier_of(market.margin, market.value_atoms(k), k) for k in range(lots + 1)]
     assert 0 <= sold <= lots
     if not sold:
@@ -167,6 +178,52 @@ def test_bybit_ladder_is_fill_or_kill_and_goes_on_while_it_fills(depth: int, ord
     assert forced(events) == [(lots, None, "fok") for lots in orders]
     assert desk.lots(account) == 50 - sum(orders)
     assert not of(events, OrderClosed)
+
+
+AT_ENTRY: dict[str, Any] = {
+    "tiers": (Tier(0, 100, 10_000_000), Tier(1_000 * USD, 50, 20_000_000)),
+    "tier_form": "whole",
+    "maintenance_basis": "entry",
+}
+"""1 % of what the lots cost up to 1000, 2 % above."""
+
+
+@pytest.mark.spec("LIQ-05", "LIQ-06")
+def test_ladder_counts_tiers_at_entry_value_where_the_requirement_does() -> None:
+    """12 lots bought at 100 cost 1200 and need 24; at 80 they are worth 960, which is the lowest tier.
+
+    The engine asks 2 % of 1200 all the same; 10 lots of them, for 1000, need 10.
+    """
+    rules = rulebook("book", "adl", liquidation={"steps": ["ladder"]})
+    desk = Desk(rules, (perpetual(**AT_ENTRY),), index=(100,))
+    account, _ = long(desk, 252, 12, 100, (12, 80))
+    events = desk.index(80)
+    assert [e.maintenance_atoms for e in of(events, LiquidationStarted)] == [24 * USD]
+    assert forced(events) == [(2, None, "ioc")]
+    assert (desk.lots(account), desk.requirement(account)) == (10, 10 * USD)
+    assert of(events, LiquidationEnded)
+    assert not audit(desk.batches).findings
+
+
+@pytest.mark.spec("LIQ-06")
+def test_restoring_lots_are_reckoned_at_entry_value_where_the_requirement_is() -> None:
+    """10 of 12 lots need 10, which 15 of equity carries; at the mark of 80 all twelve would need 9.6."""
+    rules = rulebook("book", "adl", liquidation={"steps": ["restore"]})
+    desk = Desk(rules, (perpetual(**AT_ENTRY),), index=(100,))
+    account, _ = long(desk, 255, 12, 100, (12, 80))
+    events = desk.index(80)
+    assert forced(events) == [(2, None, "ioc")]
+    assert (desk.lots(account), desk.equity(account), desk.requirement(account)) == (10, 15 * USD, 10 * USD)
+    assert not audit(desk.batches).findings
+
+
+@pytest.mark.spec("LIQ-08")
+def test_fillable_price_takes_the_requirement_at_entry_value() -> None:
+    """10 lots that cost 1200: 10 * (1 - 12/24) of 2 % of 1200 is 12, so 1.2 a lot below the mark of 80."""
+    rules = LiquidationRules(price_limit="fillable", fillable_spread_ppb=PPB)
+    market = at(80, **AT_ENTRY)
+    limit = limit_ticks(rules, market, 10, 1200 * USD, 10, Risk(12 * USD, 24 * USD), 12 * USD, 0)
+    assert limit == 80 - 1
 
 
 def take(desk: Desk, account: int, left_usd: int) -> None:
@@ -196,8 +253,8 @@ def test_binance_closes_no_more_than_what_makes_the_account_safe(
 ) -> None:
     rules = LiquidationRules(steps=("restore",), restore_buffer_ppb=buffer_percent * PERCENT)
     risk = Risk(equity * USD, 25 * USD)
-    assert restoring_lots(rules, at(100), 10, risk, fee_ppb) == lots
-    assert restoring_lots(rules, at(100), -10, risk, fee_ppb) == lots
+    assert restoring_lots(rules, at(100), 10, 1000 * USD, risk, fee_ppb) == lots
+    assert restoring_lots(rules, at(100), -10, -1000 * USD, risk, fee_ppb) == lots
 
 
 @pytest.mark.spec("LIQ-05", "LIQ-06")
@@ -225,7 +282,7 @@ def test_restoring_lots_are_the_smallest_that_leave_the_account_safe(
     whole = others * USD + maintenance_atoms(market.margin, abs(lots) * 100 * USD, abs(lots))
     risk = Risk(equity * USD, whole, equal)
     smallest = next((k for k in range(1, abs(lots)) if is_safe(k)), abs(lots))
-    assert restoring_lots(rules, market, lots, risk, fee) == smallest
+    assert restoring_lots(rules, market, lots, lots * 100 * USD, risk, fee) == smallest
 
 
 @pytest.mark.spec("LIQ-06")
@@ -274,7 +331,10 @@ def test_how_far_a_forced_order_may_go(lots: int, changes: dict[str, Any], limit
     """10 lots at 1000, equity 20 against 50: bankruptcy is 2 a lot away, and 30 more are 3 a lot."""
     rules = LiquidationRules(**changes)
     market = at(1000)
-    assert limit_ticks(rules, market, lots, 10, Risk(20 * USD, 50 * USD), 20 * USD, 0) == limit
+    assert (
+        limit_ticks(rules, market, lots, lots * 1000 * USD, 10, Risk(20 * USD, 50 * USD), 20 * USD, 0)
+        == limit
+    )
 
 
 @pytest.mark.spec("LIQ-08")
@@ -586,3 +646,21 @@ def test_every_form_only_reduces_and_leaves_nobody_below_zero(
             for n in (0, 1):
                 assert not desk.state.accounts.isolated.cells[n][who] or desk.equity(who, 2 + n) >= 0
         assert (desk.cash(bystander), desk.equity(bystander)) == (777 * USD, 777 * USD)
+
+
+@pytest.mark.spec("WFALL-01")
+def test_the_fund_takes_what_one_book_could_not_fill_though_the_last_order_was_filled() -> None:
+    """80 - 60 = 20 for 23.5 and 12.5: the larger position meets no bid, the other one is sold."""
+    rules = rulebook(
+        "book", "insurance", "adl", liquidation={"steps": ["whole"]}, insurance={"takes": "unfilled"}
+    )
+    desk = Desk(rules, (perpetual(), perpetual("ETH")), index=(100, 100))
+    desk.ok(Deposit(0, INSURANCE, (RICH * USD,)))
+    account, maker = desk.open(80, RICH)
+    desk.trade(account, maker, 10, 100)
+    desk.trade(account, maker, 5, 100, instrument=1)
+    desk.order(maker, BUY, 5, 100, instrument=1)
+    events = desk.index(94, 100)
+    assert forced(events) == [(5, None, "ioc")]
+    assert [(e.instrument, e.lots, e.taker) for e in of(events, TakenOver)] == [(0, 10, INSURANCE)]
+    assert not audit(desk.batches).findings

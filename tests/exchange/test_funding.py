@@ -35,7 +35,7 @@ from zerodebt.exchange.funding import (
 )
 from zerodebt.exchange.instruments import Tier
 from zerodebt.exchange.marks import Prices
-from zerodebt.exchange.rules import FundingRules, RulesError, SymbolCap
+from zerodebt.exchange.rules import FundingRules, RulesError, SymbolCap, profile_table, venue_rules
 from zerodebt.exchange.units import HOUR_NS, MINUTE_NS, PPB, PPT, SECOND_NS
 
 RICH = 1_000_000
@@ -247,6 +247,15 @@ def averaged(samples: list[int], **form: Any) -> int:
     for sample in samples:
         add_premium(prices, rules, sample)
     return premium_average_ppt(prices, rules)
+
+
+@pytest.mark.parametrize("name", ["binance_usdm", "binance_usdm_multi_assets", "binance_coinm", "bybit_uta"])
+def test_where_premiums_are_weighted_by_time_the_newest_weighs_most(name: str) -> None:
+    rules = venue_rules(profile_table(name)).funding
+    prices = Prices()
+    for sample in (10, 20, 60):
+        add_premium(prices, rules, sample)
+    assert premium_average_ppt(prices, rules) == (1 * 10 + 2 * 20 + 3 * 60) // (1 + 2 + 3)
 
 
 def test_averages_of_an_interval() -> None:

@@ -166,6 +166,31 @@ def test_largest_order_is_taken_by_the_venue_and_one_lot_more_is_not(side: Any, 
         assert not isinstance(desk.do(PlaceOrder(account, 0, side, lots, 101))[0], Rejected)
 
 
+@pytest.mark.spec("MARG-03")
+@pytest.mark.parametrize(
+    ("side", "price", "lots"), [(SELL, 96, 10), (SELL, 93, 10), (SELL, 92, 0), (BUY, 96, 0)]
+)
+def test_an_account_short_of_margin_may_reduce_unless_that_leaves_it_worse_off(
+    side: Any, price: int, lots: int
+) -> None:
+    """Long 10 at 100 with 72, at 96: 32, where opening asks for 48 and holding for 24.
+
+    A lot has 3.2 of equity behind it, which a sale at 93 leaves and one at 92 does not.
+    """
+    filling, resting = (Desk(rulebook("book", "insurance"), index=(100,)) for _ in range(2))
+    account, street = filling.open(72, 10**6)
+    assert resting.open(72, 10**6) == [account, street]
+    for desk in (filling, resting):
+        desk.trade(account, street, 10, 100)
+        desk.index(96)
+    assert Situation.of(filling.venue, account).largest_order(0, side, price) == lots
+    filling.order(street, -side, 50, price)
+    order = PlaceOrder(account, 0, side, lots or 1, price, reduce_only=side == SELL)
+    assert isinstance(filling.do(order)[0], Rejected) == (not lots)
+    if lots:
+        resting.ok(order)
+
+
 @pytest.mark.spec("LIQ-08")
 @given(
     st.sampled_from(sorted(TABLES)), st.sampled_from([1, -1]), st.integers(1, 50), st.integers(2_000, 9_000)

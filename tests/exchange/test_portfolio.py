@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from tests.exchange.test_margin import crowd, scan_all
 from tests.venues import USD, Desk, future, of, perpetual, rulebook
-from zerodebt.exchange.commands import BUY, SELL, PlaceOrder, Withdraw
-from zerodebt.exchange.events import FIRST_ACCOUNT, LiquidationStarted
+from zerodebt.exchange.audit import audit
+from zerodebt.exchange.commands import BUY, SELL, PlaceOrder, SettleVariation, Withdraw
+from zerodebt.exchange.events import FIRST_ACCOUNT, LiquidationStarted, MarginCalled
 from zerodebt.exchange.margin import find_liquidatable, initial_excess_atoms, pooled_equity, risk_of
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.portfolio import (
@@ -81,6 +82,24 @@ def test_an_inverse_contract_loses_more_when_the_price_falls() -> None:
     assert loss_atoms(market, 1000, -2 * TENTH) == 10_000_000 * 25 // 100
     assert loss_atoms(market, -1000, 2 * TENTH) == -(-10_000_000 * 2 // 12)
     assert loss_atoms(market, -1000, -2 * TENTH) == -2_500_000
+
+
+def test_a_margin_call_asks_for_the_grid_s_initial_requirement() -> None:
+    """Long 10 at 73 and short 5 of December at 100: 310 - 270 = 40 for a fifth of 230, half as much more.
+
+    The sum of the positions' own requirements, 1230 / 20 = 61.5, is not asked.
+    """
+    rules = rulebook(portfolio=GRID | {"initial_ppb": 15 * TENTH}, settlement={"call_to": "initial"})
+    desk = Desk(rules, (future("BTC"), future("BTC-DEC")), index=(100, 100))
+    account, other = desk.open(310, RICH)
+    desk.trade(account, other, 10, 100)
+    desk.order(other, BUY, 5, 100, instrument=1)
+    desk.ok(PlaceOrder(account, 1, SELL, 5, 100, "ioc"))
+    desk.index(73, 100)
+    (call,) = of(desk.ok(SettleVariation(0, 73)), MarginCalled)
+    assert (call.equity_atoms, call.maintenance_atoms) == (40 * USD, 46 * USD)
+    assert call.called_atoms == (46 * 15 // 10 - 40) * USD
+    assert not audit(desk.batches).findings
 
 
 @pytest.mark.spec("LIQ-01")

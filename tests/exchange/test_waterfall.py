@@ -10,7 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.venues import USD, Desk, of, perpetual, rulebook
-from zerodebt.exchange.commands import BUY, SELL, Deposit, LoadPositions, SetBackstop, SetLeverage, Withdraw
+from zerodebt.exchange.audit import audit
+from zerodebt.exchange.commands import (
+    BUY,
+    SELL,
+    Deposit,
+    LoadPositions,
+    PlaceOrder,
+    SetBackstop,
+    SetLeverage,
+    Trigger,
+    Withdraw,
+)
 from zerodebt.exchange.events import (
     DEFICIT,
     FINANCIER,
@@ -21,6 +32,7 @@ from zerodebt.exchange.events import (
     Deleveraged,
     Event,
     Filled,
+    OrderClosed,
     ReceivableBooked,
     StageArmed,
     StagePaid,
@@ -238,6 +250,26 @@ def test_deleveraging_is_at_the_rulebooks_price_unless_nobody_can_bear_the_rest(
     assert of(events, DeficitClosed) == [DeficitClosed(opened.deficit_id, 0, overcharge * USD)]
     assert desk.lots(loser) == 0
     assert desk.equity(loser) == overcharge * USD
+
+
+@pytest.mark.spec("WFALL-03")
+@pytest.mark.parametrize("cancels", [True, False])
+def test_whoever_is_deleveraged_loses_his_orders_where_the_rulebook_says_so(cancels: bool) -> None:
+    """In all instruments, waiting ones too; who is not asked keeps his."""
+    rules = rulebook("book", "adl", adl={"cancels_orders": cancels})
+    desk = Desk(rules, (perpetual(), perpetual("ETH")), index=(100, 100))
+    loser, winner, other = desk.open(60, RICH, RICH)
+    desk.trade(loser, winner, 10, 100)
+    bid = desk.order(winner, BUY, 1, 50)
+    quote = desk.order(winner, SELL, 1, 300, instrument=1)
+    desk.ok(PlaceOrder(winner, 1, BUY, 1, trigger=Trigger("stop", "mark", 200)))
+    desk.order(other, BUY, 1, 50)
+    events = desk.index(90, 100)
+    assert [e.winner for e in of(events, Deleveraged)] == [winner]
+    closed = [e for e in of(events, OrderClosed) if e.reason == "deleveraged"]
+    assert [e.order_id for e in closed] == ([bid, quote, quote + 1] if cancels else [])
+    assert len(desk.state.orders) == (1 if cancels else 3)
+    assert not audit(desk.batches).findings
 
 
 @pytest.mark.spec("WFALL-03")

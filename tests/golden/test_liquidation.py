@@ -172,7 +172,8 @@ def test_dydx_fillable_price(vector: Any) -> None:
     lots = desk.lots(account, n)
     risk = risk_of(desk.state, (account, 0))
     rules = desk.rules.liquidation
-    limit = limit_ticks(rules, desk.state.markets[n], lots, 1, risk, risk.equity_atoms, 0)
+    cost = desk.state.accounts.cost.cells[n][account]
+    limit = limit_ticks(rules, desk.state.markets[n], lots, cost, 1, risk, risk.equity_atoms, 0)
     assert limit is not None
     base = abs(int(position["base_quantums"])) * Fraction(10) ** int(position["base_atomic_resolution"])
     assert Fraction(limit, PPM) / base == Fraction(vector["expected"]["fillable_price_usd"])

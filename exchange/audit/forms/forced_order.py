@@ -14,6 +14,7 @@ class Case(NamedTuple):
     """A position of signed `lots` that is to be reduced, and the compartment that it answers with.
 
     worth         value of lots at the mark
+    charged       unsigned value that the requirement is charged on, if it were of these signed lots
     maintenance   requirement of this position, if it were of these signed lots
     margin, required, equity   of the compartment: after haircut, its requirement, without haircut
     fee_ppb       of the liquidation
@@ -25,6 +26,7 @@ class Case(NamedTuple):
     lots: int
     mark_ticks: int
     worth: Worth
+    charged: Callable[[int], int]
     maintenance: Callable[[int], int]
     margin_atoms: int
     required_atoms: int
@@ -71,7 +73,8 @@ def ladder_lots(rules: LiquidationRules, case: Case) -> int:
 
 
 def _tier(case: Case, size_lots: int) -> int:
-    return tier_number(case.spec, abs(case.worth(size_lots)), size_lots)
+    left = size_lots if case.lots > 0 else -size_lots
+    return tier_number(case.spec, case.charged(left), size_lots)
 
 
 def restore_lots(rules: LiquidationRules, case: Case) -> int:

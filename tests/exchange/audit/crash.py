@@ -255,6 +255,7 @@ ADL: dict[str, dict[str, Any]] = {
     "bitmex": {"score": "bitmex", "price": "bankruptcy"},
     "bybit": {"score": "bybit", "price": "bankruptcy", "bankruptcy_off_max_ppb": 20_000_000},
     "binance, wallet": {"score": "binance", "price": "mark", "wallet_min_atoms": 2000 * USD},
+    "orders cancelled": {"score": "binance", "price": "mark", "cancels_orders": True},
     "paper": {"score": "paper", "price": "index"},
     "clamped": {"price": "index", "clamp": "bankruptcy", "bankruptcy_allocation": "pro_rata_requirement"},
     "kinder clamped": {"price": "previous_mark", "clamp": "bankruptcy"},

@@ -4,7 +4,7 @@ import pytest
 from msgspec import structs
 
 from tests.exchange.audit.crash import ADL, crash
-from tests.exchange.audit.damage import Batches, Edit, edited, put, rules_broken
+from tests.exchange.audit.damage import Batches, Edit, edited, put, rules_broken, without
 from tests.exchange.audit.test_sabotage import swap_ranks
 from zerodebt.exchange import events as says
 from zerodebt.exchange.audit import audit
@@ -58,3 +58,14 @@ def claimed(batches: Batches, adl: AdlRules) -> Batches:
 def test_a_run_under_another_rule_than_it_claims_is_named(name: str, other: AdlRules) -> None:
     broken = rules_broken(audit(claimed(crash(name, 1).batches, other)))
     assert broken & {"WFALL-03", "WFALL-04"}
+
+
+def is_of_a_winner(event: says.OrderClosed) -> bool:
+    return event.reason == "deleveraged"
+
+
+def test_orders_that_a_deleveraged_winner_keeps_are_named() -> None:
+    batches = crash("orders cancelled", 1).batches
+    assert "WFALL-03" in rules_broken(audit(without(says.OrderClosed, is_of_a_winner)(batches)))
+    kept = AdlRules(score="binance", price="mark")
+    assert "WFALL-03" in rules_broken(audit(claimed(batches, kept)))

@@ -263,6 +263,7 @@ def case(lots: int, **changes: Any) -> forced_order.Case:
         "lots": lots,
         "mark_ticks": 100,
         "worth": worth,
+        "charged": lambda after: abs(worth(after)),
         "maintenance": lambda after: abs(worth(after)) // 10,
         "margin_atoms": abs(worth(lots)) // 20,
         "required_atoms": abs(worth(lots)) // 10,

@@ -53,6 +53,17 @@ def test_no_question_changes_the_venue(market: RunningVenue) -> None:
     assert market._venue.state_hash() == before
 
 
+def test_path_fills_an_order_that_rests_on_the_venue(market: RunningVenue) -> None:
+    """The street offers 5 at 98,000 and a step above; the bid of 0.1 at 99,000 is the better price."""
+    bot = market.open({"USDC": 5000})
+    bot.order("BTC", "buy", "0.1", 99000, post_only=True)
+    (point,) = bot.oracle().what_if([{"BTC": 98000}], depth={"BTC": 5}).points
+    fill, money = point["events"]
+    assert (fill["event"], fill["size"], fill["price"], fill["left"]) == ("fill", "0.1", 99000, "0.1")
+    assert money["amount"] == -fill["fee"] == -99000 * Decimal("0.1") * Decimal("0.00015")
+    assert point["positions"]["BTC"] == "0.1"
+
+
 def test_resting_order_is_filled_when_the_street_comes_to_it(market: RunningVenue) -> None:
     bot = market.open({"USDC": 5000})
     rests = bot.order("BTC", "buy", "0.1", 99000, post_only=True)
