@@ -158,8 +158,8 @@ def test_the_funds_coins_count_at_the_index_for_a_pools_peak_and_fall() -> None:
     assert audit(desk.batches).findings == ()
 
 
-def test_the_fund_takes_no_collateral_on_credit_with_unfilled_positions() -> None:
-    """Owing 500 on 100 coins at 10, it is low at 91: its 40 lots go to the fund, its coins do not."""
+def unfilled() -> tuple[Desk, int, list[Event]]:
+    """Owing 500 on 100 coins at 10, an account is low at 91, and no book takes its 40 lots."""
     desk = Desk(
         rulebook(
             "book",
@@ -178,7 +178,12 @@ def test_the_fund_takes_no_collateral_on_credit_with_unfilled_positions() -> Non
     desk.order(b, BUY, 50, 90)
     desk.order(a, -1, 50, 90)
     desk.trade(a, b, 40, 100)
-    events = desk.index(91, 10)
+    return desk, a, desk.index(91, 10)
+
+
+def test_the_fund_takes_no_collateral_on_credit_with_unfilled_positions() -> None:
+    """The lots go to the fund; the coins stay, and so does what is owed against them."""
+    desk, a, events = unfilled()
     assert [(event.taker, event.lots) for event in of(events, TakenOver)] == [(INSURANCE, 40)]
     assert (desk.cash(INSURANCE), desk.cash(INSURANCE, 1)) == (100 * USD, 0)
     assert (desk.cash(a), desk.cash(a, 1)) == (-(500 + 40 * 9) * USD, 100 * COIN)
