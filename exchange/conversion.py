@@ -110,15 +110,22 @@ class Conversions:
         return sold
 
     def raise_cash(self, atoms: int) -> None:
-        """Sell of the fund's own assets what brings in what its wallet lacks of `atoms`."""
+        """Sell of the fund's own assets what brings in what its wallet lacks of `atoms`.
+
+        A fund that needs them for losses of its own sells nothing for others.
+        """
+        if not pools.may_sell(self.state):
+            return
         for collateral in self.state.collateral:
-            lacking = atoms - pools.payable_atoms(self.state, (INSURANCE, self.state.settle))
+            lacking = atoms - pools.money_atoms(self.state, (INSURANCE, self.state.settle))
             if lacking > 0:
                 self._sell_for(INSURANCE, collateral, lacking, "insurance")
 
     def raisable_atoms(self) -> int:
         """What the spot books would bring now for all of the fund's own assets."""
         brought = 0
+        if not pools.may_sell(self.state):
+            return brought
         for collateral in self.state.collateral:
             market = collateral.market
             lots = self._held(INSURANCE, collateral) // market.instrument.lot_atoms

@@ -317,9 +317,10 @@ class RiskRounds:
         able = 0
         for pool in bearers:
             if self._is_open(pool):
-                able += pools.payable_atoms(self.state, pool)
+                money = pools.money_atoms(self.state, pool)
                 if pool[1] == self.state.settle:
-                    able += self._conversions.raisable_atoms()
+                    money += self._conversions.raisable_atoms()
+                able += max(0, money)
         return able < -risk.equity_atoms
 
     def _can_pay(self, pool: Compartment, atoms: int) -> bool:

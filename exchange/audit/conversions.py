@@ -76,13 +76,16 @@ class Conversions:
         if deficit is None:
             return 0
         missing = max(0, -self._holdings.equity(deficit.account, deficit.pocket))
-        return missing - max(0, self._holdings.money(INSURANCE, self._settle))
+        return missing - self._holdings.money(INSURANCE, self._settle)
 
-    def is_saleable(self, account: int) -> bool:
-        """Does the book bid the rulebook's price for a whole lot of any asset that the account holds?"""
-        return any(self._is_bid_for(pledge, account) for pledge in self._pledges.values())
+    def fund_left_unsold(self) -> bool:
+        """Would the book buy of the fund's assets, and does it not need them for losses of its own?"""
+        held = self._holdings.worth(INSURANCE)
+        least = self._holdings.money(INSURANCE, self._settle) + held * self._rules.price_ratio_ppb // PPB
+        return least >= 0 and any(self._is_bid_for(p, INSURANCE) for p in self._pledges.values())
 
     def _is_bid_for(self, pledge: Pledge, account: int) -> bool:
+        """Does the book bid the rulebook's price for a whole lot of what the account holds?"""
         market = pledge.market
         bid, held = market.best(BUY), self._holdings.balances[pledge.asset][account]
         if bid is None or held < market.spec.lot_atoms or market.stands_still:

@@ -173,7 +173,7 @@ class Stages:
         """Could the fund take the positions by what it is worth, and has the book not bought all it can?"""
         lots, parts = self._parts_of(account, pocket, equity)
         is_worth_it = self._may_take(account) and self._pools.can_take(lots, parts, by_worth=True)
-        return is_worth_it and self._settle in parts and self._conversions.is_saleable(INSURANCE)
+        return is_worth_it and self._settle in parts and self._conversions.fund_left_unsold()
 
     def _may_take(self, account: int) -> bool:
         return account != INSURANCE and self._rules.insurance.takes != "never"
@@ -215,7 +215,7 @@ class Stages:
     def _check_nothing_to_sell(self, claim: payers.Claim, stage: str) -> None:
         """Before others pay, the fund's wallet has sold what the book buys, if it answers for the deficit."""
         answers = claim.account != INSURANCE and self._settle in claim.pools
-        if answers and self._conversions.is_saleable(INSURANCE):
+        if answers and self._conversions.fund_left_unsold():
             self._find(
                 "WFALL-01", f"{stage} acts for account {claim.account} although the fund has assets to sell"
             )

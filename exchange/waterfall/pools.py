@@ -13,7 +13,7 @@ from zerodebt.exchange.margin import risk_of
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.rules import DrawdownRules
 from zerodebt.exchange.state import Compartment, State
-from zerodebt.exchange.units import PPB, split_exact
+from zerodebt.exchange.units import PPB, mul_ppb_floor, split_exact
 
 
 def pools(state: State) -> list[Compartment]:
@@ -41,13 +41,26 @@ def equity_atoms(state: State, pool: Compartment) -> int:
     return risk_of(state, pool).equity_atoms
 
 
-def payable_atoms(state: State, pool: Compartment) -> int:
-    """What a pool can pay at once: its equity without what it holds in other assets, or 0."""
+def money_atoms(state: State, pool: Compartment) -> int:
+    """A pool's equity without what it holds in other assets; may be below zero."""
     equity = equity_atoms(state, pool)
     if pool[1] == state.settle:
         balances = state.accounts.balances.cells
         equity -= sum(worth_atoms(c, balances[c.asset][INSURANCE]) for c in state.collateral)
-    return max(0, equity)
+    return equity
+
+
+def payable_atoms(state: State, pool: Compartment) -> int:
+    """What a pool can pay at once."""
+    return max(0, money_atoms(state, pool))
+
+
+def may_sell(state: State) -> bool:
+    """Would the fund's wallet stay at or above zero if all that it holds went at the lowest price?"""
+    wallet = (INSURANCE, state.settle)
+    money = money_atoms(state, wallet)
+    held = equity_atoms(state, wallet) - money
+    return money + mul_ppb_floor(held, state.rules.exchange.price_ratio_ppb) >= 0
 
 
 def cash_atoms(state: State) -> int:

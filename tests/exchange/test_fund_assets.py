@@ -135,6 +135,29 @@ def test_whether_the_fund_can_pay_is_asked_of_the_book(bids: int, deleveraged: b
     assert audit(desk.batches).findings == ()
 
 
+@pytest.mark.parametrize(("coins", "sold_lots", "payer"), [(40, 25, "insurance"), (24, 0, "house")])
+def test_losses_of_its_own_inventory_come_before_what_the_fund_pays_for_others(
+    coins: int, sold_lots: int, payer: str
+) -> None:
+    """180 lots that it took at 94 have lost 1080 at 88; the next debtor misses 100 * 6 - 500.
+
+    With 40 coins it sells 2 for the first debt of 80, and has 20. For the second it lacks 100 - 20 + 1080,
+    which is 1160 / 0.975 / 49 = 24.3 coins. Of 24 coins 22 are left: 20 - 1080 + 0.975 * 22 * 49 is below
+    zero, so that a sale could leave the fund with a debt.
+    """
+    desk, _, maker = coin_fund("book", "insurance", "house", coins=coins)
+    desk.order(maker, BUY, 100, 50, instrument=1)
+    desk.index(94, 50)
+    assert (desk.lots(INSURANCE), desk.cash(INSURANCE)) == (180, 20 * USD)
+    (second,) = desk.open(500)
+    desk.trade(second, maker, 100, 94)
+    events = desk.index(88, 49)
+    assert sold(events) == [(50, sold_lots)] * bool(sold_lots)
+    assert paid(events) == [(payer, 100 * USD)]
+    assert desk.cash(INSURANCE, 1) == (coins - 2 - sold_lots) * COIN
+    assert audit(desk.batches).findings == ()
+
+
 def test_a_fund_whose_spot_market_is_halted_pays_with_its_money_alone() -> None:
     desk, _, maker = coin_fund("book", "insurance", "house", usd=10, **PAYS)
     desk.order(maker, BUY, 180, 94)
