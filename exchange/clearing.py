@@ -414,8 +414,9 @@ class Clearing:
         """Move a compartment's positions, and what margin is left, to `takers` by instrument.
 
         prices  by slot, where it is not the mark
-        The margin is split over the takers in proportion to the value that each receives; collateral and what
-        is owed against it go along. A compartment below zero moves its debt into nobody's books: the caller
+        The margin is split over the takers in proportion to the value that each receives; collateral goes
+        along. What is owed against it goes to a vault too; the fund takes nothing on credit and leaves both:
+        it buys collateral for money. A compartment below zero moves its debt into nobody's books: the caller
         pays it first or afterwards.
         """
         state = self.state
@@ -438,6 +439,8 @@ class Clearing:
             receiver = state.compartment_of(taker, taken.number)
             values[receiver] = values.get(receiver, 0) + abs(market.value_atoms(lots))
         pledged = [c.asset for c in state.collateral] if pocket == state.settle else []
+        if INSURANCE in takers.values() and state.accounts.balances.cells[pocket][account] < 0:
+            return
         for source in [pocket, *pledged] if values else []:
             margin = state.accounts.balances.cells[source][account]
             if margin < 0 and not pledged:

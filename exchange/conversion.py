@@ -4,7 +4,9 @@ A negative balance that collateral outweighs is a liability, not a debt. It is s
 trigger says so, when the account is liquidated, and, all of it, before anybody else pays for a bankrupt
 account. Assets are sold in the order of the rulebook's collateral tables, as forced orders in their spot
 market down to `ExchangeRules.price_ratio_ppb` of the index, free of fees. What the market does not buy waits;
-of a bankrupt account, or of one in liquidation without positions, the insurance fund takes it at that price.
+of a bankrupt account, or of one in liquidation without positions, an insurance fund that the waterfall names
+takes it at that price, for money that it has. The fund sells its own assets in the same way for what it lacks
+when a deficit is its to pay.
 """
 
 import numpy as np
@@ -20,11 +22,13 @@ from zerodebt.exchange.events import (
     ExchangeArmed,
     OrderClosed,
 )
+from zerodebt.exchange.instruments import value_atoms
 from zerodebt.exchange.judge import Pools
-from zerodebt.exchange.matching import plan_fills
+from zerodebt.exchange.matching import Plan, plan_fills
 from zerodebt.exchange.rules import ExchangeRules
 from zerodebt.exchange.state import State
 from zerodebt.exchange.units import PPB, div_ceil, mul_ppb_ceil, mul_ppb_floor, mul_ppb_floor_array
+from zerodebt.exchange.waterfall import pools
 
 
 def sold_value_atoms(rules: ExchangeRules, owed_atoms: int) -> int:
@@ -38,6 +42,12 @@ def sold_value_atoms(rules: ExchangeRules, owed_atoms: int) -> int:
 def sold_atoms(collateral: Collateral, value_atoms: int) -> int:
     """Atoms of an asset that are worth at least `value_atoms` at the index."""
     return div_ceil(value_atoms * collateral.market.instrument.lot_atoms, collateral.lot_value_atoms)
+
+
+def affordable_atoms(rules: ExchangeRules, collateral: Collateral, cash_atoms: int) -> int:
+    """Atoms of an asset that cash surely pays for at the index times the price ratio, rounded down."""
+    lot_atoms = collateral.market.instrument.lot_atoms
+    return cash_atoms * PPB * lot_atoms // (rules.price_ratio_ppb * collateral.lot_value_atoms)
 
 
 def limit_ticks(rules: ExchangeRules, collateral: Collateral) -> int:
@@ -96,9 +106,35 @@ class Conversions:
             owed = self._owed(account)
             if owed <= 0:
                 break
-            value = sold_value_atoms(self.state.rules.exchange, owed)
-            sold |= self._sell(account, collateral, sold_atoms(collateral, value), because)
+            sold |= self._sell_for(account, collateral, owed, because)
         return sold
+
+    def raise_cash(self, atoms: int) -> None:
+        """Sell of the fund's own assets what brings in what its wallet lacks of `atoms`.
+
+        A fund that needs them for losses of its own sells nothing for others.
+        """
+        if not pools.may_sell(self.state):
+            return
+        for collateral in self.state.collateral:
+            lacking = atoms - pools.money_atoms(self.state, (INSURANCE, self.state.settle))
+            if lacking > 0:
+                self._sell_for(INSURANCE, collateral, lacking, "insurance")
+
+    def raisable_atoms(self) -> int:
+        """What the spot books would bring now for all of the fund's own assets."""
+        brought = 0
+        if not pools.may_sell(self.state):
+            return brought
+        for collateral in self.state.collateral:
+            market = collateral.market
+            lots = self._held(INSURANCE, collateral) // market.instrument.lot_atoms
+            if lots > 0 and self.state.status[market.number].liquidate:
+                steps = self._plan(INSURANCE, collateral, lots).steps
+                brought += sum(
+                    value_atoms(market.instrument, step.maker.price_ticks, step.fill_lots) for step in steps
+                )
+        return brought
 
     def clear(self, account: int) -> bool:
         """What an account in liquidation without positions still owes is paid by the fund for collateral."""
@@ -116,7 +152,7 @@ class Conversions:
         acted = False
         for collateral in self.state.collateral:
             held = self._held(account, collateral)
-            acted |= self._sell(account, collateral, held, "bankruptcy")
+            acted |= self._sell(account, collateral, held, self._owed(account), "bankruptcy")
             acted |= self._hand_over(account, collateral, self._held(account, collateral))
         return acted
 
@@ -133,7 +169,16 @@ class Conversions:
     def _held(self, account: int, collateral: Collateral) -> int:
         return self.state.accounts.balances.cells[collateral.asset][account]
 
-    def _sell(self, account: int, collateral: Collateral, atoms: int, because: ConversionReason) -> bool:
+    def _sell_for(
+        self, account: int, collateral: Collateral, owed_atoms: int, because: ConversionReason
+    ) -> bool:
+        """Sell as much as brings in what is owed, even at the price limit."""
+        value = sold_value_atoms(self.state.rules.exchange, owed_atoms)
+        return self._sell(account, collateral, sold_atoms(collateral, value), owed_atoms, because)
+
+    def _sell(
+        self, account: int, collateral: Collateral, atoms: int, owed_atoms: int, because: ConversionReason
+    ) -> bool:
         """Send whole lots to the spot market, as far as they are held and the price limit allows."""
         state, clearing = self.state, self.clearing
         market = collateral.market
@@ -142,25 +187,36 @@ class Conversions:
         if lots <= 0 or not state.status[n].liquidate:
             return False
         clearing.close_all(account, n, "conversion")
-        limit = limit_ticks(state.rules.exchange, collateral)
-        plan = plan_fills(state.books[n], account, SELL, lots, limit, "cancel_oldest", Pools(state, market))
+        plan = self._plan(account, collateral, lots)
         if not plan.steps:
             return False
-        clearing.out.append(ExchangeArmed(account, n, self._owed(account), lots, limit, because))
+        limit = limit_ticks(state.rules.exchange, collateral)
+        clearing.out.append(ExchangeArmed(account, n, owed_atoms, lots, limit, because))
         taker = clearing.accept(PlaceOrder(account, n, SELL, lots, limit, "ioc"), is_forced=True)
         clearing.execute(taker, plan)
         if plan.open_lots:
             clearing.out.append(OrderClosed(taker.order_id, plan.open_lots, "unfilled"))
         return bool(plan.filled_lots)
 
+    def _plan(self, account: int, collateral: Collateral, lots: int) -> Plan:
+        """The walk of a sale down to the price limit."""
+        state, market = self.state, collateral.market
+        limit = limit_ticks(state.rules.exchange, collateral)
+        book = state.books[market.number]
+        return plan_fills(book, account, SELL, lots, limit, "cancel_oldest", Pools(state, market))
+
     def _hand_over(self, account: int, collateral: Collateral, atoms: int) -> bool:
-        """The insurance fund takes an asset for its value at the index times the price ratio."""
+        """The insurance fund buys an asset at the index times the price ratio, as far as it has the money."""
         state = self.state
-        atoms = min(atoms, self._held(account, collateral))
-        if atoms <= 0 or account == INSURANCE or not state.status[collateral.market.number].liquidate:
+        if "insurance" not in state.rules.waterfall or account == INSURANCE:
             return False
-        ratio = state.rules.exchange.price_ratio_ppb
-        paid = mul_ppb_floor(worth_atoms(collateral, atoms), ratio)
+        if not collateral.is_priced or not state.status[collateral.market.number].liquidate:
+            return False
+        rules, cash = state.rules.exchange, pools.cash_atoms(state)
+        atoms = min(atoms, self._held(account, collateral), affordable_atoms(rules, collateral, cash))
+        if atoms <= 0:
+            return False
+        paid = mul_ppb_floor(worth_atoms(collateral, atoms), rules.price_ratio_ppb)
         n, index = collateral.market.number, collateral.market.prices.index_ticks
         assert index is not None
         asset, settle = collateral.asset, state.settle

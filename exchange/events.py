@@ -59,7 +59,7 @@ PostReason = Literal[
     "endowment",
     "settlement_haircut",
 ]
-ConversionReason = Literal["owed", "loan_to_value", "liquidation", "bankruptcy"]
+ConversionReason = Literal["owed", "loan_to_value", "liquidation", "bankruptcy", "insurance"]
 CloseReason = Literal[
     "cancelled",
     "unfilled",
@@ -486,7 +486,7 @@ class ExchangeArmed(Struct, frozen=True, array_like=True, tag="exchange_armed"):
     """Collateral is sent to its spot market as a forced order, which follows, for what its owner owes.
 
     owed_atoms  the negative settlement balance; below zero itself where a bankrupt account owes nothing yet
-                but the loss of its positions
+                but the loss of its positions; of the fund, `insurance`, what its wallet lacks of the deficit
     """
 
     account: int

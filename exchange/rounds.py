@@ -77,9 +77,6 @@ class RiskRounds:
         self._unplaced.clear()
         self._conversions.begin()
         self._rankings.clear()
-        drawdown = self.state.rules.insurance.drawdown
-        if drawdown is not None and self.state.counters.started:
-            pools.sample_peaks(self.state, drawdown)
 
     def work(self) -> bool:
         """One round; says whether anything was done that may call for another."""
@@ -295,6 +292,8 @@ class RiskRounds:
                 return None
         if not all(pools.takes_position(state, m, held) for m, held in zip(markets, lots, strict=True)):
             return None
+        if not all(self._can_pay(pool, atoms) for pool, atoms in missing.items()):
+            return None
         because = "equity is below zero and the fund can take it"
         if not risk.is_bankrupt:
             because = "equity is below the requirement and the book is empty"
@@ -315,8 +314,20 @@ class RiskRounds:
         """Is the rulebook's trigger met for a compartment below zero, whose deficit these pools bear?"""
         if self.state.rules.adl.trigger != "fund_cannot_pay" or self._forced.is_unfilled(compartment):
             return True
-        able = sum(max(0, pools.equity_atoms(self.state, p)) for p in bearers if self._is_open(p))
+        able = 0
+        for pool in bearers:
+            if self._is_open(pool):
+                money = pools.money_atoms(self.state, pool)
+                if pool[1] == self.state.settle:
+                    money += self._conversions.raisable_atoms()
+                able += max(0, money)
         return able < -risk.equity_atoms
+
+    def _can_pay(self, pool: Compartment, atoms: int) -> bool:
+        """Does the pool have the money, if need be after a sale of its own assets?"""
+        if pool[1] == self.state.settle:
+            self._conversions.raise_cash(atoms)
+        return pools.payable_atoms(self.state, pool) >= atoms
 
     def _is_open(self, pool: Compartment) -> bool:
         """Does the pool take positions, or has it fallen too far from its peak? Writes down a change."""
@@ -494,7 +505,10 @@ class RiskRounds:
             if stage == "backstop" and is_customer:
                 payers = [self._all_of((vault, state.settle)) for vault in self._vaults()]
             elif stage == "insurance" and account != INSURANCE:
-                payers = [self._all_of(pool) for pool in self._bearers if self._pays(pool, compartment)]
+                paying = [pool for pool in self._bearers if self._pays(pool, compartment)]
+                if (INSURANCE, state.settle) in paying:
+                    self._conversions.raise_cash(left)
+                payers = [PayerShare(Payer(*pool), pools.payable_atoms(state, pool)) for pool in paying]
             elif stage == "socialise":
                 payers = socialise.shares(left, self._sharers(compartment))
             elif stage == "settlement_haircut":
@@ -666,7 +680,7 @@ class RiskRounds:
         if "backstop" in stages:
             atoms += sum(max(0, self._equity(vault)) for vault in self._vaults())
         if "insurance" in stages:
-            atoms += sum(max(0, pools.equity_atoms(self.state, pool)) for pool in self._bearers)
+            atoms += sum(pools.payable_atoms(self.state, pool) for pool in self._bearers)
         if "house" in stages:
             atoms += max(0, self._house_atoms())
         return atoms

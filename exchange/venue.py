@@ -88,7 +88,7 @@ from zerodebt.exchange.units import div_floor
 from zerodebt.exchange.variation import review_calls
 from zerodebt.exchange.views import View
 from zerodebt.exchange.waterfall import auction
-from zerodebt.exchange.waterfall.pools import endowment_legs
+from zerodebt.exchange.waterfall.pools import endowment_legs, may_hold, sample_peaks
 
 _AMOUNT_MAX = 2**60
 
@@ -199,6 +199,12 @@ class Venue:
             gates.customer(self._state, first)
             refuse(RejectReason.UNKNOWN_ACCOUNT, f"{first} and the {len(command.atoms) - 1} after it")
         gates.known_asset(self._state, command.asset)
+        if first == INSURANCE and not may_hold(state, command.asset):
+            refuse(
+                RejectReason.NOT_IN_RULEBOOK,
+                f"the fund's pools pay in {state.rules.settle_asset}: "
+                f"{state.assets[command.asset].symbol} is no collateral, or the pools are by instrument",
+            )
         if not command.atoms or min(command.atoms) < 0 or not any(command.atoms):
             refuse(RejectReason.AMOUNT_NOT_POSITIVE, "amounts are 0 or more, one of them more")
         if max(command.atoms) > _AMOUNT_MAX or sum(command.atoms) > _AMOUNT_MAX:
@@ -776,6 +782,9 @@ class Venue:
                 (state.time_ns - counters.next_funding_ns) // funding.interval_ns + 1,
             )
             counters.next_funding_ns = (state.time_ns // funding.interval_ns + 1) * funding.interval_ns
+        drawdown = state.rules.insurance.drawdown
+        if drawdown is not None:
+            sample_peaks(state, drawdown)
         self._expire()
         self._work(state.markets, ("mark", "last"))
 

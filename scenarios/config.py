@@ -52,10 +52,11 @@ class Clock(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Endowments(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the house brings, in the settlement asset."""
+    """What the house brings, in the settlement asset; `insurance_assets` by symbol, beside it."""
 
     insurance: Decimal = Decimal(0)
     house: Decimal = Decimal(0)
+    insurance_assets: dict[str, Decimal] = {}
 
 
 class PricesSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -179,7 +180,10 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class World(Struct, frozen=True):
-    """What the venue is built of, and what it starts with. Atoms of the settlement asset."""
+    """What the venue is built of, and what it starts with. Atoms of the settlement asset.
+
+    insurance_assets  (asset, its atoms) that the fund holds beside it
+    """
 
     rules: VenueRules
     assets: tuple[Asset, ...]
@@ -191,6 +195,7 @@ class World(Struct, frozen=True):
     index_every_ns: int
     insurance_atoms: int
     house_atoms: int
+    insurance_assets: tuple[tuple[int, int], ...]
     atoms_per_usd: float
 
 
@@ -737,6 +742,7 @@ def build(scenario: Scenario, where: str = "scenario") -> World:
         every,
         _endowment(where, "insurance", scenario.endowments.insurance, decimals),
         _endowment(where, "house", scenario.endowments.house, decimals),
+        tuple(_insurance_assets(scenario, rules, where)),
         float(_positive(where, "usd_rate", scenario.usd_rate).scaleb(decimals)),
     )
 
@@ -775,6 +781,28 @@ def _units(where: str, path: str, value: Decimal, decimals: int, least: int | No
         said = "numbers above 0" if least else "numbers from 0"
         raise CallError(f"{where}: {path}: found {value}, allowed are {said}")
     return units
+
+
+def _insurance_assets(scenario: Scenario, rules: VenueRules, where: str) -> Iterator[tuple[int, int]]:
+    """Assets that the fund's wallet could sell: those that the rulebook takes as collateral."""
+    brought = scenario.endowments.insurance_assets
+    path = "endowments.insurance_assets"
+    if brought and rules.insurance.scope != "shared":
+        raise CallError(
+            f"{where}: {path}: found {', '.join(brought)}, allowed is none with "
+            f"venue.insurance.scope = {rules.insurance.scope!r}"
+        )
+    symbols = [asset.symbol for asset in scenario.assets]
+    sold = [rule.asset for rule in rules.collateral if rule.asset in symbols]
+    if brought and not sold:
+        raise CallError(
+            f"{where}: {path}: found {', '.join(brought)}, allowed are assets of venue.collateral, of which "
+            "the scenario has none"
+        )
+    for symbol, amount in brought.items():
+        _symbol(where, path, symbol, sold)
+        asset = symbols.index(symbol)
+        yield asset, _endowment(where, f"insurance_assets.{symbol}", amount, scenario.assets[asset].decimals)
 
 
 def _endowment(where: str, key: str, value: Decimal, decimals: int) -> int:

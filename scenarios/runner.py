@@ -341,7 +341,8 @@ class Prepared:
         world = self.world
         endowments = ((INSURANCE, world.insurance_atoms), (HOUSE, world.house_atoms))
         house = [Deposit(world.settle, account, (atoms,)) for account, atoms in endowments if atoms]
-        return [*house, *self._genesis.commands]
+        coins = [Deposit(asset, INSURANCE, (atoms,)) for asset, atoms in world.insurance_assets if atoms]
+        return [*house, *coins, *self._genesis.commands]
 
     def start(self, agents: AgentWorld) -> None:
         """Put feed, schedule and populations into the world."""

@@ -166,6 +166,10 @@ class _Recorder:
         self.brought_before: list[int] = []
         self.taken_before: list[int] = []
         self.liquidations: dict[tuple[int, int], _Liquidation] = {}
+        self.deficit_of: tuple[int, int] = (ev.DEFICIT, 0)
+        self.is_written_off = False
+        self.unpaid: dict[tuple[int, int], int] = {}
+        """What still stands of compartments' residuals, by account and pocket."""
 
         self.fill_sums: dict[tuple[int, str, str], list[int]] = {}
         self.fill_second = -1
@@ -256,6 +260,7 @@ class _Recorder:
 
     def _posted(self, e: ev.Posted) -> None:
         reason = e.reason
+        self.is_written_off |= reason == "deficit"
         flow, cash, settles = self._flow(reason), self.cash, self.settles
         for account, pocket, atoms in e.legs:
             if settles[pocket]:
@@ -591,6 +596,7 @@ class _Recorder:
             raise DataError(
                 f"{EVENTS}, seq {self.seq}: account {e.account} ends a liquidation that never began"
             )
+        self.unpaid.pop((e.account, e.pocket), None)
         left = (e.equity_atoms, e.maintenance_atoms)
         end = (self.seq, self.time_ns, entry.how(e.maintenance_atoms), *left)
         self._put_liquidation(e.account, e.pocket, entry, end)
@@ -625,6 +631,7 @@ class _Recorder:
             raise DataError(
                 f"{EVENTS}, seq {self.seq}: found a deficit in {symbol}, allowed is the settlement asset"
             )
+        self.deficit_of, self.is_written_off = (e.account, e.pocket), False
         self._entry("opened", e.account, e.atoms, deficit_id=e.deficit_id, pocket=e.pocket)
         for account, atoms in e.origins:
             self._entry("origin", account, atoms, deficit_id=e.deficit_id)
@@ -640,6 +647,13 @@ class _Recorder:
 
     def _deficit_closed(self, e: ev.DeficitClosed) -> None:
         self._entry("residual", ev.DEFICIT, e.residual_atoms, deficit_id=e.deficit_id)
+        account, pocket = self.deficit_of
+        counted = self.unpaid.pop(self.deficit_of, 0)
+        fresh = max(0, e.residual_atoms - counted)
+        if fresh:
+            self._entry("arose", account, fresh, deficit_id=e.deficit_id, pocket=pocket)
+        if e.residual_atoms and not self.is_written_off:
+            self.unpaid[self.deficit_of] = e.residual_atoms
         if e.overcharge_atoms:
             self._entry("overcharge", ev.DEFICIT, e.overcharge_atoms, deficit_id=e.deficit_id)
 
@@ -652,6 +666,9 @@ class _Recorder:
         if self.first_interest is None:
             self._start()
         self._flush_fills()
+        self._entry("open", ev.DEFICIT, -self.cash[ev.DEFICIT])
+        for (account, pocket), atoms in self.unpaid.items():
+            self._entry("open", account, atoms, pocket=pocket)
         for (account, pocket), entry in self.liquidations.items():
             self._put_liquidation(account, pocket, entry, (None, None, "open", None, None))
         for name in STREAMED:

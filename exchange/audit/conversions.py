@@ -1,8 +1,10 @@
 """Collateral that is sold, or handed to the fund, for what its owner owes."""
 
 from zerodebt.exchange.audit.arithmetic import PPB
-from zerodebt.exchange.audit.books import SELL, Order
+from zerodebt.exchange.audit.books import BUY, SELL, Order
+from zerodebt.exchange.audit.deficits import Deficits
 from zerodebt.exchange.audit.forms import collateral
+from zerodebt.exchange.audit.forms.collateral import Pledge
 from zerodebt.exchange.audit.holdings import Holdings
 from zerodebt.exchange.audit.ledger import Ledger
 from zerodebt.exchange.audit.liquidations import Liquidations
@@ -22,9 +24,17 @@ class Conversions:
     """The sale that is announced, and who has been sent to the spot books in this command."""
 
     def __init__(
-        self, rules: VenueRules, notes: Notes, holdings: Holdings, ledger: Ledger, liquidations: Liquidations
+        self,
+        rules: VenueRules,
+        notes: Notes,
+        holdings: Holdings,
+        ledger: Ledger,
+        liquidations: Liquidations,
+        deficits: Deficits,
     ) -> None:
         self._rules = rules.exchange
+        self._fund_buys = "insurance" in rules.waterfall
+        self._deficits = deficits
         self._notes = notes
         self._holdings = holdings
         self._ledger = ledger
@@ -39,6 +49,8 @@ class Conversions:
         """Collateral goes to the book for a reason of the rulebook, as much as brings in what is owed."""
         account, pledge = event.account, self._pledges[event.instrument]
         owed = -self._holdings.balances[self._settle][account]
+        if event.because == "insurance":
+            owed = self._lacking()
         held = self._holdings.balances[pledge.asset][account]
         if event.because == "bankruptcy":
             lots = held // pledge.market.spec.lot_atoms
@@ -58,8 +70,36 @@ class Conversions:
         if event.because == "bankruptcy":
             self._used_up.add(account)
 
+    def _lacking(self) -> int:
+        """What the fund's money does not cover of the deficit that is open."""
+        deficit = self._deficits.current
+        if deficit is None:
+            return 0
+        missing = max(0, -self._holdings.equity(deficit.account, deficit.pocket))
+        return missing - self._holdings.money(INSURANCE, self._settle)
+
+    def fund_left_unsold(self) -> bool:
+        """Would the book buy of the fund's assets, and does it not need them for losses of its own?"""
+        held = self._holdings.worth(INSURANCE)
+        least = self._holdings.money(INSURANCE, self._settle) + held * self._rules.price_ratio_ppb // PPB
+        return least >= 0 and any(self._is_bid_for(p, INSURANCE) for p in self._pledges.values())
+
+    def _is_bid_for(self, pledge: Pledge, account: int) -> bool:
+        """Does the book bid the rulebook's price for a whole lot of what the account holds?"""
+        market = pledge.market
+        bid, held = market.best(BUY), self._holdings.balances[pledge.asset][account]
+        if bid is None or held < market.spec.lot_atoms or market.stands_still:
+            return False
+        return bid >= collateral.limit_ticks(self._rules, market.index or 0)
+
+    def _fund_cash(self) -> int:
+        wallet = self._holdings.balances[self._settle][INSURANCE]
+        return max(0, min(wallet, self._holdings.money(INSURANCE, self._settle)))
+
     def _is_due(self, event: ExchangeArmed, owed: int) -> bool:
         account, settle = event.account, self._settle
+        if event.because == "insurance":
+            return account == INSURANCE and self._fund_buys and owed > 0
         if event.because == "bankruptcy":
             return self._holdings.equity(account, settle) < 0
         if event.because == "liquidation":
@@ -85,6 +125,7 @@ class Conversions:
         """An order leaves for a sale only where its owner has collateral to sell."""
         balances, account = self._holdings.balances, order.account
         is_owing = balances[self._settle][account] < 0 or self._holdings.equity(account, self._settle) < 0
+        is_owing |= account == INSURANCE and self._lacking() > 0
         if order.instrument not in self._pledges or not is_owing:
             self._find(
                 "LIQ-12", f"order {event.order_id} leaves for collateral that account {account} need not sell"
@@ -99,6 +140,11 @@ class Conversions:
         wanted = (pledge.asset, INSURANCE, pledge.market.index, due)
         if stated != wanted:
             self._find("LIQ-10", f"account {account} hands over collateral for {stated}, it is {wanted}")
+        if not self._fund_buys or due > self._fund_cash():
+            self._find(
+                "LIQ-10",
+                f"the fund buys collateral of account {account} for {due}, it may spend {self._fund_cash()}",
+            )
         if not self._may_hand_over(account):
             self._find("LIQ-10", f"account {account} hands over collateral, though it need not")
         held = self._holdings.balances[pledge.asset][account]
@@ -124,12 +170,18 @@ class Conversions:
         return (account, self._settle) in self._liquidations.open and risk.is_short and not has_positions
 
     def check_used_up(self, event: DeficitOpened) -> None:
-        """Nobody pays for an account that still has collateral; the fund's own is its inventory."""
+        """Nobody pays for an account whose collateral the book or the fund would buy, or may not be sold.
+
+        The fund's own is its inventory.
+        """
         if event.account == INSURANCE or event.pocket != self._settle:
             return
         for pledge in self._pledges.values():
             held = self._holdings.balances[pledge.asset][event.account]
-            if held > 0:
+            bought = collateral.affordable_atoms(self._rules, pledge, held, self._fund_cash())
+            is_for_the_fund = self._fund_buys and bought > 0
+            is_halted = held > 0 and pledge.market.stands_still
+            if is_halted or is_for_the_fund or self._is_bid_for(pledge, event.account):
                 self._find(
                     "WFALL-01", f"account {event.account} is in deficit with {held} atoms of collateral left"
                 )

@@ -248,6 +248,11 @@ class Holdings:
         """All collateral of an account at the indices, without haircut."""
         return sum(pledge.worth_atoms(self.balances[pledge.asset][account]) for pledge in self.pledges)
 
+    def money(self, account: int, pocket: int) -> int:
+        """Equity without what is held in other assets; may be below zero."""
+        equity = self.equity(account, pocket)
+        return equity - self.worth(account) if pocket == self.settle else equity
+
     def collateral_margin(self, account: int) -> int:
         """What an account's collateral counts for when it takes new risk."""
         return sum(pledge.margin_atoms(self.balances[pledge.asset][account]) for pledge in self.pledges)

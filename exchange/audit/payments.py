@@ -8,6 +8,7 @@ from zerodebt.exchange.audit.holdings import Compartment, Holdings
 from zerodebt.exchange.audit.notes import Notes
 from zerodebt.exchange.audit.pools import Pools
 from zerodebt.exchange.events import (
+    INSURANCE,
     ReceivableBooked,
     StagePaid,
 )
@@ -55,6 +56,8 @@ class Payments:
                         "(d)", f"the {stage} pays {atoms} atoms, more than the deficit of account {account}"
                     )
                 continue
+            if stage == "insurance" and account == INSURANCE and self._holdings.money(account, pocket) < 0:
+                self._find("(c)", f"pocket {pocket} of the fund pays {-atoms} atoms that it does not have")
             if not self._pays_from(stage, account, pocket):
                 self._find(
                     "(f)", f"the {stage} takes {-atoms} atoms from pocket {pocket} of account {account}"

@@ -74,6 +74,8 @@ from zerodebt.exchange.events import (
     WorkLeft,
 )
 
+_OF_THE_INSTANT = frozenset({Marked, FundingSampled, FundingSet, Posted})
+
 
 class Reading:
     """One rulebook's run: a part for each concern, built from the ground up, and the way of the events."""
@@ -95,11 +97,11 @@ class Reading:
         self.liquidations = liquidations = Liquidations(
             rules, notes, holdings, harm, contracts, calls, claims
         )
-        self.conversions = conversions = Conversions(rules, notes, holdings, ledger, liquidations)
+        self.deficits = deficits = Deficits(notes, holdings, debts)
+        self.conversions = conversions = Conversions(rules, notes, holdings, ledger, liquidations, deficits)
         self.triggers = triggers = Triggers(notes, holdings)
         self.orders = orders = Orders(rules, notes, holdings, contracts, liquidations, conversions, triggers)
         self.fills = Fills(rules, notes, holdings, ledger, contracts, liquidations, harm, orders)
-        self.deficits = deficits = Deficits(notes, holdings, debts)
         self.payments = payments = Payments(rules, notes, holdings, claims, pools, deficits)
         self.rankings = rankings = Rankings(rules, notes, holdings)
         self.deleveraging = deleveraging = Deleveraging(
@@ -120,6 +122,7 @@ class Reading:
             rankings,
             deleveraging,
             defaults,
+            conversions,
         )
         self.takeovers = Takeovers(rules, notes, holdings, ledger, harm, liquidations, stages)
         self.settlements = Settlements(notes, holdings, ledger, contracts, calls, prices, claims)
@@ -173,6 +176,8 @@ class Reading:
         readers, ledger, takeovers = self._readers, self.ledger, self.takeovers
         for event in batch.events:
             kind = type(event)
+            if self.prices.is_marked and kind not in _OF_THE_INSTANT:
+                self.pools.sample()
             if kind is not Posted:
                 if ledger.is_expecting:
                     ledger.miss()
@@ -250,6 +255,7 @@ class Reading:
 
     def _arm_exchange(self, event: ExchangeArmed) -> None:
         self.orders.rest_entering()
+        self.deleveraging.end()
         self.conversions.arm(event)
 
     def _open_deficit(self, event: DeficitOpened) -> None:
@@ -279,6 +285,9 @@ class Reading:
 
     def _rest(self) -> None:
         """The end of a command: nothing is half done, and every compartment that it touched is looked at."""
+        if self.prices.is_marked:
+            self.pools.sample()
+        self.pools.rest()
         self.orders.rest()
         self.takeovers.end()
         self.deleveraging.end()

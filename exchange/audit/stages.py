@@ -1,6 +1,7 @@
 """The order of the waterfall: which stage may act, and whom it may not skip."""
 
 from zerodebt.exchange.audit.claims import Claims
+from zerodebt.exchange.audit.conversions import Conversions
 from zerodebt.exchange.audit.debts import Deficit
 from zerodebt.exchange.audit.defaults import Defaults
 from zerodebt.exchange.audit.deficits import Deficits
@@ -8,6 +9,7 @@ from zerodebt.exchange.audit.deleveraging import Deleveraging
 from zerodebt.exchange.audit.forms import payers
 from zerodebt.exchange.audit.holdings import Holdings, Risk
 from zerodebt.exchange.audit.liquidations import Liquidations
+from zerodebt.exchange.audit.markets import Market
 from zerodebt.exchange.audit.notes import Notes
 from zerodebt.exchange.audit.payments import Payments
 from zerodebt.exchange.audit.pools import Pools
@@ -37,6 +39,7 @@ class Stages:
         rankings: Rankings,
         deleveraging: Deleveraging,
         defaults: Defaults,
+        conversions: Conversions,
     ) -> None:
         self._rules = rules
         self._holdings = holdings
@@ -48,6 +51,7 @@ class Stages:
         self._rankings = rankings
         self._deleveraging = deleveraging
         self._defaults = defaults
+        self._conversions = conversions
         self._find = notes.find
         self._settle = holdings.settle
         self._armed: tuple[str, int, int] | None = None
@@ -153,20 +157,36 @@ class Stages:
         if not is_first or (equity >= 0 and takes != "unfilled"):
             return
         parts = self._borne(account, pocket, equity)
+        if parts is None and self._fund_left_unsold(account, pocket, equity):
+            self._find(
+                "WFALL-01", f"adl acts on account {account}, though the fund has assets to sell for it"
+            )
         if parts is not None:
             self._find("WFALL-01", f"adl acts on account {account}, though the fund's pools can bear {parts}")
 
     def _borne(self, account: int, pocket: int, equity: int) -> dict[int, int] | None:
         """What each pool bears of a deficit if the fund takes the positions; None if it may or can not."""
-        if account == INSURANCE or self._rules.insurance.takes == "never":
-            return None
+        lots, parts = self._parts_of(account, pocket, equity)
+        return parts if self._may_take(account) and self._pools.can_take(lots, parts) else None
+
+    def _fund_left_unsold(self, account: int, pocket: int, equity: int) -> bool:
+        """Could the fund take the positions by what it is worth, and has the book not bought all it can?"""
+        lots, parts = self._parts_of(account, pocket, equity)
+        is_worth_it = self._may_take(account) and self._pools.can_take(lots, parts, by_worth=True)
+        return is_worth_it and self._settle in parts and self._conversions.fund_left_unsold()
+
+    def _may_take(self, account: int) -> bool:
+        return account != INSURANCE and self._rules.insurance.takes != "never"
+
+    def _parts_of(self, account: int, pocket: int, equity: int) -> tuple[dict[Market, int], dict[int, int]]:
+        """Lots by market, and what each pool would bear of the deficit on them."""
         parts: dict[int, int] = {}
         lots = {}
         for market, share in self._liquidations.shares_of_equity((account, pocket), equity).items():
             pool = self._holdings.pocket_of(INSURANCE, market)
             parts[pool] = parts.get(pool, 0) + max(0, -share)
             lots[market] = market.lots_of(account)
-        return parts if self._pools.can_take(lots, parts) else None
+        return lots, parts
 
     def check_takes(self, account: int, pocket: int) -> None:
         """The fund takes positions only when every pool may and can, and has borne its part."""
@@ -192,6 +212,14 @@ class Stages:
                 )
                 return
 
+    def _check_nothing_to_sell(self, claim: payers.Claim, stage: str) -> None:
+        """Before others pay, the fund's wallet has sold what the book buys, if it answers for the deficit."""
+        answers = claim.account != INSURANCE and self._settle in claim.pools
+        if answers and self._conversions.fund_left_unsold():
+            self._find(
+                "WFALL-01", f"{stage} acts for account {claim.account} although the fund has assets to sell"
+            )
+
     def _check_exhausted(self, before: str, deficit: Deficit | None, stage: str) -> None:
         if deficit is None:
             return
@@ -204,6 +232,8 @@ class Stages:
             claim = self._claims.of(deficit.key)
             claim = claim._replace(pools=self._pools.paying(claim))
             left = payers.could_bring(before, self._holdings, claim)
+            if before == "insurance":
+                self._check_nothing_to_sell(claim, stage)
         most = self._rules.house.deficit_max_atoms
         if before == "house" and most is not None:
             left = min(left, most - deficit.housed)

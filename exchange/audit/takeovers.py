@@ -128,6 +128,8 @@ class Takeovers:
             self._find("LEDG-03", "margin moves for a takeover that did not happen")
             return
         taking.moved.add(source)
+        if self._is_left(taking):
+            self._find("LIQ-04", f"the fund takes over what account {taking.account} owes, on credit")
         margin = self._holdings.balances[source][taking.account]
         takers = sorted(taking.values)
         weights = [taking.values[taker] for taker in takers]
@@ -144,6 +146,11 @@ class Takeovers:
                     f"{due.get((account, pocket), 0)} are due",
                 )
         self._harm.add((taking.account, taking.pocket), self._in_settlement(source, margin))
+
+    def _is_left(self, taking: Takeover) -> bool:
+        """The fund takes nothing on credit: what is owed against collateral stays, and so does that."""
+        by_fund = any(taker == INSURANCE for taker, _ in taking.values)
+        return by_fund and self._holdings.balances[taking.pocket][taking.account] < 0
 
     def _sources(self, taking: Takeover) -> list[int]:
         pledged = [pledge.asset for pledge in self._holdings.pledges]
@@ -170,7 +177,7 @@ class Takeovers:
                 "LIQ-04",
                 f"account {taking.account} is taken over but keeps instruments {sorted(taking.left)}",
             )
-        for source in self._sources(taking):
+        for source in [] if self._is_left(taking) else self._sources(taking):
             margin = self._holdings.balances[source][taking.account]
             if margin > 0:
                 self._find(

@@ -1,17 +1,19 @@
 """The insurance fund's pools: which of them answers for what, and when a fall closes one of them.
 
 A pool is a compartment of the INSURANCE account: its wallet, or, by instrument, the pocket beside which its
-positions in the instrument are isolated.
+positions in the instrument are isolated. The wallet may hold assets beside the settlement asset: they
+count in its equity at the index, and pay for nobody before they are sold.
 """
 
 from collections.abc import Sequence
 
+from zerodebt.exchange.collateral import worth_atoms
 from zerodebt.exchange.events import INSURANCE
 from zerodebt.exchange.margin import risk_of
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.rules import DrawdownRules
 from zerodebt.exchange.state import Compartment, State
-from zerodebt.exchange.units import PPB, split_exact
+from zerodebt.exchange.units import PPB, mul_ppb_floor, split_exact
 
 
 def pools(state: State) -> list[Compartment]:
@@ -37,6 +39,42 @@ def _pools_of(state: State, markets: Sequence[Market]) -> list[Compartment]:
 
 def equity_atoms(state: State, pool: Compartment) -> int:
     return risk_of(state, pool).equity_atoms
+
+
+def money_atoms(state: State, pool: Compartment) -> int:
+    """A pool's equity without what it holds in other assets; may be below zero."""
+    equity = equity_atoms(state, pool)
+    if pool[1] == state.settle:
+        balances = state.accounts.balances.cells
+        equity -= sum(worth_atoms(c, balances[c.asset][INSURANCE]) for c in state.collateral)
+    return equity
+
+
+def payable_atoms(state: State, pool: Compartment) -> int:
+    """What a pool can pay at once."""
+    return max(0, money_atoms(state, pool))
+
+
+def may_sell(state: State) -> bool:
+    """Would the fund's wallet stay at or above zero if all that it holds went at the lowest price?"""
+    wallet = (INSURANCE, state.settle)
+    money = money_atoms(state, wallet)
+    held = equity_atoms(state, wallet) - money
+    return money + mul_ppb_floor(held, state.rules.exchange.price_ratio_ppb) >= 0
+
+
+def cash_atoms(state: State) -> int:
+    """What the fund may buy collateral for: money in its wallet that its positions have not lost."""
+    wallet = (INSURANCE, state.settle)
+    return max(0, min(state.accounts.balances.cells[state.settle][INSURANCE], payable_atoms(state, wallet)))
+
+
+def may_hold(state: State, asset: int) -> bool:
+    """Could the fund pay out of this asset: is it the settlement asset, or sold by a wallet that pays?"""
+    if asset == state.settle:
+        return True
+    is_sold = any(collateral.asset == asset for collateral in state.collateral)
+    return is_sold and state.rules.insurance.scope == "shared"
 
 
 def endowment_legs(state: State, atoms: int) -> list[tuple[int, int, int]]:
@@ -68,7 +106,10 @@ def is_drawn_down(rules: DrawdownRules, peak_atoms: int, now_atoms: int, *, was_
 
 
 def sample_peaks(state: State, rules: DrawdownRules) -> None:
-    """Keep the largest equity of each pool in each interval of `sample_ns` that the window reaches."""
+    """Keep the largest equity of each pool in each interval of `sample_ns` that the window reaches.
+
+    Read at each instant, after marks and funding and before anything is done about them.
+    """
     now = state.time_ns // rules.sample_ns
     oldest = now - rules.window_ns // rules.sample_ns
     for pool in pools(state):

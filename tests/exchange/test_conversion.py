@@ -6,6 +6,7 @@ import pytest
 
 from tests.venues import ASSETS, USD, Desk, fills, of, perpetual, rulebook, spot
 from zerodebt.exchange.assets import Asset
+from zerodebt.exchange.audit import audit
 from zerodebt.exchange.commands import (
     BUY,
     SELL,
@@ -16,6 +17,7 @@ from zerodebt.exchange.commands import (
     UpdateIndex,
 )
 from zerodebt.exchange.events import (
+    HOUSE,
     INSURANCE,
     Converted,
     DeficitClosed,
@@ -232,22 +234,53 @@ def test_winners_are_deleveraged_only_for_what_the_collateral_left_open() -> Non
     assert desk.cash(a, 1) == 0
 
 
-def test_a_fund_that_paid_with_money_it_had_not_sells_what_it_took() -> None:
-    """The fund takes 100 coins at 9.75 and owes 975; when a bid comes it sells what covers that."""
-    desk = coin_desk("book", "adl")
+@pytest.mark.parametrize(("named", "cash", "bought"), [(True, 100, 10_256), (True, 0, 0), (False, 5000, 0)])
+def test_the_fund_buys_collateral_where_the_waterfall_names_it_and_for_money_it_has(
+    named: bool, cash: int, bought: int
+) -> None:
+    """100 USD buy 100 / 9.75 = 10.256 coins; the rest waits in the account that owes, for a bid."""
+    desk = coin_desk("book", *(["insurance"] if named else []), "adl")
+    if cash:
+        desk.ok(Deposit(0, INSURANCE, (cash * USD,)))
+    a, b = holder(desk, 0, 100), holder(desk, RICH, 0)
+    desk.trade(a, b, 180, 100)
+    events = desk.index(94, 10)
+    paid = bought * 10 * USD // COIN * 975 // 1000
+    assert [(e.atoms, e.paid_atoms) for e in of(events, Converted)] == [(bought, paid)] * bool(bought)
+    assert (desk.cash(a, 1), desk.cash(INSURANCE, 1)) == (100 * COIN - bought, bought)
+    assert desk.cash(INSURANCE) >= 0
+    assert desk.lots(a) == 0
+    assert desk.equity(a) >= 0
+    assert audit(desk.batches).findings == ()
+
+
+@pytest.mark.spec("WFALL-01")
+def test_what_unsold_collateral_loses_later_is_the_deficit_of_its_owner() -> None:
+    """100 coins at 10 stay with who lost 180 lots; at 8 they have lost 200, and the house pays for him.
+
+    A bid of 8 then buys them all: nothing is owed any more, and nothing is left.
+    """
+    desk = coin_desk("book", "adl", "house")
+    desk.ok(Deposit(0, HOUSE, (1000 * USD,)))
     a, b = holder(desk, 0, 100), holder(desk, RICH, 0)
     desk.trade(a, b, 180, 100)
     desk.index(94, 10)
-    assert (desk.cash(INSURANCE), desk.cash(INSURANCE, 1)) == (-975 * USD, 100 * COIN)
-    assert desk.equity(INSURANCE) == 25 * USD
-    desk.order(b, BUY, 100, 10, instrument=1)
-    assert because(desk.index(94, 10)) == [(INSURANCE, "owed")]
-    assert (desk.cash(INSURANCE), desk.cash(INSURANCE, 1)) == (25 * USD, 0)
+    spare = desk.equity(a)
+    events = desk.index(94, 8)
+    (deficit,) = of(events, DeficitOpened)
+    assert deficit.origins == ((a, 200 * USD - spare),)
+    assert [(e.stage, e.atoms) for e in of(events, StagePaid)] == [("house", 200 * USD - spare)]
+    assert (desk.cash(INSURANCE), desk.cash(a, 1), desk.equity(a)) == (0, 100 * COIN, 0)
+    desk.order(b, BUY, 100, 8, instrument=1)
+    assert because(desk.index(94, 8)) == [(a, "liquidation")]
+    assert (desk.cash(a), desk.cash(a, 1)) == (0, 0)
+    assert audit(desk.batches).findings == ()
 
 
 def test_a_liquidated_account_without_positions_is_cleared_by_the_fund() -> None:
     """91 owed on 100 coins: at 1 they count 90. 91/0.975 = 93.3 coins go to the fund, nothing waits."""
     desk = coin_desk("book", "insurance")
+    desk.ok(Deposit(0, INSURANCE, (100 * USD,)))
     a, b = holder(desk, 0, 100), holder(desk, RICH, 0)
     lose(desk, a, b, 91)
     events = desk.index(100, 1)

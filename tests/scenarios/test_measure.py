@@ -142,3 +142,34 @@ def test_a_receivable_is_the_client_s_loss_beyond_what_was_there(tmp_path: Path)
 )
 def test_names_become_parts_of_measures(name: str, short: str) -> None:
     assert slug(name) == short
+
+
+@pytest.mark.parametrize(
+    ("deficits", "arose", "still_open"),
+    [
+        ([(30, False), (30, False)], 30, 30),
+        ([(30, False), (45, False)], 45, 45),
+        ([(30, False), (45, True)], 45, 45),
+        ([(30, False), (45, True), (10, True)], 55, 55),
+        ([(30, False), (20, False)], 30, 20),
+    ],
+)
+def test_a_residual_that_is_opened_again_counts_once(
+    tmp_path: Path, deficits: list[tuple[int, bool]], arose: int, still_open: int
+) -> None:
+    """Each deficit of an account is paid by nobody; some of them are written off to the deficit account."""
+    listed = batches()[:4]
+    for number, (usd, is_written_off) in enumerate(deficits, start=1):
+        atoms = usd * 100
+        opened = ev.DeficitOpened(number, MAKER, 0, 0, atoms, ((MAKER, atoms),))
+        written = (
+            (ev.Posted("deficit", ((MAKER, 0, atoms), (ev.DEFICIT, 0, -atoms))),) if is_written_off else ()
+        )
+        closed = ev.DeficitClosed(number, atoms, 0)
+        at_ns = START_NS + number * SECOND_NS
+        listed.append(Batch(3 + number, at_ns, (marked(100), opened, *written, closed)))
+    write_events(tmp_path, listed)
+    write_tables(tmp_path)
+    found = measure(tmp_path)
+    assert (found["residual_usd"], found["residual_open_usd"]) == (arose, still_open)
+    assert found["deficits_opened_usd"] == sum(usd for usd, _ in deficits)

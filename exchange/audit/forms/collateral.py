@@ -81,6 +81,13 @@ def lots_for(rules: ExchangeRules, pledge: Pledge, held_atoms: int, owed_atoms: 
     return min(held_atoms // spec.lot_atoms, div_ceil(atoms, spec.lot_atoms))
 
 
+def affordable_atoms(rules: ExchangeRules, pledge: Pledge, held_atoms: int, cash_atoms: int) -> int:
+    """Atoms of what is held that this money buys at the index times the rulebook's ratio, rounded down."""
+    spec = pledge.market.spec
+    price = rules.price_ratio_ppb * (pledge.market.index or 0) * spec.tick_value_atoms
+    return min(held_atoms, cash_atoms * PPB * spec.lot_atoms // price) if price else 0
+
+
 def handed_over_atoms(rules: ExchangeRules, pledge: Pledge, atoms: int) -> int:
     """What the fund pays for collateral that nobody buys, rounded down."""
     return pledge.worth_atoms(atoms) * rules.price_ratio_ppb // PPB

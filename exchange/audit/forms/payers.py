@@ -81,10 +81,10 @@ def vaults(holdings: Holdings, claim: Claim) -> int:
 
 
 def fund(holdings: Holdings, claim: Claim) -> int:
-    """The equity of the pools that answer; they do not pay for each other."""
+    """The money of the pools that answer; they do not pay for each other, nor with assets that they hold."""
     if claim.account == INSURANCE:
         return 0
-    return sum(max(0, holdings.equity(INSURANCE, pocket)) for pocket in claim.pools)
+    return sum(max(0, holdings.money(INSURANCE, pocket)) for pocket in claim.pools)
 
 
 def house(holdings: Holdings, _: Claim) -> int:
