@@ -200,13 +200,18 @@ class Clearing:
     # Fills
 
     def execute(self, taker: Taker, plan: Plan) -> None:
-        """Carry out the steps of a plan in order: fills, then what becomes of each resting order."""
+        """Carry out the steps of a plan in order: fills, then what becomes of each resting order.
+
+        Margin that the taker's fills set free leaves his position after the last of them: the worst price
+        comes last, and the order was judged as a whole.
+        """
+        closed_lots = 0
         left = plan.open_lots + sum(step.fill_lots + step.self_lots for step in plan.steps)
         for step in plan.steps:
             maker = step.maker
             left -= step.fill_lots + step.self_lots
             if step.fill_lots:
-                self._fill(taker, maker, step.fill_lots)
+                closed_lots += self._fill(taker, maker, step.fill_lots)
             if step.self_lots:
                 self.out.append(OrderReduced(taker.order_id, left))
             if step.self_lots and step.close is None:
@@ -214,8 +219,12 @@ class Clearing:
                 self.out.append(OrderReduced(maker.order_id, maker.open_lots))
             if step.close is not None and maker.open_lots:
                 self.close(maker, step.close)
+        if closed_lots and not taker.is_forced:
+            market = self.state.leg(taker.account, taker.instrument, taker.side, reduces=taker.reduce_only)
+            self.release(market, taker.account, closed_lots)
 
-    def _fill(self, taker: Taker, maker: Order, lots: int) -> None:
+    def _fill(self, taker: Taker, maker: Order, lots: int) -> int:
+        """One fill; returns the signed lots of a contract that it closes for the taker."""
         state = self.state
         n = taker.instrument
         market = state.markets[n]
@@ -254,10 +263,9 @@ class Clearing:
             )
         )
         self.post("fill", legs)
-        if ours is not None and not taker.is_forced:
-            self.release(taken, taker.account, ours)
         if theirs is not None:
-            self.release(made, maker.account, theirs)
+            self.release(made, maker.account, theirs.closed_lots)
+        return ours.closed_lots if ours is not None else 0
 
     def _deliver(
         self, market: Market, taker: int, maker: int, signed: int, price: int, legs: list[Leg]
@@ -384,25 +392,26 @@ class Clearing:
             [(account, state.settle, -atoms), (account, state.pocket(market.number), atoms)],
         )
 
-    def release(self, market: Market, account: int, change: Change) -> None:
-        """Give margin of isolated lots that closed back to the wallet; all of it with the last lot.
+    def release(self, market: Market, account: int, closed_lots: int) -> None:
+        """Give margin of isolated lots (signed) that closed back to the wallet; all of it with the last lot.
 
         A partial close gives back its share, and no more than leaves the initial requirement of the rest.
         """
         state = self.state
         n = market.number
-        if account == INSURANCE or not change.closed_lots or not state.accounts.isolated.cells[n][account]:
+        if account == INSURANCE or not closed_lots or not state.accounts.isolated.cells[n][account]:
             return
         pocket = state.pocket(n)
         margin = state.accounts.balances.cells[pocket][account]
         atoms = margin
-        if change.lots:
-            if (change.lots > 0) != (change.closed_lots > 0):
+        lots = state.accounts.lots.cells[n][account]
+        if lots:
+            if (lots > 0) != (closed_lots > 0):
                 return
-            share = margin * change.closed_lots // (change.lots + change.closed_lots)
+            share = margin * closed_lots // (lots + closed_lots)
             equity = risk_of(state, (account, pocket)).equity_atoms
             leverage = state.accounts.leverage.cells[n][account]
-            atoms = min(share, equity - initial_at_mark(state, market, abs(change.lots), leverage))
+            atoms = min(share, equity - initial_at_mark(state, market, abs(lots), leverage))
         if atoms > 0:
             self.post("isolate", [(account, pocket, -atoms), (account, state.settle, atoms)])
 

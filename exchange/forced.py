@@ -7,20 +7,15 @@ from zerodebt.exchange.commands import BUY, SELL, PlaceOrder, Side
 from zerodebt.exchange.events import INSURANCE, OrderClosed, StageArmed
 from zerodebt.exchange.instruments import value_atoms
 from zerodebt.exchange.judge import Pools
-from zerodebt.exchange.liquidation import (
-    affordable_lots,
-    allocated_by,
-    equity_shares,
-    forced_lots,
-    limit_ticks,
-)
+from zerodebt.exchange.liquidation import affordable_lots, forced_lots, limit_ticks
 from zerodebt.exchange.margin import Risk, maintenance_of, risk_of, size_beside
 from zerodebt.exchange.marks import Market
-from zerodebt.exchange.matching import Plan, plan_fills
+from zerodebt.exchange.matching import Plan, first_fills, plan_fills
 from zerodebt.exchange.rules import ForcedForm
 from zerodebt.exchange.sessions import stands_still, within_limits
 from zerodebt.exchange.state import Compartment, State
-from zerodebt.exchange.waterfall.allocation import insurance_delta_atoms
+from zerodebt.exchange.waterfall import pools
+from zerodebt.exchange.waterfall.allocation import closings, fund_deltas, own_atoms, weight_of, weights_of
 
 
 class ForcedOrders:
@@ -89,18 +84,16 @@ class ForcedOrders:
             if not size:
                 break
             side: Side = SELL if lots > 0 else BUY
-            own = self._own_equity(compartment, market, form, risk)
+            own = self._own_equity(compartment, market, form, lots, risk)
             limit = self._forced_limit(account, market, lots, size, risk, own)
             tif = rules.ladder_tif if form == "ladder" else "ioc"
             order = PlaceOrder(account, instrument, side, size, limit, tif, reduce_only=True)
-            plan = self._send(compartment, risk, order)
+            plan = self._send(compartment, market, form, risk, order)
             filled = plan.filled_lots if plan else 0
             is_filled[n] = filled == size
             if not plan or not filled:
                 break
             acted = True
-            if form == "whole" and rules.surplus_max_ppb:
-                self._give_surplus(compartment, market, plan, side, own * filled // abs(lots))
             if form == "share" and size < abs(lots):
                 state.cooling_until[account, n] = state.time_ns + rules.cooldown_ns
             if filled < size:
@@ -128,14 +121,15 @@ class ForcedOrders:
         notional = abs(market.value_atoms(lots))
         return min(size, affordable_lots(rules.liquidation, abs(lots), notional, used))
 
-    def _own_equity(self, compartment: Compartment, market: Market, form: ForcedForm, risk: Risk) -> int:
+    def _own_equity(
+        self, compartment: Compartment, market: Market, form: ForcedForm, lots: int, risk: Risk
+    ) -> int:
         """Equity that a forced order may use up: all of it, or, where the fund shares, the position's own."""
         if form != "whole" or not self.state.rules.liquidation.surplus_max_ppb:
             return risk.equity_atoms
-        markets = self.state.positions_of(compartment)
-        weights = [allocated_by(self.state, compartment[0], m) for m in markets]
-        shares = equity_shares(risk.equity_atoms, weights)
-        return next(share for m, share in zip(markets, shares, strict=True) if m is market)
+        account = compartment[0]
+        whole = sum(weights_of(self.state, account, self.state.positions_of(compartment)))
+        return own_atoms(risk.equity_atoms, weight_of(self.state, account, market, lots), whole)
 
     def _forced_limit(
         self, account: int, market: Market, lots: int, closed_lots: int, risk: Risk, own_atoms: int
@@ -149,8 +143,13 @@ class ForcedOrders:
             limit = limit_ticks(rules, market, lots, cost, closed_lots, risk, own_atoms, lost)
         return within_limits(self.state, market.instrument_number, -lots, limit)
 
-    def _send(self, compartment: Compartment, risk: Risk, order: PlaceOrder) -> Plan | None:
-        """Execute a forced order; None when nothing is met, or a fill-or-kill order cannot be filled."""
+    def _send(
+        self, compartment: Compartment, market: Market, form: ForcedForm, risk: Risk, order: PlaceOrder
+    ) -> Plan | None:
+        """Execute a forced order as far as the rulebook's fund bears it.
+
+        None when nothing is met, or a fill-or-kill order cannot be filled.
+        """
         state = self.state
         clearing = self.clearing
         n = order.instrument
@@ -163,6 +162,8 @@ class ForcedOrders:
             "cancel_oldest",
             Pools(state, state.markets[n]),
         )
+        deltas = self._fund_deltas(compartment, market, form, risk, order.side, plan)
+        plan = first_fills(plan, len(deltas))
         if not plan.steps or (order.tif == "fok" and plan.open_lots):
             return None
         because = "equity is below the maintenance requirement"
@@ -178,28 +179,39 @@ class ForcedOrders:
         account = order.account
         closed = abs(state.markets[n].value_atoms(plan.filled_lots))
         self._closed_atoms[account] = self._closed_atoms.get(account, 0) + closed
+        delta = sum(deltas)
+        self._settle_with_fund(compartment, market, delta)
         lost = max(0, -risk_of(state, compartment).equity_atoms) - max(0, -risk.equity_atoms)
-        self._lost_atoms[account] = self._lost_atoms.get(account, 0) + max(0, lost)
+        self._lost_atoms[account] = self._lost_atoms.get(account, 0) + max(0, lost) + max(0, -delta)
         return plan
 
-    def _give_surplus(
-        self, compartment: Compartment, market: Market, plan: Plan, side: Side, equity_atoms: int
-    ) -> None:
-        """What an order brought beyond the bankruptcy price goes to the fund, up to the rulebook's share.
+    def _fund_deltas(
+        self, compartment: Compartment, market: Market, form: ForcedForm, risk: Risk, side: Side, plan: Plan
+    ) -> list[int]:
+        """What the fund receives or pays for each fill of a plan that may be made.
 
-        equity_atoms  of the lots that were filled, before they were
+        It receives what a `whole` order brings beyond the bankruptcy price, up to the rulebook's share.
         """
         state = self.state
-        account, pocket = compartment
-        instrument = market.instrument
-        value = sum(value_atoms(instrument, s.maker.price_ticks, side * s.fill_lots) for s in plan.steps)
-        surplus = equity_atoms + market.value_atoms(side * plan.filled_lots) - value
-        most = state.rules.liquidation.surplus_max_ppb
-        left = max(0, risk_of(state, compartment).equity_atoms)
-        delta = insurance_delta_atoms(-value, -value - surplus, most)
-        atoms = min(left, max(0, delta))
+        rules = state.rules.liquidation
         pool = state.compartment_of(INSURANCE, market.instrument_number)
-        self.clearing.post("surplus", [(account, pocket, -atoms), (*pool, atoms)])
+        fund = pools.equity_atoms(state, pool) if rules.shortfall == "fund" else None
+        fills = [(side * step.fill_lots, step.maker.price_ticks) for step in plan.steps if step.fill_lots]
+        quotes = [(lots, -value_atoms(market.instrument, price, lots)) for lots, price in fills]
+        return fund_deltas(
+            closings(state, compartment[0], market, quotes),
+            risk.equity_atoms,
+            sum(weights_of(state, compartment[0], state.positions_of(compartment))),
+            rules.surplus_max_ppb if form == "whole" else 0,
+            fund,
+        )
+
+    def _settle_with_fund(self, compartment: Compartment, market: Market, delta_atoms: int) -> None:
+        """Post what the fund receives, as far as there is equity after fees, or what it pays."""
+        equity = risk_of(self.state, compartment).equity_atoms
+        atoms = min(delta_atoms, max(0, equity))
+        pool = self.state.compartment_of(INSURANCE, market.instrument_number)
+        self.clearing.post("surplus", [(*compartment, -atoms), (*pool, atoms)])
 
     def _by_requirement(self, compartment: Compartment) -> list[Market]:
         account = compartment[0]

@@ -74,7 +74,7 @@ def top_rates_ppt(instrument: Instrument) -> tuple[int, int]:
     """Initial and maintenance rate at the largest leverage, which is that of the first tier; rounded down."""
     initial = initial_rate(instrument.tiers[0])
     maintenance = maintenance_rate(instrument.tiers[0])
-    if instrument.maintenance_of_initial_ppb:
+    if instrument.maintenance_of_initial_ppb is not None:
         maintenance = initial * instrument.maintenance_of_initial_ppb / PPB
     return floor(initial * PPT), floor(maintenance * PPT)
 

@@ -48,8 +48,9 @@ class Instrument(Struct, frozen=True, array_like=True):
     initial_atoms_per_lot   least initial requirement of a lot; 0: twice the maintenance floor
     slope_ppb, slope_size   both rates grow by `slope_ppb` for every `slope_size` of position: lots of a
                             linear contract, atoms of value of an inverse one
-    maintenance_of_initial_ppb  not 0: maintenance is this share of the initial requirement, each rounded up,
-                            and nothing else: slope, floor and a closing fee beside it are refused
+    maintenance_of_initial_ppb  maintenance is this share of the initial requirement, each rounded up, and
+                            nothing else: slope, floor and a closing fee beside it are refused; None: the
+                            tiers' own rates count
     open_interest_low_atoms, open_interest_high_atoms  between them the initial rate rises to 1
     maintenance_basis       what maintenance is a share of: the value at the mark, or what the lots cost
     """
@@ -75,7 +76,7 @@ class Instrument(Struct, frozen=True, array_like=True):
     initial_atoms_per_lot: int = 0
     slope_ppb: int = 0
     slope_size: int = 1
-    maintenance_of_initial_ppb: int = 0
+    maintenance_of_initial_ppb: int | None = None
     open_interest_low_atoms: int = 0
     open_interest_high_atoms: int = 0
     maintenance_basis: Literal["mark", "entry"] = "mark"
@@ -106,7 +107,7 @@ class MarginTable(Struct, frozen=True):
     initial_atoms_per_lot: int
     slope_ppb: int
     slope_size: int
-    maintenance_of_initial_ppb: int
+    maintenance_of_initial_ppb: int | None
     open_interest_low_atoms: int
     open_interest_high_atoms: int
     is_vectorised: bool
@@ -191,7 +192,7 @@ def margin_table(instrument: Instrument, fee_ppb: int = 0) -> MarginTable:
     lowers = tuple(tier.lower for tier in i.tiers) or (0,)
     numerators, deductions = _lines(i, lowers, [int(rate * denominator) for rate in maintenance])
     initial_numerators, initial_deductions = _lines(i, lowers, [int(rate * denominator) for rate in initial])
-    is_simple = not i.slope_ppb and not i.maintenance_of_initial_ppb
+    is_simple = not i.slope_ppb and i.maintenance_of_initial_ppb is None
     fits = 4 * value_max_atoms(i) * max(1, *numerators) < _INT64_BUDGET
     rises_with_price = len(lowers) == 1 or i.tier_form == "marginal" or i.tier_unit == "lots"
     return MarginTable(
@@ -248,7 +249,7 @@ def shared_tier(table: MarginTable, notional_atoms: int, size_lots: int, beside:
 def maintenance_atoms(table: MarginTable, notional_atoms: int, size_lots: int, beside: Size = ALONE) -> int:
     """Maintenance requirement of a position worth `notional_atoms` (>= 0), rounded up."""
     n = shared_tier(table, notional_atoms, size_lots, beside)
-    if table.maintenance_of_initial_ppb:
+    if table.maintenance_of_initial_ppb is not None:
         base = div_ceil(
             notional_atoms * table.initial_numerators[n] - table.initial_deductions[n], table.denominator
         )
@@ -296,7 +297,7 @@ def initial_atoms(
 
 def charged_rate(table: MarginTable, tier: int, notional_atoms: int, size_lots: int) -> Fraction:
     """Maintenance rate that a position of this size is charged in its tier, before deductions; exact."""
-    if table.maintenance_of_initial_ppb:
+    if table.maintenance_of_initial_ppb is not None:
         initial = Fraction(table.initial_numerators[tier], table.denominator)
         return initial * table.maintenance_of_initial_ppb / PPB
     size = notional_atoms if table.is_inverse else size_lots
@@ -408,10 +409,10 @@ def _margin_error(i: Instrument) -> str | None:
             return f"{name} {amount} is out of bounds"
     if not 0 <= i.slope_ppb <= PPB or i.slope_size < 1:
         return f"slope_ppb {i.slope_ppb} for each {i.slope_size}: allowed is 0..10^9 for each 1 or more"
-    if not 0 <= i.maintenance_of_initial_ppb <= PPB:
+    if i.maintenance_of_initial_ppb is not None and not 0 <= i.maintenance_of_initial_ppb <= PPB:
         return f"maintenance_of_initial_ppb is {i.maintenance_of_initial_ppb}, allowed is 0..10^9"
     for name in ("slope_ppb", "margin_floor_atoms_per_lot"):
-        if i.maintenance_of_initial_ppb and getattr(i, name):
+        if i.maintenance_of_initial_ppb is not None and getattr(i, name):
             return (
                 f"{name} is {getattr(i, name)}, allowed is 0 where maintenance is a share of the initial one"
             )

@@ -5,14 +5,11 @@ are those of the whole compartment, which may hold other positions. `cost_atoms`
 cost, signed as their value: its requirement is reckoned from it where the rulebook charges entry value.
 """
 
-from collections.abc import Iterator
-
 from zerodebt.exchange.instruments import ALONE, Size, closing_ticks, maintenance_atoms, shared_tier
-from zerodebt.exchange.margin import Risk, maintained_value_atoms, maintenance_of
+from zerodebt.exchange.margin import Risk, maintained_value_atoms
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.rules import ForcedForm, LiquidationRules
-from zerodebt.exchange.state import State
-from zerodebt.exchange.units import PPB, div_floor, mul_ppb_ceil, mul_ppb_floor
+from zerodebt.exchange.units import PPB, mul_ppb_ceil, mul_ppb_floor
 
 
 def forced_lots(
@@ -206,25 +203,3 @@ def fillable_ticks(rules: LiquidationRules, market: Market, lots: int, cost_atom
     own = _own_requirement_atoms(market, lots, cost_atoms, lots)
     spread = reach * rules.fillable_spread_ppb * own // (whole * PPB)
     return bankruptcy_ticks(market, lots, spread)
-
-
-def equity_shares(equity_atoms: int, weights: list[int]) -> Iterator[int]:
-    """A compartment's equity over its positions, in proportion to weights; each takes of what is left.
-
-    Rounded down, and the last takes what is left: shares sum to the equity, so that prices made of them never
-    take more than it.
-    """
-    left, whole = equity_atoms, sum(weights)
-    for weight in weights:
-        share = div_floor(left * weight, whole) if whole else left
-        yield share
-        left -= share
-        whole -= weight
-
-
-def allocated_by(state: State, account: int, market: Market) -> int:
-    """What a position weighs when its account's equity is allocated: its value, or its requirement."""
-    lots = state.accounts.lots.cells[market.number][account]
-    if state.rules.adl.bankruptcy_allocation == "pro_rata_value":
-        return abs(market.value_atoms(lots))
-    return maintenance_of(state, market, account, lots)

@@ -95,3 +95,18 @@ def plan_fills(
         left -= lots
         filled += lots
     return Plan(tuple(steps), filled, left)
+
+
+def first_fills(plan: Plan, count: int) -> Plan:
+    """The plan up to its first `count` fills; the lots of the others stay open."""
+    steps: list[Step] = []
+    filled = 0
+    for step in plan.steps:
+        if step.fill_lots:
+            if not count:
+                break
+            count -= 1
+        steps.append(step)
+        filled += step.fill_lots
+    open_lots = plan.open_lots + plan.filled_lots - filled
+    return Plan(tuple(steps), filled, open_lots, plan.stopped)

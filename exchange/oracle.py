@@ -745,7 +745,7 @@ class _Curve:
         table = self._table
         size = self._cost if table.is_at_entry else size
         n = tier_of(table, ceil(size), self._lots)
-        if table.maintenance_of_initial_ppb:
+        if table.maintenance_of_initial_ppb is not None:
             base = (size * table.initial_numerators[n] - table.initial_deductions[n]) / table.denominator
             return base * table.maintenance_of_initial_ppb / PPB
         required = (size * table.numerators[n] - table.deductions[n]) / table.denominator

@@ -40,7 +40,7 @@ from zerodebt.exchange.events import (
 from zerodebt.exchange.forced import ForcedOrders
 from zerodebt.exchange.instruments import closing_ticks
 from zerodebt.exchange.ledger import Leg
-from zerodebt.exchange.liquidation import allocated_by, bankruptcy_ticks, equity_shares
+from zerodebt.exchange.liquidation import bankruptcy_ticks
 from zerodebt.exchange.margin import Risk, find_liquidatable, maintenance_of, pooled_equity, risk_of
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.rules import StageName
@@ -281,8 +281,8 @@ class RiskRounds:
             return None
         markets = state.positions_of(compartment)
         lots = [state.accounts.lots.cells[m.number][account] for m in markets]
-        weights = [allocated_by(state, account, m) for m in markets]
-        shares = list(equity_shares(risk.equity_atoms, weights))
+        weights = allocation.weights_of(state, account, markets)
+        shares = list(allocation.equity_shares(risk.equity_atoms, weights))
         missing: dict[Compartment, int] = {}
         for market, share in zip(markets, shares, strict=True):
             pool = state.compartment_of(INSURANCE, market.instrument_number)
@@ -363,9 +363,10 @@ class RiskRounds:
             equity = risk_of(state, compartment).equity_atoms
             if deficit_id:
                 equity = min(0, equity)
-            parts = [allocated_by(state, account, m) for m in markets[k:]]
-            part = allocation.share_atoms(-equity, parts[0], sum(parts))
-            limit = closing_ticks(market.instrument, lots, market.value_atoms(lots) + part)
+            weights = allocation.weights_of(state, account, markets[k:])
+            value = market.value_atoms(lots)
+            quote = allocation.bankruptcy_atoms(value, equity, weights[0], sum(weights))
+            limit = closing_ticks(market.instrument, lots, quote)
             price = self._rule_price(market, lots)
             if at_bankruptcy:
                 if is_absorber or not is_bearable or not adl.is_far(rules, limit, market.mark_ticks):
@@ -416,7 +417,7 @@ class RiskRounds:
             )
             clearing.post("deleverage", legs)
             if not change.lots:
-                clearing.release(won, winner, change)
+                clearing.release(won, winner, change.closed_lots)
             if state.rules.adl.cancels_orders:
                 for slot in state.slots:
                     clearing.close_all(winner, slot.number, "deleveraged")

@@ -207,7 +207,10 @@ class LiquidationRules(Dated, frozen=True, forbid_unknown_fields=True):
     portion_max_ppb, notional_min_atoms   an order is for at most this share of the position, but for at least
                      this value (dYdX)
     notional_max_atoms, insurance_lost_max_atoms   what may be sent of one account in one command, and what it
-                     may lose beyond its equity (dYdX); neither these nor the limit hold below zero
+                     may lose beyond its equity or cost the fund (dYdX); neither these nor the limit hold
+                     below zero
+    shortfall        who bears what a fill lacks to the position's bankruptcy price: the account's other
+                     equity, or the fund at once; then a fill that it cannot pay for is not made (dYdX)
     backstop_below_ppb   share of the requirement below which the backstop takes over
     """
 
@@ -231,6 +234,7 @@ class LiquidationRules(Dated, frozen=True, forbid_unknown_fields=True):
     notional_min_atoms: NotNegative = 0
     notional_max_atoms: Positive | None = None
     insurance_lost_max_atoms: NotNegative | None = None
+    shortfall: Literal["account", "fund"] = "account"
     backstop_below_ppb: Ppb = 0
     rounds_max: Positive = 64
 
@@ -690,6 +694,8 @@ def _check_liquidation(rules: VenueRules) -> None:
         )
     if liquidation.surplus_max_ppb and "whole" not in liquidation.steps:
         raise RulesError("venue.liquidation.surplus_max_ppb is not 0, but steps has no 'whole'")
+    if liquidation.shortfall == "fund" and "insurance" not in rules.waterfall:
+        raise RulesError("venue.liquidation.shortfall is 'fund', but the waterfall has no 'insurance'")
     if liquidation.price_limit == "band" and not liquidation.band_ppb:
         raise RulesError("venue.liquidation.band_ppb is 0, but the price_limit is 'band'")
     if rules.insurance.takes == "unfilled" and "insurance" not in rules.waterfall:

@@ -79,7 +79,7 @@ class InstrumentSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     initial_per_lot: Decimal = Decimal(0)
     slope: Decimal = Decimal(0)
     slope_per: Decimal = Decimal(1)
-    maintenance_of_initial: Decimal = Decimal(0)
+    maintenance_of_initial: Decimal | None = None
     open_interest_low: Decimal = Decimal(0)
     open_interest_high: Decimal = Decimal(0)
     maintenance_basis: Literal["mark", "entry"] = "mark"
@@ -144,9 +144,9 @@ class _Builder:
             ),
             slope_ppb=self._units("slope", spec.slope, 9, least=0),
             slope_size=self._units("slope_per", spec.slope_per, slope_decimals, least=1),
-            maintenance_of_initial_ppb=self._units(
-                "maintenance_of_initial", spec.maintenance_of_initial, 9, least=0
-            ),
+            maintenance_of_initial_ppb=None
+            if spec.maintenance_of_initial is None
+            else self._units("maintenance_of_initial", spec.maintenance_of_initial, 9, least=0),
             open_interest_low_atoms=self._units(
                 "open_interest_low", spec.open_interest_low, self.decimals, least=0
             ),

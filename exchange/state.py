@@ -75,7 +75,7 @@ class State:
             if instrument.kind == "spot" and (len(pair) < 2 or not pair <= set(range(len(assets)))):
                 raise RulesError(f"instrument {instrument.symbol}: base and quote must be two of the assets")
             fee = rules.liquidation.requirement_fee
-            if instrument.maintenance_of_initial_ppb and fee != "none":
+            if instrument.maintenance_of_initial_ppb is not None and fee != "none":
                 raise RulesError(
                     f"venue.liquidation.requirement_fee: found {fee!r}, allowed is 'none' while "
                     f"maintenance of {instrument.symbol} is a share of the initial requirement"

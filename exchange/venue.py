@@ -882,7 +882,7 @@ class Venue:
             changes.append(self._clearing.move(leg, account, -held, price_ticks, legs))
         self._clearing.post("settlement", legs)
         for (account, leg), change in zip(rows, changes, strict=True):
-            self._clearing.release(leg, account, change)
+            self._clearing.release(leg, account, change.closed_lots)
         remainder = state.accounts.balances.cells[state.pocket(n)][CLEARING]
         legs = [(CLEARING, state.pocket(n), -remainder), (ROUNDING, state.settle, remainder)]
         self._clearing.post("rounding", legs)

@@ -63,6 +63,12 @@ class Levels:
         if not level:
             del self.by_key[order.key]
 
+    def first(self) -> Order:
+        """The order whose turn it is; there must be one."""
+        key = self.best_key()
+        assert key is not None
+        return next(iter(self.by_key[key].values()))
+
     def best_key(self) -> int | None:
         heap, by_key = self.heap, self.by_key
         while heap:

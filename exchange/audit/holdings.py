@@ -326,13 +326,20 @@ class Holdings:
         lots, cost, _ = market.holders[account]
         return market.required(lots, cost, self.value(market, lots))
 
-    def requirement_of(self, account: int, market: Market, after: int) -> int:
-        """The same of `after` lots instead: lots that stay keep their cost, others cost the mark."""
-        return market.maintenance(self.maintained_value(account, market, after), abs(after))
+    def requirement_of(
+        self, account: int, market: Market, after: int, before: tuple[int, int, int] | None = None
+    ) -> int:
+        """The same of `after` lots instead: lots that stay keep their cost, others cost the mark.
 
-    def maintained_value(self, account: int, market: Market, after: int) -> int:
+        before  the position that the cost is of; None: as it is
+        """
+        return market.maintenance(self.maintained_value(account, market, after, before), abs(after))
+
+    def maintained_value(
+        self, account: int, market: Market, after: int, before: tuple[int, int, int] | None = None
+    ) -> int:
         """Unsigned value that `after` lots instead would be charged on: at the mark, or what they cost."""
-        held, cost, _ = market.holders.get(account, (0, 0, 0))
+        held, cost, _ = before if before else market.holders.get(account, (0, 0, 0))
         if not market.is_at_entry or held * after <= 0:
             basis = self.value(market, after)
         elif abs(after) <= abs(held):

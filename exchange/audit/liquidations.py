@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-from zerodebt.exchange.audit.arithmetic import PPB
 from zerodebt.exchange.audit.books import Order
 from zerodebt.exchange.audit.calls import Calls
 from zerodebt.exchange.audit.claims import Claims
@@ -24,14 +23,14 @@ from zerodebt.exchange.rules import VenueRules
 
 
 class Sent(NamedTuple):
-    """A forced order's form, and the position, equity and own equity that it was sent with."""
+    """A forced order's form, and the position and equity that it was sent with."""
 
     key: Compartment
     market: Market
     form: str
     lots: int
     equity_atoms: int
-    own_atoms: int
+    ebb: forced_order.Ebb
 
 
 class Liquidations:
@@ -68,7 +67,6 @@ class Liquidations:
         self._lost: dict[int, int] = {}
         self._sent: Sent | None = None
         self._last: Sent | None = None
-        self._traded_atoms = self._traded_lots = 0
 
     def start(self, event: LiquidationStarted) -> None:
         account, pocket = key = (event.account, event.pocket)
@@ -204,8 +202,8 @@ class Liquidations:
             due.append((size, limit, tif))
             if due[-1] == (order.open, order.price, order.tif):
                 self._step[key] = step
-                self._sent = self._last = Sent(key, market, form, lots, risk.equity_atoms, own)
-                self._traded_atoms = self._traded_lots = 0
+                ebb = self._ebb(key, market, form, lots, risk)
+                self._sent = self._last = Sent(key, market, form, lots, risk.equity_atoms, ebb)
                 return
         rule = "LIQ-06" if order.open not in [size for size, _, _ in due] else "LIQ-08"
         self._find(
@@ -237,37 +235,70 @@ class Liquidations:
         """Equity that an order may use up: all of it, or the position's own where the fund gets the rest."""
         if form != "whole" or not self._rules.liquidation.surplus_max_ppb:
             return risk.equity_atoms
-        return self.share_of_equity(key, market, risk.equity_atoms)
+        weights = self._weights(key)
+        return forced_order.own_atoms(risk.equity_atoms, weights[market], sum(weights.values()))
 
-    def share_of_equity(self, key: Compartment, market: Market, equity_atoms: int) -> int:
-        """A position's part of its compartment's equity, by what the rulebook allocates by."""
-        return self.shares_of_equity(key, equity_atoms)[market]
+    def _weights(self, key: Compartment) -> dict[Market, int]:
+        """What a compartment's equity is allocated by."""
+        account, holdings = key[0], self._holdings
+        weigh = holdings.notional
+        if self._rules.adl.bankruptcy_allocation == "pro_rata_requirement":
+            weigh = holdings.requirement
+        return {market: weigh(account, market) for market in holdings.positions(*key)}
 
     def shares_of_equity(self, key: Compartment, equity_atoms: int) -> dict[Market, int]:
         """A compartment's equity, or what it lacks, over its positions."""
-        account, holdings = key[0], self._holdings
-        positions = holdings.positions(*key)
-        if self._rules.adl.bankruptcy_allocation == "pro_rata_value":
-            weights = [holdings.notional(account, m) for m in positions]
-        else:
-            weights = [holdings.requirement(account, m) for m in positions]
-        return dict(zip(positions, forced_order.equity_shares(equity_atoms, weights), strict=True))
+        weights = self._weights(key)
+        shares = forced_order.equity_shares(equity_atoms, list(weights.values()))
+        return dict(zip(weights, shares, strict=True))
+
+    def _ebb(self, key: Compartment, market: Market, form: str, lots: int, risk: Risk) -> forced_order.Ebb:
+        """The compartment as it stands before the order's fills."""
+        holdings, by_value = self._holdings, self._rules.adl.bankruptcy_allocation == "pro_rata_value"
+        held, cost, entry = market.holders[key[0]]
+
+        def weigh(after: int) -> int:
+            if by_value:
+                return abs(holdings.value(market, after))
+            return holdings.requirement_of(key[0], market, after, (held, cost, entry))
+
+        return forced_order.Ebb(
+            self._rules.liquidation,
+            form,
+            lots,
+            weigh,
+            worth_at(market.spec, market.mark or 0),
+            equity_atoms=risk.equity_atoms,
+            whole=sum(self._weights(key).values()),
+            fund_atoms=holdings.equity(*self._pool(market)),
+        )
+
+    def _pool(self, market: Market) -> Compartment:
+        return INSURANCE, self._holdings.pocket_of(INSURANCE, market)
 
     def trade(self, value_atoms: int, signed_lots: int) -> None:
-        """The forced order that was sent last trades."""
-        self._traded_atoms += value_atoms
-        self._traded_lots += signed_lots
+        """The forced order that was sent last trades; the fund must be able to pay what the fill lacks."""
+        if self._sent is None:
+            return
+        ebb = self._sent.ebb
+        delta = ebb.delta_atoms(value_atoms, signed_lots)
+        if not ebb.is_borne(delta):
+            self._find(
+                "WFALL-01",
+                f"a forced fill of account {self._sent.key[0]} lacks {-delta} atoms, which the fund has not",
+            )
+        ebb.take(value_atoms, signed_lots)
 
     def surplus(self) -> dict[Compartment, int]:
-        """What the last forced order brought beyond the bankruptcy price: the pool's, up to a share."""
+        """What the fund gets of the last forced order, if equity is left after fees, or pays for it."""
         last, self._last = self._last, None
-        if last is None or last.form != "whole":
+        if last is None:
             return {}
-        own = last.own_atoms * abs(self._traded_lots) // abs(last.lots)
-        surplus = own + self._holdings.value(last.market, self._traded_lots) - self._traded_atoms
-        most = abs(self._traded_atoms) * self._rules.liquidation.surplus_max_ppb // PPB
-        atoms = min(max(0, min(surplus, most)), max(0, self._holdings.equity(*last.key)))
-        return {last.key: -atoms, (INSURANCE, self._holdings.pocket_of(INSURANCE, last.market)): atoms}
+        atoms = self._given_atoms(last)
+        return {last.key: -atoms, self._pool(last.market): atoms}
+
+    def _given_atoms(self, sent: Sent) -> int:
+        return min(sent.ebb.given_atoms, max(0, self._holdings.equity(*sent.key)))
 
     def end_forced(self, order: Order) -> None:
         """After a forced order for a part of a position every one is for the whole remainder, for a while."""
@@ -275,14 +306,37 @@ class Liquidations:
         if not order.forced or not order.filled or sent is None:
             return
         market = self._markets[order.instrument]
+        self._check_stopped(order, market, sent)
         if sent.form == "share" and order.filled + order.open < abs(sent.lots):
             until = self._notes.time_ns + self._rules.liquidation.cooldown_ns
             self._cooling[order.account, order.instrument] = until
         account = order.account
         used = abs(self._holdings.value(market, order.filled))
         self._used[account] = self._used.get(account, 0) + used
-        lost = max(0, -self._holdings.equity(*sent.key)) - max(0, -sent.equity_atoms)
-        self._lost[account] = self._lost.get(account, 0) + max(0, lost)
+        equity = self._holdings.equity(*sent.key)
+        if self._last is sent:
+            equity -= self._given_atoms(sent)
+        lost = max(0, -equity) - max(0, -sent.equity_atoms)
+        paid = max(0, -sent.ebb.given_atoms)
+        self._lost[account] = self._lost.get(account, 0) + max(0, lost) + paid
+
+    def _check_stopped(self, order: Order, market: Market, sent: Sent) -> None:
+        """Lots that meet an order within the limit stay open only where the fund could not bear the fill.
+
+        A maker's order may be clipped: what all of it gives the fund leaves room for the rounding of a part.
+        """
+        price = market.best(-order.side)
+        if not order.open or price is None:
+            return
+        if order.price is not None and order.side * (price - order.price) > 0:
+            return
+        maker = market.sides[-order.side].first()
+        bought = order.side * min(order.open, maker.open)
+        delta = sent.ebb.delta_atoms(worth_at(market.spec, price)(bought), bought)
+        if self._rules.liquidation.shortfall == "account" or sent.ebb.is_borne(delta - 1):
+            self._find(
+                "LIQ-03", f"a forced order of account {order.account} stops before {price}, within its limit"
+            )
 
     def could_bear(self, order: Order, lots: int) -> bool:
         """Would a fill of one lot and of all leave a cross pool at its requirement? Others are not judged."""

@@ -110,9 +110,8 @@ class Takeovers:
         if not at_bankruptcy or equity < 0:
             return {}
         prices = {}
-        for market in self._holdings.positions(account, pocket):
+        for market, share in self._liquidations.shares_of_equity((account, pocket), equity).items():
             lots = market.lots_of(account)
-            share = self._liquidations.share_of_equity((account, pocket), market, equity)
             worth = self._holdings.value(market, lots)
             prices[market.number] = price_of(market.spec, lots, worth - share)
         return prices

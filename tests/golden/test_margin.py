@@ -172,10 +172,7 @@ def test_rate_grows_with_size(vector: Any) -> None:
         assert inverse.money(standing.initial_atoms) == Fraction(expected["im_coin"])
 
 
-DYDX_WITHOUT_A_FORM = ("dydx-mmppm-06",)
-
-
-@vectors("dydx_v4_margin_requirement", without=DYDX_WITHOUT_A_FORM)
+@vectors("dydx_v4_margin_requirement")
 def test_dydx_requirements_in_quantums(vector: Any) -> None:
     """Atoms are quote quantums, lots base quantums: exact integers. Without a rate nothing is asked for."""
     given, expected = vector["inputs"], vector["expected"]

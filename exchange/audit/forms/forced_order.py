@@ -171,11 +171,71 @@ LIMITS: dict[str, Callable[[LiquidationRules, Case, int], int | None]] = {
 }
 
 
+def own_atoms(equity_atoms: int, weight: int, whole: int) -> int:
+    """What of a compartment's equity, or debt, goes with a weight; rounded down."""
+    return equity_atoms * weight // whole if whole else equity_atoms
+
+
+class Ebb:
+    """A compartment as a forced order's fills take lots of one position away, and what the fund gets of it.
+
+    equity, whole   of the compartment; the whole is the weight of all of its positions
+    fund_atoms      what the fund can pay; None where it pays for no fill
+    """
+
+    def __init__(
+        self,
+        rules: LiquidationRules,
+        form: str,
+        lots: int,
+        weigh: Callable[[int], int],
+        worth: Worth,
+        *,
+        equity_atoms: int,
+        whole: int,
+        fund_atoms: int,
+    ) -> None:
+        self._fee_ppb = rules.surplus_max_ppb if form == "whole" else 0
+        self._is_backed = rules.shortfall == "fund"
+        self._lots = lots
+        self._weigh = weigh
+        self._worth = worth
+        self._equity = equity_atoms
+        self._whole = whole
+        self._fund = fund_atoms
+        self.given_atoms = 0
+
+    def delta_atoms(self, paid_atoms: int, bought: int) -> int:
+        """What the fund gets, or pays, for a fill of so many signed lots at so many atoms.
+
+        dYdX: what the fill brings beyond the position's part of the equity, up to a fee; what it lacks.
+        """
+        after = self._lots + bought
+        lost = self._worth(self._lots) - self._worth(after) + paid_atoms
+        own = own_atoms(self._equity, self._weigh(self._lots) - self._weigh(after), self._whole)
+        if own > lost:
+            return min(own - lost, abs(paid_atoms) * self._fee_ppb // PPB)
+        return own - lost if self._is_backed else 0
+
+    def is_borne(self, delta_atoms: int) -> bool:
+        return not self._is_backed or delta_atoms >= min(0, -self._fund)
+
+    def take(self, paid_atoms: int, bought: int) -> None:
+        """A fill is made."""
+        delta = self.delta_atoms(paid_atoms, bought)
+        after = self._lots + bought
+        self._equity -= self._worth(self._lots) - self._worth(after) + paid_atoms + delta
+        self._whole -= self._weigh(self._lots) - self._weigh(after)
+        self._lots = after
+        self._fund += delta
+        self.given_atoms += delta
+
+
 def equity_shares(equity_atoms: int, weights: list[int]) -> list[int]:
     """A compartment's equity over its positions: each takes its part of what is left, the last all of it."""
     shares, left, whole = [], equity_atoms, sum(weights)
     for weight in weights:
-        share = left * weight // whole if whole else left
+        share = own_atoms(left, weight, whole)
         shares.append(share)
         left, whole = left - share, whole - weight
     return shares

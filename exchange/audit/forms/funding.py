@@ -173,7 +173,7 @@ def cap_ppt(rules: FundingRules, spec: Instrument) -> int | None:
     if rules.cap == "rate":
         return rules.cap_ppt
     initial, maintenance = initial_rate(spec.tiers[0]), maintenance_rate(spec.tiers[0])
-    if spec.maintenance_of_initial_ppb:
+    if spec.maintenance_of_initial_ppb is not None:
         maintenance = initial * Fraction(spec.maintenance_of_initial_ppb, PPB)
     share = int(maintenance * PPT)
     if rules.cap == "margin_gap":

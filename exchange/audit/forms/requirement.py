@@ -48,12 +48,13 @@ def requirement(spec: Instrument, fee_ppb: int = 0) -> Requirement:
     fee_ppb  a closing fee that the maintenance rates include
     """
     initial_charge = charge(spec, [initial_rate(tier) for tier in spec.tiers])
-    if spec.maintenance_of_initial_ppb:
+    is_share = spec.maintenance_of_initial_ppb is not None
+    if spec.maintenance_of_initial_ppb is not None:
         maintenance = share_of(initial_charge, spec.maintenance_of_initial_ppb)
     else:
         by_tiers = charge(spec, [maintenance_rate(tier) + Fraction(fee_ppb, PPB) for tier in spec.tiers])
         maintenance = at_least_per_lot(rounded_up(sloped(spec, by_tiers)), spec.margin_floor_atoms_per_lot)
-    most = most_with_slope(spec, fee_ppb) if spec.slope_ppb and not spec.maintenance_of_initial_ppb else None
+    most = most_with_slope(spec, fee_ppb) if spec.slope_ppb and not is_share else None
     return Requirement(
         maintenance,
         initial(spec, rounded_up(sloped(spec, initial_charge))),
@@ -179,7 +180,7 @@ def tier_number(spec: Instrument, notional_atoms: int, size_lots: int) -> int:
 
 def most_rate(spec: Instrument) -> Fraction:
     """No tier asks for a larger share of the value to be maintained."""
-    if spec.maintenance_of_initial_ppb:
+    if spec.maintenance_of_initial_ppb is not None:
         share = Fraction(spec.maintenance_of_initial_ppb, PPB)
         return max((initial_rate(tier) * share for tier in spec.tiers), default=Fraction(0))
     return max((maintenance_rate(tier) for tier in spec.tiers), default=Fraction(0))
@@ -188,7 +189,7 @@ def most_rate(spec: Instrument) -> Fraction:
 def most_per_lot(spec: Instrument, fee_ppb: int) -> Callable[[int], int]:
     """The largest rate and the least amount together; two more atoms bear what is rounded up twice."""
     numerator, denominator = (most_rate(spec) + Fraction(fee_ppb, PPB)).as_integer_ratio()
-    more = 1 + spec.margin_floor_atoms_per_lot + (2 if spec.maintenance_of_initial_ppb else 0)
+    more = 1 + spec.margin_floor_atoms_per_lot + (2 if spec.maintenance_of_initial_ppb is not None else 0)
     return lambda lot_atoms: abs(lot_atoms) * numerator // denominator + more
 
 

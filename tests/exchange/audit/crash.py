@@ -349,6 +349,19 @@ FUNDS: dict[str, tuple[VenueRules, int, int]] = {
         0,
         10**5,
     ),
+    "a fund that bears fills": (
+        crash_rules(
+            "book",
+            "adl",
+            "insurance",
+            "house",
+            liquidation=WHOLE | {"surplus_max_ppb": 15_000_000, "shortfall": "fund"},
+            insurance={"takes": "never"},
+            adl={"bankruptcy_allocation": "pro_rata_requirement"},
+        ),
+        200,
+        10**5,
+    ),
     "a fund that takes what is unfilled": (
         crash_rules("book", "insurance", "adl", liquidation=WHOLE, insurance={"takes": "unfilled"}),
         20_000,

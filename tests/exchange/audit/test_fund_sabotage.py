@@ -33,6 +33,11 @@ SABOTAGES: dict[str, tuple[str, str, Edit]] = {
         "a small surplus by requirement",
         edited(says.Posted, posted("surplus"), legs=one_more),
     ),
+    "an atom too much is paid for fills": (
+        "LEDG-03",
+        "a fund that bears fills",
+        edited(says.Posted, posted("surplus"), legs=one_more),
+    ),
     "the fund pays another price": (
         "(b)",
         "a fund that takes at bankruptcy",

@@ -1,0 +1,102 @@
+"""dYdX v4: the fund receives or pays for every fill of a forced order, and what it cannot pay is not made."""
+
+from typing import Any
+
+import pytest
+
+from tests.venues import USD, Desk, of, perpetual
+from zerodebt.exchange.audit import audit
+from zerodebt.exchange.commands import BUY, SELL, Deposit, SetLeverage
+from zerodebt.exchange.events import INSURANCE, DeficitClosed, Deleveraged, Filled, Posted
+from zerodebt.exchange.instruments import Tier
+from zerodebt.exchange.rules import RulesError, profile_table, venue_rules
+
+RICH = 10_000_000
+TIERS = (Tier(0, 0, 50_000_000, 100_000_000),)  # 10 % initial, 5 % maintenance
+
+
+def chain(fund: int = 0) -> tuple[Desk, int, int]:
+    """Ten lots bought at 100 with 100 USD, and the account that sold them."""
+    desk = Desk(venue_rules(profile_table("dydx_v4")), (perpetual(tiers=TIERS),), index=(100,))
+    account, maker = desk.open(100, RICH)
+    if fund:
+        desk.ok(Deposit(0, INSURANCE, (fund * USD,)))
+    desk.trade(account, maker, 10, 100)
+    return desk, account, maker
+
+
+def is_sound(desk: Desk) -> bool:
+    return not audit(desk.batches).findings
+
+
+def surplus(events: list[Any]) -> list[int]:
+    """What the fund got."""
+    return [{a: x for a, _, x in p.legs}[INSURANCE] for p in of(events, Posted) if p.reason == "surplus"]
+
+
+@pytest.mark.spec("WFALL-01", "LIQ-08")
+def test_a_gap_beyond_bankruptcy_is_deleveraged_while_the_fund_is_empty() -> None:
+    """At 85 the account lacks 50 USD: nothing is sold to the bid, the seller gives back 5 USD a lot."""
+    desk, account, maker = chain()
+    (bidder,) = desk.open(RICH)
+    desk.order(bidder, BUY, 10, 80)
+    events = desk.index(85)
+    assert not of(events, Filled)
+    assert [(e.winner, e.lots, e.price_ticks) for e in of(events, Deleveraged)] == [(maker, -10, 90)]
+    assert [e.residual_atoms for e in of(events, DeficitClosed)] == [0]
+    assert (desk.lots(account), desk.equity(account), desk.cash(INSURANCE)) == (0, 0, 0)
+    assert is_sound(desk)
+
+
+@pytest.mark.spec("WFALL-01", "LIQ-08")
+def test_a_forced_order_stops_before_the_fill_that_an_empty_fund_cannot_pay_for() -> None:
+    """At 92 equity is 20 USD, 2 a lot: a bid at 90 takes all of it, one at 89 would lack a dollar a lot."""
+    desk, account, _ = chain()
+    (bidder,) = desk.open(RICH)
+    desk.order(bidder, BUY, 4, 90)
+    desk.order(bidder, BUY, 6, 89)
+    events = desk.index(92)
+    assert [(e.price_ticks, e.size_lots) for e in of(events, Filled)] == [(90, 4)]
+    assert (desk.lots(account), desk.equity(account)) == (6, 6 * 2 * USD)
+    assert is_sound(desk)
+
+
+@pytest.mark.spec("WFALL-01")
+def test_a_fund_that_can_pays_what_a_fill_lacks() -> None:
+    desk, account, _ = chain(fund=6)
+    (bidder,) = desk.open(RICH)
+    desk.order(bidder, BUY, 4, 90)
+    desk.order(bidder, BUY, 6, 89)
+    events = desk.index(92)
+    assert [(e.price_ticks, e.size_lots) for e in of(events, Filled)] == [(90, 4), (89, 6)]
+    assert surplus(events) == [-6 * USD]
+    assert (desk.lots(account), desk.equity(account), desk.cash(INSURANCE)) == (0, 0, 0)
+    assert is_sound(desk)
+
+
+def test_a_fund_receives_at_most_its_fee_of_a_better_fill() -> None:
+    """Ten lots sold at 94 bring 40 USD beyond the bankruptcy price, the fee is 1.5 % of 940."""
+    desk, account, _ = chain()
+    (bidder,) = desk.open(RICH)
+    desk.order(bidder, BUY, 10, 94)
+    assert surplus(desk.index(94)) == [940 * USD * 15 // 1000]
+    assert desk.equity(account) == 40 * USD - 940 * USD * 15 // 1000
+    assert is_sound(desk)
+
+
+def test_a_fund_that_bears_fills_must_be_in_the_waterfall() -> None:
+    with pytest.raises(RulesError, match="shortfall is 'fund'"):
+        venue_rules(profile_table("dydx_v4") | {"waterfall": ["book", "adl"]})
+
+
+def test_margin_that_an_isolated_order_sets_free_leaves_after_its_last_fill() -> None:
+    """Closed half at 100 and half at 82, the loss of 90 USD is the position's: 10 of its 100 come back."""
+    desk = Desk(venue_rules(profile_table("dydx_v4")), (perpetual(tiers=TIERS),), index=(100,))
+    account, maker, bidder = desk.open(100, RICH, RICH)
+    desk.ok(SetLeverage(account, 0, 10, "isolated"))
+    desk.trade(account, maker, 10, 100)
+    desk.order(bidder, BUY, 5, 100)
+    desk.order(bidder, BUY, 5, 82)
+    desk.order(account, SELL, 10, 82, tif="ioc")
+    assert (desk.lots(account), desk.cash(account), desk.cash(account, 2)) == (0, 10 * USD, 0)
+    assert is_sound(desk)
