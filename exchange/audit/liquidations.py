@@ -137,7 +137,7 @@ class Liquidations:
         """A forced order: of a compartment in liquidation, against its position, in the rulebook's size."""
         self._notes.counts["forced_orders"] += 1
         order.forced = order.reduce = True
-        market = self._markets[order.instrument]
+        market = self._leg(order)
         account, pocket = order.account, self._holdings.pocket_of(order.account, market)
         self._claims.meet((account, pocket))
         if (account, pocket) not in self.open:
@@ -170,7 +170,7 @@ class Liquidations:
         is_low = equity >= 0 and risk.is_below(self._rules.liquidation.backstop_below_ppb)
         if "backstop" not in waterfall or not is_low:
             return
-        if all(m.number in self._holdings.backstops for m in self._holdings.positions(account, pocket)):
+        if all(m.instrument in self._holdings.backstops for m in self._holdings.positions(account, pocket)):
             self._find(
                 "WFALL-01",
                 f"forced order {order_id} although equity {risk.margin_atoms} is for the backstop, below "
@@ -222,6 +222,7 @@ class Liquidations:
             mark_ticks=market.mark or 0,
             worth=worth_at(market.spec, market.mark or 0),
             maintenance=lambda after: market.maintenance(abs(holdings.value(market, after)), abs(after)),
+            beside=holdings.beside(account, market, holdings.worths),
             margin_atoms=risk.margin_atoms,
             required_atoms=risk.maintenance_atoms,
             equity_atoms=risk.equity_atoms,
@@ -266,26 +267,30 @@ class Liquidations:
         surplus = own + self._holdings.value(last.market, self._traded_lots) - self._traded_atoms
         most = abs(self._traded_atoms) * self._rules.liquidation.surplus_max_ppb // PPB
         atoms = min(max(0, min(surplus, most)), max(0, self._holdings.equity(*last.key)))
-        return {last.key: -atoms, (INSURANCE, self._holdings.pocket_of(INSURANCE, last.market)): atoms}
+        return {last.key: -atoms, (INSURANCE, self._holdings.pool_of(last.market)): atoms}
 
     def end_forced(self, order: Order) -> None:
         """After a forced order for a part of a position every one is for the whole remainder, for a while."""
         sent, self._sent = self._sent, None
         if not order.forced or not order.filled or sent is None:
             return
-        market = self._markets[order.instrument]
         if sent.form == "share" and order.filled + order.open < abs(sent.lots):
             until = self._notes.time_ns + self._rules.liquidation.cooldown_ns
-            self._cooling[order.account, order.instrument] = until
+            self._cooling[order.account, sent.market.number] = until
         account = order.account
-        used = abs(self._holdings.value(market, order.filled))
+        used = abs(self._holdings.value(sent.market, order.filled))
         self._used[account] = self._used.get(account, 0) + used
         lost = max(0, -self._holdings.equity(*sent.key)) - max(0, -sent.equity_atoms)
         self._lost[account] = self._lost.get(account, 0) + max(0, lost)
 
+    def _leg(self, order: Order) -> Market:
+        """The position that an order changes."""
+        market = self._markets[order.instrument]
+        return self._holdings.leg_of_order(order.account, market, order.side, reduces=order.reduce)
+
     def could_bear(self, order: Order, lots: int) -> bool:
         """Would a fill of one lot and of all leave a cross pool at its requirement? Others are not judged."""
-        market = self._markets[order.instrument]
+        market = self._leg(order)
         if market.is_spot or order.account in market.isolated or order.price is None:
             return False
         if self._holdings.has_grid:
@@ -314,7 +319,7 @@ class Liquidations:
                 continue
             positions = self._holdings.positions(account, pocket)
             halted = any(self._contracts.stands_still(market) for market in positions)
-            is_backed = all(market.number in self._holdings.backstops for market in positions)
+            is_backed = all(market.instrument in self._holdings.backstops for market in positions)
             if positions and is_backed and not halted:
                 self._find(
                     "WFALL-01",
