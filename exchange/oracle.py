@@ -117,11 +117,13 @@ class Outcome(Struct, frozen=True):
     """What an instant of a path did: the venue's events, and where the account stands afterwards.
 
     lots      signed, by instrument; the net of both legs in hedge mode
+    legs      the same, one for each leg where the rulebook offers hedge mode
     isolated  (slot, standing) of each position that answers with its own margin
     """
 
     events: tuple[Event, ...]
     lots: tuple[int, ...]
+    legs: tuple[tuple[int, ...], ...]
     balances: tuple[int, ...]
     cross: Standing
     isolated: tuple[tuple[int, Standing], ...]
@@ -276,6 +278,11 @@ class Situation:
         """What answers for the position in an instrument: its own margin, or the cross pool."""
         return self.state.compartment_of(ASKED, self.leg(instrument, side).number)
 
+    @property
+    def is_hedged(self) -> bool:
+        """Is the account in hedge mode?"""
+        return ASKED in self.state.hedged
+
     def is_joint(self, instrument: int, side: Side | None = None) -> bool:
         """Does the cross pool hold the other leg of the instrument as well?"""
         other = self.state.other_leg(ASKED, self.leg(instrument, side))
@@ -288,9 +295,9 @@ class Situation:
         """Equity and requirements of a compartment; of the cross pool when none is named."""
         return _standing(self.state, compartment or (ASKED, self.state.settle))
 
-    def maintenance_atoms(self, instrument: int) -> int:
+    def maintenance_atoms(self, instrument: int, side: Side | None = None) -> int:
         """Maintenance requirement of the position in an instrument alone."""
-        return maintenance_of(self.state, self.leg(instrument), ASKED, self.lots(instrument))
+        return maintenance_of(self.state, self.leg(instrument, side), ASKED, self.lots(instrument, side))
 
     def withdrawable_atoms(self) -> int:
         """Settlement asset that may leave the wallet."""
@@ -431,9 +438,10 @@ class Situation:
     def largest_order(self, instrument: int, side: Side, price_ticks: int, leverage: int = 0) -> int:
         """Most lots of one more limit order at this price that the venue takes, filled at once or resting.
 
+        In hedge mode it opens the leg of its side.
         leverage  chosen for it; 0: the position's own
         """
-        cells = self.state.accounts.leverage.cells[instrument]
+        cells = self.state.accounts.leverage.cells[self.state.leg(ASKED, instrument, side).number]
         before = cells[ASKED]
         cells[ASKED] = leverage or before
         most = self._most_that_fits(instrument, side, price_ticks)
@@ -456,10 +464,11 @@ class Situation:
     def _may_rest(self, instrument: int, side: Side, price_ticks: int, lots: int) -> bool:
         """An order that waits has no profit against the mark yet, and its maker fee is set aside."""
         value = value_atoms(self.state.instruments[instrument], price_ticks, lots)
+        slot = self.state.leg(ASKED, instrument, side).number
         if side == BUY:
-            change = Change(instrument, buy_lots=lots, buy_value=value)
+            change = Change(slot, buy_lots=lots, buy_value=value)
         else:
-            change = Change(instrument, sell_lots=lots, sell_value=value)
+            change = Change(slot, sell_lots=lots, sell_value=value)
         return initial_excess_atoms(self.state, ASKED, change) >= 0
 
     def _may_fill(self, instrument: int, side: Side, price_ticks: int, lots: int) -> bool:
@@ -537,6 +546,7 @@ class Situation:
         return Outcome(
             events,
             tuple(venue.view.position_lots(n, ASKED) for n in range(len(state.instruments))),
+            tuple(venue.view.legs_lots(n, ASKED) for n in range(len(state.instruments))),
             tuple(
                 accounts.balances.cells[pocket][ASKED] for pocket in range(accounts.balances.array.shape[0])
             ),
