@@ -389,7 +389,15 @@ class _Recorder:
 
     def _slot(self, account: int, n: int, sign: int) -> int:
         """What holds the account's position of this sign: in hedge mode there is one for each."""
-        return n + len(self.instruments) if sign < 0 and account in self.hedged else n
+        is_short = sign < 0 and account in self.hedged and self.instruments[n].kind != "spot"
+        return n + len(self.instruments) if is_short else n
+
+    def _leg(self, account: int, slot: int) -> str | None:
+        """Which leg of hedge mode a position is; None: a net position, or a spot trade."""
+        if slot >= len(self.instruments):
+            return "short"
+        is_leg = account in self.hedged and self.instruments[slot].kind != "spot"
+        return "long" if is_leg else None
 
     def _slot_of_order(self, order_id: int, account: int, n: int, side: int) -> int:
         """An order opens the leg of its side; one that may only reduce closes the other."""
@@ -444,7 +452,10 @@ class _Recorder:
         mark = self.prices[n]
         slippage = None if mark is None else value - value_atoms(self.instruments[n], mark, signed)
         who = (e.taker_side, price, lots, e.taker, e.maker, e.taker_fee_atoms, e.maker_fee_atoms)
-        self._put("trades", e.trade_id, n, *who, forced, mark, notional, slippage)
+        taken = self._slot_of_order(e.taker_order, e.taker, n, e.taker_side)
+        made = self._slot_of_order(e.maker_order, e.maker, n, -e.taker_side)
+        legs = (self._leg(e.taker, taken), self._leg(e.maker, made))
+        self._put("trades", e.trade_id, n, *who, forced, mark, notional, slippage, *legs)
         sums = self.sums
         if self.instruments[n].kind == "spot":
             if self.instruments[n].settle_asset == self.settle:
@@ -453,8 +464,6 @@ class _Recorder:
             return
         before = self.interest[n]
         realised = sums["fill_realised"]
-        taken = self._slot_of_order(e.taker_order, e.taker, n, e.taker_side)
-        made = self._slot_of_order(e.maker_order, e.maker, n, -e.taker_side)
         realised[e.taker] += self._move(e.taker, taken, signed, price)
         realised[e.maker] += self._move(e.maker, made, -signed, price)
         if forced:

@@ -38,6 +38,8 @@ def test_profit_is_realised_by_leg(tmp_path: Path) -> None:
     assert account["realised_atoms"] == -4 * 10 * USD, "a net position of 6 would have realised nothing"
     assert account["unrealised_atoms"] == 10 * 10 * USD
     assert account["final_equity_atoms"] == (1000 + 100 - 40) * USD
+    trades = read_table(tmp_path, "trades").select("taker_side", "size_lots", "taker_leg", "maker_leg")
+    assert trades.rows() == [(1, 10, "long", None), (-1, 4, "short", None), (1, 4, "short", None)]
     assert row(tmp_path, "instruments", instrument=0)["last_open_interest_lots"] == 10
 
 
