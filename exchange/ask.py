@@ -4,7 +4,7 @@ A case is a plain table (JSON fits), so that a bot in any language can use it; `
 What cannot be answered gets an error that names the field; nothing is guessed.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -51,14 +51,18 @@ from zerodebt.exchange.events import (
     TakenOver,
 )
 from zerodebt.exchange.instruments import (
+    ALONE,
     Instrument,
+    Size,
     charged_rate,
     initial_rate,
     margin_table,
     order_step_ticks,
-    tier_of,
+    shared_tier,
     value_atoms,
 )
+from zerodebt.exchange.margin import size_beside
+from zerodebt.exchange.marks import Market
 from zerodebt.exchange.oracle import (
     ASKED,
     BACKSTOP_VAULT,
@@ -73,7 +77,7 @@ from zerodebt.exchange.oracle import (
 )
 from zerodebt.exchange.rulebook import ATOMS_MAX, Rulebook, decimal_text, units
 from zerodebt.exchange.rules import RulesError
-from zerodebt.exchange.state import Compartment
+from zerodebt.exchange.state import Compartment, offers_legs
 from zerodebt.exchange.units import PPB, SECOND_NS
 
 __all__ = ["Case", "Line", "Oracle", "UnanswerableError", "answer", "schema"]
@@ -167,20 +171,24 @@ def situation_of(book: Rulebook, case: Case) -> Situation:
         field = f"balances.{symbol}"
         number = book.asset(field, symbol)
         balances[number] = book.atoms(field, amount, number)
-    positions: list[Position] = []
-    for n, held in enumerate(case.positions):
-        positions.append(_position(book, f"positions.{n}", held))
-        if positions[n].instrument in [position.instrument for position in positions[:n]]:
-            raise UnanswerableError(
-                "second_position", f"positions.{n}.instrument", held.instrument, "is one position of each"
-            )
+    positions = [_position(book, f"positions.{n}", held) for n, held in enumerate(case.positions)]
+    is_hedged = _is_hedged(book, case, positions)
     marks, indexes = _prices(book, case)
     for position in positions:
         if marks[position.instrument] is None:
             symbol = book.specs[position.instrument].symbol
             raise UnanswerableError("missing_price", f"prices.{symbol}", "nothing", "is a mark")
     try:
-        situation = Situation(book.rules, book.assets, book.instruments, balances, positions, marks, indexes)
+        situation = Situation(
+            book.rules,
+            book.assets,
+            book.instruments,
+            balances,
+            positions,
+            marks,
+            indexes,
+            is_hedged=is_hedged,
+        )
     except RulesError as error:
         raise wrong_rule(error) from None
     for collateral in situation.state.collateral:
@@ -194,6 +202,28 @@ def situation_of(book: Rulebook, case: Case) -> Situation:
                 "out_of_bounds", f"balances.{asset.symbol}", from_units(atoms, asset.decimals), allowed
             )
     return situation
+
+
+def _is_hedged(book: Rulebook, case: Case, positions: Sequence[Position]) -> bool:
+    """Is the account in hedge mode? It is where it says so, or says nothing and holds both sides."""
+    offered = offers_legs(book.rules, book.instruments)
+    absent = f"is net: {book.rules.name} offers no hedge mode here"
+    if case.position_mode == "hedge" and not offered:
+        raise UnanswerableError("no_hedge_mode", "position_mode", "hedge", absent)
+    is_hedged = case.position_mode == "hedge"
+    sides: dict[int, set[bool]] = {}
+    for n, position in enumerate(positions):
+        field, symbol = f"positions.{n}.instrument", case.positions[n].instrument
+        known = sides.setdefault(position.instrument, set())
+        is_other_side = bool(known) and (position.lots > 0) not in known
+        if is_other_side and not offered:
+            allowed = f"is one position of each: {book.rules.name} offers no hedge mode here"
+            raise UnanswerableError("no_hedge_mode", field, symbol, allowed)
+        if known and (not is_other_side or case.position_mode == "net"):
+            raise UnanswerableError("second_position", field, symbol, "is one position of each")
+        known.add(position.lots > 0)
+        is_hedged |= is_other_side
+    return is_hedged
 
 
 def _prices(book: Rulebook, case: Case) -> tuple[list[int | None], list[int | None]]:
@@ -306,16 +336,38 @@ class Replier:
             "other_prices": is_path,
         }
 
-    def _held(self, field: str, symbol: str) -> int:
+    def _held(self, field: str, symbol: str, position_side: str) -> tuple[int, Side | None]:
+        """The instrument of a position that is held, and in hedge mode the side of its leg."""
         number = self.book.number(f"{field}.instrument", symbol)
-        if not self.situation.lots(number):
+        side = self._side(f"{field}.position_side", number, position_side)
+        if not self.situation.lots(number, side):
             raise UnanswerableError("zero_position", f"{field}.instrument", symbol, "is one with a position")
-        return number
+        return number, side
+
+    def _side(self, field: str, number: int, position_side: str) -> Side | None:
+        """Of an account in hedge mode the leg that is named, or the only one that is held."""
+        if not self.situation.is_hedged:
+            if position_side == "both":
+                return None
+            rules = self.book.rules
+            if not self.situation.state.offers_legs:
+                allowed = f"is both: {rules.name} offers no hedge mode here"
+                raise UnanswerableError("no_hedge_mode", field, position_side, allowed)
+            raise UnanswerableError("wrong_leg", field, position_side, "is both: the account is in net mode")
+        if position_side != "both":
+            return BUY if position_side == "long" else SELL
+        if self.situation.lots(number, BUY) and self.situation.lots(number, SELL):
+            raise UnanswerableError("wrong_leg", field, "both", "are long and short: both legs are held")
+        return BUY if self.situation.lots(number, BUY) else SELL
 
     def _margin(self, question: MarginQuestion, field: str) -> tuple[dict[str, Any], list[Line]]:
         compartment = self.cross
         if question.instrument is not None:
-            compartment = self.situation.compartment_of(self._held(field, question.instrument))
+            held = self._held(field, question.instrument, question.position_side)
+            compartment = self.situation.compartment_of(*held)
+        elif question.position_side != "both":
+            allowed = "is both: without an instrument it is the cross pool that is asked about"
+            raise UnanswerableError("wrong_leg", f"{field}.position_side", question.position_side, allowed)
         return self._standing(self.situation.standing(compartment)), list(self._margin_lines(compartment))
 
     def _standing(self, standing: MarginState) -> dict[str, Any]:
@@ -347,13 +399,13 @@ class Replier:
                     rule = "as given" if counts else "as given; counts nothing: no `collateral` names it"
                     yield Line(f"{asset.symbol} balance", from_units(atoms, asset.decimals), rule, GIVEN)
         for market in state.positions_of(compartment):
-            n, symbol = market.number, book.specs[market.instrument_number].symbol
+            n, symbol = market.number, self._name(market)
             lots = state.accounts.lots.cells[n][account]
             value = market.value_atoms(lots)
             profit = value - state.accounts.cost.cells[n][account]
             yield Line(f"{symbol} value", book.money(abs(value)), "size times mark", source)
             yield Line(f"{symbol} profit", book.money(profit), "value less what the lots cost", source)
-            yield self._requirement_line(n, abs(value), abs(lots))
+            yield self._requirement_line(market, abs(value), abs(lots))
         standing = self.situation.standing(compartment)
         equity, needed = standing.equity_atoms, standing.maintenance_atoms
         yield Line("equity", book.money(equity), f"{where} and unrealised profit", source)
@@ -362,25 +414,35 @@ class Replier:
             yield Line("haircut", taken, "off collateral before it answers for a requirement", source)
         yield Line("maintenance", book.money(needed), "each position's requirement, rounded up", source)
 
-    def _requirement_line(self, instrument: int, value: int, lots: int) -> Line:
-        table = self.situation.state.markets[instrument].margin
+    def _name(self, market: Market) -> str:
+        """A position's instrument, and in hedge mode its leg."""
+        symbol = self.book.specs[market.instrument_number].symbol
+        if not self.situation.is_hedged:
+            return symbol
+        return f"{symbol} {'short' if market.number != market.instrument_number else 'long'}"
+
+    def _requirement_line(self, market: Market, value: int, lots: int, beside: Size | None = None) -> Line:
+        """beside  value and lots that find the tier with the position; None: as they are now"""
+        table, state = market.margin, self.situation.state
+        instrument = market.instrument_number
         spec, tiers = self.book.specs[instrument], self.book.instruments[instrument].tiers
-        if self.situation.is_on_grid(instrument):
-            alone = self.book.money(self.situation.maintenance_atoms(instrument))
+        side = SELL if market.number != instrument else None
+        if self.situation.is_on_grid(instrument, side):
+            alone = self.book.money(self.situation.maintenance_atoms(instrument, side))
             rule = "alone its worst loss over the grid of price moves, and its contingency; positions offset"
-            return Line(f"{spec.symbol} over the grid", alone, rule, self.book.source("portfolio"))
+            return Line(f"{self._name(market)} over the grid", alone, rule, self.book.source("portfolio"))
         basis = "value"
         if table.is_at_entry:
-            value = abs(self.situation.state.accounts.cost.cells[instrument][ASKED])
+            value = abs(state.accounts.cost.cells[market.number][ASKED])
             basis = "entry value"
-        n = tier_of(table, value, lots)
+        n = shared_tier(table, value, lots, size_beside(state, market, ASKED) if beside is None else beside)
         exact = charged_rate(table, n, value, lots)
         rate = decimal_text(exact)
         least = decimal_text(initial_rate(tiers[n]))
         decimals = self.book.assets[self.book.settle].decimals
         deduction = decimal_text(Fraction(table.deductions[n], table.denominator * 10**decimals))
         return Line(
-            f"{spec.symbol} tier from {spec.tiers[n].above:f} {spec.tier_unit}",
+            f"{self._name(market)} tier from {spec.tiers[n].above:f} {spec.tier_unit}",
             f"{rate} of the {basis} less {deduction}",
             f"maintenance rate {rate}, least initial rate {least}, {spec.tier_form} tiers",
             self.book.margin_source(instrument),
@@ -389,27 +451,39 @@ class Replier:
     def _liquidation_price(
         self, question: LiquidationPriceQuestion, field: str
     ) -> tuple[dict[str, Any], list[Line]]:
-        number = self._held(field, question.instrument)
-        point = self.situation.liquidation_price(number)
-        lines = list(self._margin_lines(self.situation.compartment_of(number)))
-        if point is not None and not self.situation.is_on_grid(number):
-            spec, lots = self.book.instruments[number], self.situation.lots(number)
-            at_price = spec.contract == "linear" or point.ticks > 0
-            value = abs(value_atoms(spec, point.ticks, lots)) if at_price else 0
-            lines.append(self._requirement_line(number, value, abs(lots)))
+        number, side = self._held(field, question.instrument, question.position_side)
+        point = self.situation.liquidation_price(number, side)
+        lines = list(self._margin_lines(self.situation.compartment_of(number, side)))
+        if point is not None and not self.situation.is_on_grid(number, side):
+            lines += self._requirement_lines_at(number, side, point.ticks)
         found = self._point(number, point)
         rule = "where equity equals maintenance in that tier; liquidated beyond it"
-        if self.situation.is_on_grid(number):
+        if self.situation.is_on_grid(number, side):
             rule = "the nearest tick at which the worst loss over the grid exceeds equity, by search"
         lines.append(_price_line("liquidation price", found, rule, self.book.source("liquidation")))
         return found, lines
 
+    def _requirement_lines_at(self, number: int, side: Side | None, ticks: int) -> Iterator[Line]:
+        """The position's tier at this price; those of both legs, where it moves both."""
+        state, spec = self.situation.state, self.book.instruments[number]
+        at_price = spec.contract == "linear" or ticks > 0
+        moved = [self.situation.leg(number, side)]
+        if self.situation.is_joint(number, side):
+            moved = state.legs_of(number)
+        sizes = []
+        for market in moved:
+            lots = state.accounts.lots.cells[market.number][ASKED]
+            sizes.append((abs(value_atoms(spec, ticks, lots)) if at_price else 0, abs(lots)))
+        is_gross = state.rules.margin.tier_sum == "gross" and len(moved) > 1
+        for k, market in enumerate(moved):
+            yield self._requirement_line(market, *sizes[k], sizes[1 - k] if is_gross else ALONE)
+
     def _bankruptcy_price(
         self, question: BankruptcyPriceQuestion, field: str
     ) -> tuple[dict[str, Any], list[Line]]:
-        number = self._held(field, question.instrument)
-        found = self._point(number, self.situation.bankruptcy_price(number))
-        lines = list(self._margin_lines(self.situation.compartment_of(number)))
+        number, side = self._held(field, question.instrument, question.position_side)
+        found = self._point(number, self.situation.bankruptcy_price(number, side))
+        lines = list(self._margin_lines(self.situation.compartment_of(number, side)))
         rule = "where closing leaves the compartment with nothing; the tick leaves no debt"
         lines.append(_price_line("bankruptcy price", found, rule, self.book.source("liquidation")))
         return found, lines
@@ -473,15 +547,15 @@ class Replier:
         return Line(what, value, rule, self.book.source("fees"))
 
     def _adl(self, question: AdlQuestion, field: str) -> tuple[dict[str, Any], list[Line]]:
-        number = self._held(field, question.instrument)
+        number, side = self._held(field, question.instrument, question.position_side)
         self._check_is_ranked(field)
-        score = Fraction(self.situation.adl_score_ppb(number), PPB)
+        score = Fraction(self.situation.adl_score_ppb(number, side), PPB)
         rank = 1 + sum(Fraction(other) > score for other in question.others) if score else None
         text = decimal_text(score)
         rule = f"score {self.book.rules.adl.score!r}, rounded down to a part per billion; 0 without a profit"
         ranked = "the largest score first; without a profit nobody is ranked"
         source = self.book.source("adl")
-        lines = list(self._margin_lines(self.situation.compartment_of(number)))
+        lines = list(self._margin_lines(self.situation.compartment_of(number, side)))
         lines += [Line("score", text, rule, source), Line("rank", str(rank or "none"), ranked, source)]
         return {"score": text, "rank": rank, "of": len(question.others) + 1}, lines
 
@@ -562,19 +636,31 @@ class Replier:
         }
 
     def _left(self, outcome: Outcome) -> dict[str, Any]:
-        """What an instant left: signed positions, wallets, the cross pool and each isolated compartment."""
+        """What an instant left: signed positions, wallets, the cross pool and each isolated compartment.
+
+        In hedge mode the positions are net, and the legs stand beside them.
+        """
         book = self.book
+        legs = {
+            spec.symbol: dict(zip(("long", "short"), (book.size(n, lots) for lots in held), strict=True))
+            for n, (spec, held) in enumerate(zip(book.specs, outcome.legs, strict=True))
+            if self.situation.is_hedged and spec.kind != "spot"
+        }
         return {
             "positions": {
                 spec.symbol: book.size(n, lots)
                 for n, (spec, lots) in enumerate(zip(book.specs, outcome.lots, strict=True))
             },
+            **({"legs": legs} if legs else {}),
             "balances": {
                 asset.symbol: from_units(outcome.balances[n], asset.decimals)
                 for n, asset in enumerate(book.assets)
             },
             "cross": self._standing(outcome.cross),
-            "isolated": {book.specs[n].symbol: self._standing(standing) for n, standing in outcome.isolated},
+            "isolated": {
+                self._name(self.situation.state.slots[n]): self._standing(standing)
+                for n, standing in outcome.isolated
+            },
         }
 
 
@@ -605,7 +691,10 @@ class _Told:
 
     def __init__(self, book: Rulebook, situation: Situation) -> None:
         self._book = book
-        self._lots = [situation.lots(n) for n in range(len(book.instruments))]
+        self._is_hedged = situation.is_hedged
+        held = situation.state.accounts.lots.cells
+        self._lots = {market.number: held[market.number][ASKED] for market in situation.state.slots}
+        self._leg = situation.state.leg
         self._deficits: set[int] = set()
         self._forced: set[int] = set()
 
@@ -662,13 +751,19 @@ class _Told:
                 yield {"event": "residual", "amount": book.money(event.residual_atoms)}
 
     def _change(self, instrument: int, lots: int, price_ticks: int) -> dict[str, str]:
-        """Signed lots that came to the account, their price, and what it holds afterwards."""
-        self._lots[instrument] += lots
+        """Signed lots that came to the account, their price, and what it holds afterwards.
+
+        On a path a position is only ever reduced, so that in hedge mode it is the leg of the other sign.
+        """
+        slot = self._leg(ASKED, instrument, -lots).number
+        self._lots[slot] += lots
+        side = {"position_side": "long" if lots < 0 else "short"} if self._is_hedged else {}
         return {
             "instrument": self._book.specs[instrument].symbol,
+            **side,
             "size": self._book.size(instrument, lots),
             "price": self._book.price(instrument, price_ticks),
-            "left": self._book.size(instrument, self._lots[instrument]),
+            "left": self._book.size(instrument, self._lots[slot]),
         }
 
     def _posted(self, event: Posted) -> Iterator[dict[str, str]]:

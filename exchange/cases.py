@@ -28,6 +28,8 @@ ErrorCode = Literal[
     "zero_position",
     "not_ranked",
     "second_position",
+    "no_hedge_mode",
+    "wrong_leg",
     "leverage_above_tier",
     "not_a_number",
     "off_the_grid",
@@ -38,6 +40,12 @@ Symbol = Annotated[str, Meta(description="an instrument, as the rulebook writes 
 Day = Annotated[str, Meta(pattern=r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$")]
 Leverage = Annotated[
     int, Meta(ge=0, description="leverage chosen for the instrument; 0: the largest of its first tier")
+]
+
+
+PositionSide = Annotated[
+    Literal["both", "long", "short"],
+    Meta(description="in hedge mode the leg that is meant, `long` or `short`; in net mode `both`"),
 ]
 
 
@@ -72,22 +80,28 @@ class MarginQuestion(Struct, frozen=True, forbid_unknown_fields=True, tag_field=
         str | None,
         Meta(description="the compartment that answers for this position; null: the cross pool"),
     ] = None
+    position_side: PositionSide = "both"
 
 
 class LiquidationPriceQuestion(
     Struct, frozen=True, forbid_unknown_fields=True, tag_field="question", tag="liquidation_price"
 ):
-    """Where the position's compartment falls below maintenance, other prices standing still."""
+    """Where the position's compartment falls below maintenance, other prices standing still.
+
+    Where both legs of hedge mode answer with the cross pool, it moves both.
+    """
 
     instrument: Symbol
+    position_side: PositionSide = "both"
 
 
 class BankruptcyPriceQuestion(
     Struct, frozen=True, forbid_unknown_fields=True, tag_field="question", tag="bankruptcy_price"
 ):
-    """Where closing the position leaves its compartment with nothing."""
+    """Where closing the position, both legs of a cross pool, leaves its compartment with nothing."""
 
     instrument: Symbol
+    position_side: PositionSide = "both"
 
 
 class WithdrawableQuestion(
@@ -101,7 +115,8 @@ class LargestOrderQuestion(
 ):
     """The largest limit order at `price` that the venue takes, whether it fills at once or rests.
 
-    Of an account that may not open, it is what a reduce-only order may close of the position.
+    Of an account that may not open, it is what a reduce-only order may close of the position. In hedge
+    mode it is one that opens: a buy the long leg, a sell the short one.
     """
 
     instrument: Symbol
@@ -116,6 +131,7 @@ class AdlQuestion(Struct, frozen=True, forbid_unknown_fields=True, tag_field="qu
     """The score that the venue ranks the position by for auto-deleveraging, and its rank among others."""
 
     instrument: Symbol
+    position_side: PositionSide = "both"
     others: Annotated[
         tuple[Decimal, ...], Meta(description="scores of the other positions on the same side")
     ] = ()
@@ -191,8 +207,13 @@ class Case(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Meta(description="wallet by asset, without unrealised profit and without isolated margin"),
     ] = {}
     positions: Annotated[
-        tuple[PositionCase, ...], Meta(description="open positions, one for an instrument")
+        tuple[PositionCase, ...],
+        Meta(description="open positions, one for an instrument; in hedge mode one for each side of it"),
     ] = ()
+    position_mode: Annotated[
+        Literal["net", "hedge"] | None,
+        Meta(description="null: hedge where both sides of an instrument are held, otherwise net"),
+    ] = None
     prices: Annotated[
         dict[str, PriceCase], Meta(description="prices now, of every instrument with a position")
     ] = {}

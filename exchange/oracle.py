@@ -124,11 +124,13 @@ class Outcome(Struct, frozen=True):
     """What an instant of a path did: the venue's events, and where the account stands afterwards.
 
     lots      signed, by instrument; the net of both legs in hedge mode
+    legs      the same, one for each leg where the rulebook offers hedge mode
     isolated  (slot, standing) of each position that answers with its own margin
     """
 
     events: tuple[Event, ...]
     lots: tuple[int, ...]
+    legs: tuple[tuple[int, ...], ...]
     balances: tuple[int, ...]
     cross: MarginState
     isolated: tuple[tuple[int, MarginState], ...]
@@ -318,6 +320,11 @@ class Situation:
         """What answers for the position in an instrument: its own margin, or the cross pool."""
         return self.state.compartment_of(ASKED, self.leg(instrument, side).number)
 
+    @property
+    def is_hedged(self) -> bool:
+        """Is the account in hedge mode?"""
+        return ASKED in self.state.hedged
+
     def is_joint(self, instrument: int, side: Side | None = None) -> bool:
         """Does the cross pool hold the other leg of the instrument as well?"""
         other = self.state.other_leg(ASKED, self.leg(instrument, side))
@@ -335,10 +342,10 @@ class Situation:
         """Equity and requirements of a compartment; of the cross pool when none is named."""
         return _standing(self.state, compartment or (ASKED, self.state.settle))
 
-    def maintenance_atoms(self, instrument: int) -> int:
+    def maintenance_atoms(self, instrument: int, side: Side | None = None) -> int:
         """Maintenance requirement of the position in an instrument alone."""
-        leg, lots = self.leg(instrument), self.lots(instrument)
-        if self.state.portfolio is not None and self.is_on_grid(instrument):
+        leg, lots = self.leg(instrument, side), self.lots(instrument, side)
+        if self.state.portfolio is not None and self.is_on_grid(instrument, side):
             return requirement_atoms(self.state.portfolio, [(leg, lots)])
         return maintenance_of(self.state, leg, ASKED, lots)
 
@@ -484,19 +491,16 @@ class Situation:
     def largest_order(self, instrument: int, side: Side, price_ticks: int, leverage: int = 0) -> int:
         """Most lots of one more limit order at this price that the venue takes, filled at once or resting.
 
+        In hedge mode it opens the leg of its side.
         leverage  chosen for it; 0: the position's own
         An account that may open less than it holds may still reduce: then it is the most of a reduce-only
         order. Beyond the rulebook's cap on open interest nothing fits; who fills the order opens a position.
         """
-        state = self.state
-        slots = [leg.number for leg in state.legs_of(instrument)]
-        table = state.accounts.leverage
-        before = [table.cells[slot][ASKED] for slot in slots]
-        for slot, own in zip(slots, before, strict=True):
-            table.cells[slot][ASKED] = leverage or own
+        cells = self.state.accounts.leverage.cells[self.state.leg(ASKED, instrument, side).number]
+        before = cells[ASKED]
+        cells[ASKED] = leverage or before
         most = self._most_that_fits(instrument, side, price_ticks)
-        for slot, own in zip(slots, before, strict=True):
-            table.cells[slot][ASKED] = own
+        cells[ASKED] = before
         return most
 
     def _most_that_fits(self, instrument: int, side: Side, price_ticks: int) -> int:
@@ -594,6 +598,7 @@ class Situation:
         return Outcome(
             tuple(events),
             tuple(venue.view.position_lots(n, ASKED) for n in range(len(state.instruments))),
+            tuple(venue.view.legs_lots(n, ASKED) for n in range(len(state.instruments))),
             tuple(
                 accounts.balances.cells[pocket][ASKED] for pocket in range(accounts.balances.array.shape[0])
             ),

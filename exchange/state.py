@@ -1,7 +1,7 @@
 """Everything a venue remembers, and its canonical form for hashes and snapshots."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -104,8 +104,7 @@ class State:
         self.instruments = instruments
         fee_ppb = requirement_fee_ppb(rules)
         self.markets = [Market(n, instrument, fee_ppb) for n, instrument in enumerate(instruments)]
-        is_marginal = any(len(i.tiers) > 1 and i.tier_form == "marginal" for i in instruments)
-        self.offers_legs = rules.margin.hedge_mode and not (rules.margin.tier_sum == "gross" and is_marginal)
+        self.offers_legs = offers_legs(rules, instruments)
         self.slots: list[Market] = [*self.markets, *(self._short_legs() if self.offers_legs else ())]
         self.contracts = [market for market in self.slots if market.instrument.kind != "spot"]
         self.collateral = resolve(rules, assets, self.markets, self.settle)
@@ -296,6 +295,12 @@ class State:
             lots = self.accounts.lots.array[market.number]
             self.open_interest[market.number] = int(lots[lots > 0].sum())
         self.counters = inner.counters
+
+
+def offers_legs(rules: VenueRules, instruments: Sequence[Instrument]) -> bool:
+    """May an account hold both legs of a contract? Gross sums have no meaning beside marginal tiers."""
+    is_marginal = any(len(i.tiers) > 1 and i.tier_form == "marginal" for i in instruments)
+    return rules.margin.hedge_mode and not (rules.margin.tier_sum == "gross" and is_marginal)
 
 
 def _written_order(armed: Armed) -> dict[str, Any]:

@@ -21,7 +21,7 @@ _TYPES: dict[str, pl.DataType] = {"text": TEXT, "flag": FLAG, "": INT}
 # Names of columns, 64-bit integers unless `:text` or `:flag` follows.
 _COLUMNS = {
     "trades": "seq time_ns trade_id instrument taker_side price_ticks size_lots taker maker taker_fee_atoms "
-    "maker_fee_atoms forced:flag mark_ticks notional_atoms slippage_atoms",
+    "maker_fee_atoms forced:flag mark_ticks notional_atoms slippage_atoms taker_leg:text maker_leg:text",
     "liquidations": "seq time_ns account population:text compartment:text equity_atoms maintenance_atoms "
     "gross_notional_atoms net_notional_atoms book_notional_atoms takeover_notional_atoms "
     "adl_notional_atoms ended_seq ended_time_ns ended:text end_equity_atoms end_maintenance_atoms",

@@ -71,12 +71,16 @@ class _Reader:
         self._instruments = opened.instruments
         self._settle = settle
         self._account = account
-        self._lots = [0] * len(opened.instruments)
-        self._cost = [0] * len(opened.instruments)
-        self._entry = [0] * len(opened.instruments)
+        # By slot: the net position or long leg of each instrument, then its short leg in hedge mode.
+        slots = 2 * len(opened.instruments)
+        self._lots = [0] * slots
+        self._cost = [0] * slots
+        self._entry = [0] * slots
+        self._is_hedged = False
+        self._closing: set[int] = set()
         self._mark: list[int | None] = [None] * len(opened.instruments)
         self._balances: dict[int, int] = {}
-        self._isolated = [False] * len(opened.instruments)
+        self._isolated = [False] * slots
         self._deficits: dict[int, str] = {}
         self._in_liquidation: set[int] = set()
         self._forced: set[int] = set()
@@ -99,19 +103,20 @@ class _Reader:
             case ev.Posted():
                 yield from self._posted(event)
             case ev.LeverageSet(account=account) if account == me:
-                self._isolated[event.instrument] = event.mode == "isolated"
+                for slot in self._slots(event.instrument):
+                    self._isolated[slot] = event.mode == "isolated"
+            case ev.PositionModeSet(account=account) if account == me:
+                self._is_hedged = event.mode == "hedge"
+                count = len(self._instruments)
+                self._isolated[count:] = self._isolated[:count]
+                yield "position mode", event.mode
             case ev.PositionsLoaded():
                 yield from self._loaded(event)
-            case ev.OrderAccepted(account=account) if account == me and event.forced:
-                self._forced.add(event.order_id)
-                side = "buy" if event.side == BUY else "sell"
-                size = texts.size(event.instrument, event.size_lots)
-                limit = (
-                    "at any price"
-                    if event.price_ticks is None
-                    else f"limit {texts.price(event.instrument, event.price_ticks)}"
-                )
-                yield "forced order", f"{side} {size} {self._symbol(event.instrument)}, {limit}"
+            case ev.OrderAccepted(account=account) if account == me:
+                if event.reduce_only:
+                    self._closing.add(event.order_id)
+                if event.forced:
+                    yield self._forced_order(event)
             case ev.Filled() if me in (event.taker, event.maker):
                 yield from self._filled(event)
             case ev.LiquidationStarted(account=account) if account == me:
@@ -180,15 +185,38 @@ class _Reader:
                         text = f"{event.layer}: {self._money(atoms)} for deficit {event.deficit_id}"
                         yield "default fund", text
             case ev.Settled():
-                lots = self._lots[event.instrument]
-                if lots:
+                for slot in self._slots(event.instrument):
+                    lots = self._lots[slot]
+                    if not lots:
+                        continue
                     price = texts.price(event.instrument, event.price_ticks)
-                    profit = self._apply(event.instrument, -lots, event.price_ticks)
+                    profit = self._apply(slot, -lots, event.price_ticks)
                     size = texts.size(event.instrument, lots)
-                    symbol = self._symbol(event.instrument)
-                    yield "settled", f"{size} {symbol} at {price}, result {self._money(profit)}"
+                    yield "settled", f"{size} {self._name(slot)} at {price}, result {self._money(profit)}"
             case _:
                 pass
+
+    def _forced_order(self, event: ev.OrderAccepted) -> tuple[str, str]:
+        texts, n = self._texts, event.instrument
+        self._forced.add(event.order_id)
+        side = "buy" if event.side == BUY else "sell"
+        price = event.price_ticks
+        limit = "at any price" if price is None else f"limit {texts.price(n, price)}"
+        is_spot = self._instruments[n].kind == "spot"
+        name = self._symbol(n) if is_spot else self._name(self._slot(n, -event.side))
+        return "forced order", f"{side} {texts.size(n, event.size_lots)} {name}, {limit}"
+
+    def _slots(self, n: int) -> tuple[int, int]:
+        return n, n + len(self._instruments)
+
+    def _slot(self, n: int, sign: int) -> int:
+        """What holds the position of this sign: in hedge mode there is one for each."""
+        return self._slots(n)[sign < 0 and self._is_hedged]
+
+    def _name(self, slot: int) -> str:
+        """A position's instrument, and in hedge mode its leg."""
+        short, n = divmod(slot, len(self._instruments))
+        return f"{self._symbol(n)} {'short' if short else 'long'}" if self._is_hedged else self._symbol(n)
 
     def _posted(self, event: ev.Posted) -> Iterator[tuple[str, str]]:
         moved: dict[int, int] = {}
@@ -211,12 +239,13 @@ class _Reader:
             return
         texts, n = self._texts, event.instrument
         at = event.accounts.index(self._account)
-        self._apply(n, event.lots[at], event.price_ticks)
-        self._entry[n] = value_atoms(self._instruments[n], event.entry_ticks[at], event.lots[at])
-        self._isolated[n] = event.isolated_atoms[at] > 0
-        margin = f"isolated with {self._money(event.isolated_atoms[at])}" if self._isolated[n] else "cross"
+        slot = self._slot(n, event.lots[at])
+        self._apply(slot, event.lots[at], event.price_ticks)
+        self._entry[slot] = value_atoms(self._instruments[n], event.entry_ticks[at], event.lots[at])
+        self._isolated[slot] = event.isolated_atoms[at] > 0
+        margin = f"isolated with {self._money(event.isolated_atoms[at])}" if self._isolated[slot] else "cross"
         text = (
-            f"{texts.size(n, event.lots[at])} {self._symbol(n)} at {texts.price(n, event.price_ticks)}, "
+            f"{texts.size(n, event.lots[at])} {self._name(slot)} at {texts.price(n, event.price_ticks)}, "
             f"once paid {texts.price(n, event.entry_ticks[at])}, leverage {event.leverage[at]}, {margin}"
         )
         yield "starts with", text
@@ -225,16 +254,18 @@ class _Reader:
         texts, n = self._texts, event.instrument
         as_taker = event.taker == self._account
         lots = event.size_lots * (event.taker_side if as_taker else -event.taker_side)
-        profit = self._apply(n, lots, event.price_ticks) if self._instruments[n].kind != "spot" else 0
         order = event.taker_order if as_taker else event.maker_order
+        is_spot = self._instruments[n].kind == "spot"
+        slot = n if is_spot else self._slot(n, -lots if order in self._closing else lots)
+        profit = 0 if is_spot else self._apply(slot, lots, event.price_ticks)
         if not (self._in_liquidation or order in self._forced):
             self.other_trades += 1
             return
         fee = event.taker_fee_atoms if as_taker else event.maker_fee_atoms
         text = (
-            f"{texts.size(n, lots)} {self._symbol(n)} at {texts.price(n, event.price_ticks)} "
-            f"(mark {self._mark_text(n)}), "
-            f"result {self._money(profit)}, fee {self._money(fee)}, left {texts.size(n, self._lots[n])}"
+            f"{texts.size(n, lots)} {self._symbol(n) if is_spot else self._name(slot)} "
+            f"at {texts.price(n, event.price_ticks)} (mark {self._mark_text(n)}), "
+            f"result {self._money(profit)}, fee {self._money(fee)}, left {texts.size(n, self._lots[slot])}"
         )
         yield "fill", text
 
@@ -242,22 +273,24 @@ class _Reader:
         texts, n = self._texts, event.instrument
         size, price = texts.size(n, event.lots), texts.price(n, event.price_ticks)
         if event.account == self._account:
-            profit = self._apply(n, -event.lots, event.price_ticks)
+            slot = self._slot(n, event.lots)
+            profit = self._apply(slot, -event.lots, event.price_ticks)
             taker = texts.account(event.taker)
-            text = f"{size} {self._symbol(n)} at {price} by {taker}, result {self._money(profit)}"
+            text = f"{size} {self._name(slot)} at {price} by {taker}, result {self._money(profit)}"
             yield "taken over", text
         else:
-            self._apply(n, event.lots, event.price_ticks)
+            self._apply(self._slot(n, event.lots), event.lots, event.price_ticks)
             yield "takes over", f"{size} {self._symbol(n)} at {price} from account {event.account}"
 
     def _settled_for_the_day(self, event: ev.VariationSettled) -> Iterator[tuple[str, str]]:
         n = event.instrument
-        if not self._lots[n]:
-            return
-        value = value_atoms(self._instruments[n], event.price_ticks, self._lots[n])
-        paid, self._cost[n] = value - self._cost[n], value
-        price = self._texts.price(n, event.price_ticks)
-        yield "variation", f"{self._symbol(n)} settled at {price}, {self._money(paid)}"
+        for slot in self._slots(n):
+            if not self._lots[slot]:
+                continue
+            value = value_atoms(self._instruments[n], event.price_ticks, self._lots[slot])
+            paid, self._cost[slot] = value - self._cost[slot], value
+            price = self._texts.price(n, event.price_ticks)
+            yield "variation", f"{self._name(slot)} settled at {price}, {self._money(paid)}"
 
     def _auctioned(self, event: ev.AuctionHeld) -> Iterator[tuple[str, str]]:
         texts = self._texts
@@ -280,46 +313,49 @@ class _Reader:
         price, mark = texts.price(n, event.price_ticks), texts.price(n, event.mark_ticks)
         if event.winner == self._account:
             self.was_deleveraged = True
-            self._apply(n, -event.lots, event.price_ticks)
+            slot = self._slot(n, event.lots)
+            self._apply(slot, -event.lots, event.price_ticks)
             score = f"{event.score_ppb / 1e9:.6f}"
             text = (
-                f"{size} {self._symbol(n)} closed at {price} (mark {mark}) against account {event.account}, "
+                f"{size} {self._name(slot)} closed at {price} (mark {mark}) against account {event.account}, "
                 f"rank {event.rank} with score {score}, profit {self._money(event.profit_atoms)}, "
                 f"given up against the mark {self._money(event.transfer_atoms)}, "
-                f"left {texts.size(n, self._lots[n])}"
+                f"left {texts.size(n, self._lots[slot])}"
             )
             yield "deleveraged", text
         else:
-            self._apply(n, event.lots, event.price_ticks)
+            slot = self._slot(n, -event.lots)
+            self._apply(slot, event.lots, event.price_ticks)
             text = (
-                f"{texts.size(n, -event.lots)} {self._symbol(n)} at {price} (mark {mark}) against account "
-                f"{event.winner}, left {texts.size(n, self._lots[n])}"
+                f"{texts.size(n, -event.lots)} {self._name(slot)} at {price} (mark {mark}) against account "
+                f"{event.winner}, left {texts.size(n, self._lots[slot])}"
             )
             yield "closed by adl", text
 
     def _positions(self, pocket: int) -> Iterator[tuple[str, str]]:
         """The compartment's positions at the mark, and its balance."""
-        for n, lots in enumerate(self._lots):
+        for slot, lots in enumerate(self._lots):
+            n = slot % len(self._instruments)
             mark = self._mark[n]
-            if not lots or mark is None or self._pocket_of(n) != pocket:
+            if not lots or mark is None or self._pocket_of(slot) != pocket:
                 continue
             value = value_atoms(self._instruments[n], mark, lots)
             text = (
-                f"{self._texts.size(n, lots)} {self._symbol(n)}, mark {self._mark_text(n)}, "
-                f"value {self._money(value)}, unrealised {self._money(value - self._cost[n])}"
+                f"{self._texts.size(n, lots)} {self._name(slot)}, mark {self._mark_text(n)}, "
+                f"value {self._money(value)}, unrealised {self._money(value - self._cost[slot])}"
             )
             yield "position", text
         yield "balance", f"{self._money(self._balances.get(pocket, 0), pocket)} {self._pocket(pocket)}"
 
-    def _apply(self, n: int, lots: int, price_ticks: int) -> int:
+    def _apply(self, slot: int, lots: int, price_ticks: int) -> int:
         """Move the position; what it realised in atoms."""
-        value = value_atoms(self._instruments[n], price_ticks, lots)
-        change = apply_fill(self._lots[n], self._cost[n], self._entry[n], lots, value)
-        self._lots[n], self._cost[n], self._entry[n] = change.lots, change.cost, change.entry_cost
+        value = value_atoms(self._instruments[slot % len(self._instruments)], price_ticks, lots)
+        change = apply_fill(self._lots[slot], self._cost[slot], self._entry[slot], lots, value)
+        self._lots[slot], self._cost[slot], self._entry[slot] = change.lots, change.cost, change.entry_cost
         return change.realised_atoms
 
-    def _pocket_of(self, n: int) -> int:
-        return len(self._assets) + n if self._isolated[n] else self._settle
+    def _pocket_of(self, slot: int) -> int:
+        return len(self._assets) + slot if self._isolated[slot] else self._settle
 
     def _symbol(self, n: int) -> str:
         return self._instruments[n].symbol

@@ -39,6 +39,8 @@ from zerodebt.scenarios.quantities import CallError, DataError, nearest, parse_t
 Text = str | int
 When = Annotated[str, Meta(min_length=1)] | int
 _SIDES: dict[str, c.Side] = {"buy": c.BUY, "sell": c.SELL}
+PositionSide = Literal["both", "long", "short"]
+_LEGS: dict[PositionSide, c.PositionLeg] = {"both": "net", "long": "long", "short": "short"}
 
 
 class VenueLine(Struct, tag="venue", tag_field="do", forbid_unknown_fields=True, kw_only=True):
@@ -99,10 +101,16 @@ class SetLeverage(_Line, tag="set_leverage"):
     mode: c.MarginMode = "cross"
 
 
+class SetPositionMode(_Line, tag="set_position_mode"):
+    account: str
+    mode: c.PositionMode
+
+
 class TransferMargin(_Line, tag="transfer_margin"):
     account: str
     instrument: str
     amount: Text
+    position_side: PositionSide = "both"
 
 
 class TriggerLine(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -116,6 +124,7 @@ class PlaceOrder(_Line, tag="place_order"):
     instrument: str
     side: Literal["buy", "sell"]
     size: Text
+    position_side: PositionSide = "both"
     price: Text | None = None
     tif: c.TimeInForce | None = None
     post_only: bool = False
@@ -199,6 +208,7 @@ CommandLine = (
     | LoadPositions
     | SetBackstop
     | SetLeverage
+    | SetPositionMode
     | TransferMargin
     | PlaceOrder
     | AmendOrder
@@ -380,11 +390,16 @@ class _Reader:
                     asked.leverage,
                     asked.mode,
                 )
+            case SetPositionMode():
+                yield c.SetPositionMode(self._account(asked.account), asked.mode)
             case TransferMargin():
                 settle = self._asset(None)
                 amount = self._units("amount", asked.amount, self.assets[settle].decimals)
                 yield c.TransferMargin(
-                    self._account(asked.account), self._instrument(asked.instrument), amount
+                    self._account(asked.account),
+                    self._instrument(asked.instrument),
+                    amount,
+                    _LEGS[asked.position_side],
                 )
             case PlaceOrder():
                 yield self._order(asked)
@@ -462,6 +477,7 @@ class _Reader:
             asked.reduce_only,
             asked.self_trade,
             trigger,
+            leg=_LEGS[asked.position_side],
         )
 
     def _positions(self, asked: LoadPositions) -> c.LoadPositions:
@@ -716,18 +732,20 @@ class EventLines:
         return self._names[index] if 0 <= index < len(self._names) else number
 
     def pocket(self, pocket: int, account: int | None = None) -> str:
-        """A wallet by its asset, an isolated margin (for the clearing account: paid profit) by its market."""
+        """A wallet by its asset, an isolated margin (for the clearing account: paid profit) by its market.
+
+        That of a short leg in hedge mode names its side; that of a net position or a long leg does not.
+        """
         if pocket < len(self._assets):
             return self._assets[pocket].symbol
         kind = "profit" if account == CLEARING else "isolated"
-        return f"{kind}:{self._instruments[pocket - len(self._assets)].symbol}"
+        short, number = divmod(pocket - len(self._assets), len(self._instruments))
+        return f"{kind}:{self._instruments[number].symbol}{':short' if short else ''}"
 
     def _pocket_asset(self, pocket: int) -> int:
-        return (
-            pocket
-            if pocket < len(self._assets)
-            else self._instruments[pocket - len(self._assets)].settle_asset
-        )
+        if pocket < len(self._assets):
+            return pocket
+        return self._instruments[(pocket - len(self._assets)) % len(self._instruments)].settle_asset
 
     def price(self, market: int, ticks: int) -> str:
         return from_units(ticks, self._instruments[market].tick_decimals)

@@ -11,6 +11,7 @@ from zerodebt.exchange import events as ev
 from zerodebt.exchange.events import CLEARING, EXTERNAL, FIRST_ACCOUNT, HOUSE_ACCOUNT_NAMES, INSURANCE
 from zerodebt.exchange.instruments import value_atoms
 from zerodebt.exchange.position import apply_fill
+from zerodebt.exchange.state import offers_legs
 from zerodebt.exchange.units import SECOND_NS
 from zerodebt.scenarios.columns import (
     INT,
@@ -134,7 +135,9 @@ class _Recorder:
         self.instruments = opened.instruments
         self.assets = opened.assets
         self.settle = self.assets.index(settle_asset(opened))
-        pockets = [*range(len(self.assets)), *(i.settle_asset for i in self.instruments)]
+        legs = 2 if offers_legs(opened.rules, opened.instruments) else 1
+        settles = legs * [i.settle_asset for i in self.instruments]
+        pockets = [*range(len(self.assets)), *settles]
         self.pocket_symbols = [self.assets[asset].symbol for asset in pockets]
         self.settles = [asset == self.settle for asset in pockets]
 
@@ -148,9 +151,12 @@ class _Recorder:
         self.forced_orders: set[int] = set()
 
         count = len(self.instruments)
-        self.lots: list[list[int]] = [[] for _ in range(count)]
-        self.cost: list[list[int]] = [[] for _ in range(count)]
-        self.isolated: list[set[int]] = [set() for _ in range(count)]
+        # By slot: net positions and long legs of all instruments, then the short legs of hedge mode.
+        self.lots: list[list[int]] = [[] for _ in settles]
+        self.cost: list[list[int]] = [[] for _ in settles]
+        self.isolated: list[set[int]] = [set() for _ in settles]
+        self.hedged: set[int] = set()
+        self.closing_orders: set[int] = set()
         self.interest = [0] * count
         self.interest_changes = [dict.fromkeys(CAUSES, 0) for _ in range(count)]
         self.volume_lots = [0] * count
@@ -184,6 +190,7 @@ class _Recorder:
             ev.AccountsOpened: self._accounts_opened,
             ev.BackstopSet: self._backstop_set,
             ev.LeverageSet: self._leverage_set,
+            ev.PositionModeSet: self._position_mode_set,
             ev.PositionsLoaded: self._positions_loaded,
             ev.Posted: self._posted,
             ev.OrderAccepted: self._order_accepted,
@@ -273,7 +280,7 @@ class _Recorder:
             self._margin_moved(e.legs)
         first = len(self.assets)
         for account, pocket, atoms in e.legs:
-            number = pocket - first if pocket >= first else None
+            number = (pocket - first) % len(self.instruments) if pocket >= first else None
             symbol = self.pocket_symbols[pocket]
             self._put("ledger", reason, number, account, self.populations[account], symbol, atoms, 1)
 
@@ -336,6 +343,8 @@ class _Recorder:
         self.placed_orders[e.instrument] += 1
         if e.forced:
             self.forced_orders.add(e.order_id)
+        if e.reduce_only and e.account in self.hedged:
+            self.closing_orders.add(e.order_id)
         if e.price_ticks is not None:
             self._rest(e.order_id, e.instrument, e.side, e.price_ticks, e.size_lots)
 
@@ -365,29 +374,58 @@ class _Recorder:
     # Positions
 
     def _leverage_set(self, e: ev.LeverageSet) -> None:
-        isolated = self.isolated[e.instrument]
-        if e.mode == "isolated":
-            isolated.add(e.account)
-        else:
-            isolated.discard(e.account)
+        for isolated in self.isolated[e.instrument :: len(self.instruments)]:
+            if e.mode == "isolated":
+                isolated.add(e.account)
+            else:
+                isolated.discard(e.account)
+
+    def _position_mode_set(self, e: ev.PositionModeSet) -> None:
+        """Both legs begin in the margin mode of the net position."""
+        if e.mode == "net":
+            self.hedged.discard(e.account)
+            return
+        self.hedged.add(e.account)
+        count = len(self.instruments)
+        for net, short in zip(self.isolated[:count], self.isolated[count:], strict=True):
+            short.discard(e.account)
+            if e.account in net:
+                short.add(e.account)
+
+    def _slot(self, account: int, n: int, sign: int) -> int:
+        """What holds the account's position of this sign: in hedge mode there is one for each."""
+        is_short = sign < 0 and account in self.hedged and self.instruments[n].kind != "spot"
+        return n + len(self.instruments) if is_short else n
+
+    def _leg(self, account: int, slot: int) -> str | None:
+        """Which leg of hedge mode a position is; None: a net position, or a spot trade."""
+        if slot >= len(self.instruments):
+            return "short"
+        is_leg = account in self.hedged and self.instruments[slot].kind != "spot"
+        return "long" if is_leg else None
+
+    def _slot_of_order(self, order_id: int, account: int, n: int, side: int) -> int:
+        """An order opens the leg of its side; one that may only reduce closes the other."""
+        return self._slot(account, n, -side if order_id in self.closing_orders else side)
 
     def _positions_loaded(self, e: ev.PositionsLoaded) -> None:
         n = e.instrument
         instrument = self.instruments[n]
         rows = zip(e.accounts, e.lots, e.entry_ticks, e.isolated_atoms, strict=True)
         for account, lots, entry_ticks, isolated in rows:
-            self._move(account, n, lots, e.price_ticks)
+            slot = self._slot(account, n, lots)
+            self._move(account, slot, lots, e.price_ticks)
             entry_value = value_atoms(instrument, entry_ticks, lots)
             self.sums["entry_value"][account] += abs(entry_value)
             self.sums["entry_profit"][account] += value_atoms(instrument, e.price_ticks, lots) - entry_value
             if isolated:
-                self.isolated[n].add(account)
+                self.isolated[slot].add(account)
         if self.prices[n] is None:
             self.prices[n] = e.price_ticks
 
-    def _move(self, account: int, n: int, lots: int, price_ticks: int) -> int:
+    def _move(self, account: int, slot: int, lots: int, price_ticks: int) -> int:
         """Change a position and return the atoms that closing realised."""
-        held, cost = self.lots[n], self.cost[n]
+        held, cost, n = self.lots[slot], self.cost[slot], slot % len(self.instruments)
         before = held[account]
         value = value_atoms(self.instruments[n], price_ticks, lots)
         change = apply_fill(before, cost[account], 0, lots, value)
@@ -419,7 +457,10 @@ class _Recorder:
         mark = self.prices[n]
         slippage = None if mark is None else value - value_atoms(self.instruments[n], mark, signed)
         who = (e.taker_side, price, lots, e.taker, e.maker, e.taker_fee_atoms, e.maker_fee_atoms)
-        self._put("trades", e.trade_id, n, *who, forced, mark, notional, slippage)
+        taken = self._slot_of_order(e.taker_order, e.taker, n, e.taker_side)
+        made = self._slot_of_order(e.maker_order, e.maker, n, -e.taker_side)
+        legs = (self._leg(e.taker, taken), self._leg(e.maker, made))
+        self._put("trades", e.trade_id, n, *who, forced, mark, notional, slippage, *legs)
         sums = self.sums
         if self.instruments[n].kind == "spot":
             if self.instruments[n].settle_asset == self.settle:
@@ -428,13 +469,13 @@ class _Recorder:
             return
         before = self.interest[n]
         realised = sums["fill_realised"]
-        realised[e.taker] += self._move(e.taker, n, signed, price)
-        realised[e.maker] += self._move(e.maker, n, -signed, price)
+        realised[e.taker] += self._move(e.taker, taken, signed, price)
+        realised[e.maker] += self._move(e.maker, made, -signed, price)
         if forced:
             cause = "liquidation"
             sums["book_notional"][e.taker] += notional
             sums["forced_slippage"][e.taker] += slippage or 0
-            pocket = len(self.assets) + n if e.taker in self.isolated[n] else self.settle
+            pocket = len(self.assets) + taken if e.taker in self.isolated[taken] else self.settle
             entry = self.liquidations.get((e.taker, pocket))
             if entry is not None:
                 entry.book_notional += notional
@@ -449,8 +490,9 @@ class _Recorder:
         notional = abs(value_atoms(self.instruments[n], e.price_ticks, e.lots))
         before = self.interest[n]
         realised = self.sums["takeover_realised"]
-        realised[e.account] += self._move(e.account, n, -e.lots, e.price_ticks)
-        realised[e.taker] += self._move(e.taker, n, e.lots, e.price_ticks)
+        given, taken = self._slot(e.account, n, e.lots), self._slot(e.taker, n, e.lots)
+        realised[e.account] += self._move(e.account, given, -e.lots, e.price_ticks)
+        realised[e.taker] += self._move(e.taker, taken, e.lots, e.price_ticks)
         self.interest_changes[n]["takeover"] += self.interest[n] - before
         self.sums["takeover_notional"][e.account] += notional
         entry = self.liquidations.get((e.account, e.pocket))
@@ -464,8 +506,9 @@ class _Recorder:
         notional = abs(value_atoms(self.instruments[n], e.price_ticks, e.lots))
         before = self.interest[n]
         sums = self.sums
-        sums["adl_realised"][e.winner] += self._move(e.winner, n, -e.lots, e.price_ticks)
-        sums["adl_realised"][e.account] += self._move(e.account, n, e.lots, e.price_ticks)
+        won, lost = self._slot(e.winner, n, e.lots), self._slot(e.account, n, -e.lots)
+        sums["adl_realised"][e.winner] += self._move(e.winner, won, -e.lots, e.price_ticks)
+        sums["adl_realised"][e.account] += self._move(e.account, lost, e.lots, e.price_ticks)
         self.interest_changes[n]["adl"] += self.interest[n] - before
         giver, receiver = (e.winner, e.account) if e.transfer_atoms >= 0 else (e.account, e.winner)
         sums["adl_given"][giver] += abs(e.transfer_atoms)
@@ -479,7 +522,7 @@ class _Recorder:
         whom = (e.winner, self.populations[e.winner])
         money = (notional, e.transfer_atoms, e.profit_atoms)
         prices = (e.price_ticks, e.mark_ticks)
-        whole = self.lots[n][e.winner] == 0
+        whole = self.lots[won][e.winner] == 0
         row = (n, *who, *whom, e.lots, *prices, *money, e.rank, e.score_ppb, whole)
         self._put("adl", e.deficit_id, *row)
 
@@ -488,20 +531,22 @@ class _Recorder:
         self.prices[n] = e.price_ticks
         before = self.interest[n]
         realised = self.sums["settlement_realised"]
-        for account, lots in enumerate(self.lots[n]):
-            if lots:
-                realised[account] += self._move(account, n, -lots, e.price_ticks)
+        for slot in range(n, len(self.lots), len(self.instruments)):
+            for account, lots in enumerate(self.lots[slot]):
+                if lots:
+                    realised[account] += self._move(account, slot, -lots, e.price_ticks)
         self.interest_changes[n]["settlement"] += self.interest[n] - before
 
     def _variation_settled(self, e: ev.VariationSettled) -> None:
         """Realised by the settlement, and carried on at its price."""
         n = e.instrument
         realised = self.sums["settlement_realised"]
-        for account, lots in enumerate(self.lots[n]):
-            if lots:
-                value = value_atoms(self.instruments[n], e.price_ticks, lots)
-                realised[account] += value - self.cost[n][account]
-                self.cost[n][account] = value
+        for slot in range(n, len(self.lots), len(self.instruments)):
+            for account, lots in enumerate(self.lots[slot]):
+                if lots:
+                    value = value_atoms(self.instruments[n], e.price_ticks, lots)
+                    realised[account] += value - self.cost[slot][account]
+                    self.cost[slot][account] = value
 
     def _auction_held(self, e: ev.AuctionHeld) -> None:
         realised = self.sums["auction_realised"]
@@ -553,11 +598,12 @@ class _Recorder:
     def _account_value(self, account: int) -> tuple[int, int]:
         """(profit that is not realised, gross value) of an account's positions at the marks."""
         profit = gross = 0
-        for n, held in enumerate(self.lots):
+        for slot, held in enumerate(self.lots):
             lots = held[account]
             if lots:
+                n = slot % len(self.instruments)
                 value = value_atoms(self.instruments[n], self._price(n), lots)
-                profit += value - self.cost[n][account]
+                profit += value - self.cost[slot][account]
                 gross += abs(value)
         return profit, gross
 
@@ -574,16 +620,20 @@ class _Recorder:
     # Liquidations and the waterfall
 
     def _compartment(self, pocket: int) -> str:
-        """`cross`, or the symbol of the instrument whose isolated position it is."""
-        number = pocket - len(self.assets)
-        return self.instruments[number].symbol if number >= 0 else "cross"
+        """`cross`, or the symbol of the isolated position's instrument, with its side for a short leg."""
+        slot = pocket - len(self.assets)
+        if slot < 0:
+            return "cross"
+        symbol = self.instruments[slot % len(self.instruments)].symbol
+        return f"{symbol}:short" if slot >= len(self.instruments) else symbol
 
     def _liquidation_started(self, e: ev.LiquidationStarted) -> None:
         own = e.pocket - len(self.assets)
         gross = net = 0
-        for n, held in enumerate(self.lots):
+        for slot, held in enumerate(self.lots):
             lots = held[e.account]
-            if lots and (own == n if own >= 0 else e.account not in self.isolated[n]):
+            if lots and (own == slot if own >= 0 else e.account not in self.isolated[slot]):
+                n = slot % len(self.instruments)
                 value = value_atoms(self.instruments[n], self._price(n), lots)
                 gross += abs(value)
                 net += value

@@ -208,7 +208,11 @@ def _plain(value: Any) -> str:
 def _point_text(point: dict[str, Any]) -> str:
     """An instant of a path: prices, what is held, and each compartment's equity against its requirement."""
     prices = ", ".join(f"{symbol} at {price}" for symbol, price in point["prices"].items())
-    held = ", ".join(f"{symbol} {size}" for symbol, size in point["positions"].items() if float(size))
+    sizes = dict(point["positions"])
+    for symbol, legs in point.get("legs", {}).items():
+        del sizes[symbol]
+        sizes |= {f"{symbol} {side}": size for side, size in legs.items()}
+    held = ", ".join(f"{name} {size}" for name, size in sizes.items() if float(size))
     pools = {"cross": point["cross"], **point["isolated"]}
     margins = [f"{name} equity {p['equity']} of {p['maintenance']}" for name, p in pools.items()]
     return "; ".join([prices, f"holds {held or 'nothing'}", *margins])

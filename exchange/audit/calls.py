@@ -27,7 +27,7 @@ class Calls:
         return not self._is_settled_now(account, pocket)
 
     def _is_settled_now(self, account: int, pocket: int) -> bool:
-        return any(m.number in self.settled_now for m in self._holdings.positions(account, pocket))
+        return any(m.instrument in self.settled_now for m in self._holdings.positions(account, pocket))
 
     def _called_to(self, account: int, pocket: int) -> int:
         """What a call asks for: the maintenance requirement or the initial one."""

@@ -41,8 +41,9 @@ class Claims:
         found = self._found.get(key, [])
         answering = holdings.positions(*key) or found or holdings.contracts
         pools = holdings.pools
-        if len(answering) < len(pools):
-            pools = [market.pocket for market in answering]
+        pockets = list(dict.fromkeys(market.clearing for market in answering))
+        if len(pockets) < len(pools):
+            pools = pockets
         return Claim(*key, found, pools, self._profits)
 
     def rest(self) -> None:

@@ -46,7 +46,7 @@ class Contracts:
         return market.stands_still or self.is_closed(market)
 
     def band(self, market: Market) -> tuple[int, int] | None:
-        terms, settled = self._terms_of(market), self.settled_ticks.get(market.number)
+        terms, settled = self._terms_of(market), self.settled_ticks.get(market.instrument)
         if terms is None or not terms.limit_ticks or settled is None:
             return None
         return settled - terms.limit_ticks, settled + terms.limit_ticks

@@ -107,7 +107,7 @@ class Defaults:
             sold = value(market.spec, price, size)
             self._harm.add(key, value(market.spec, market.reference or 0, size) - sold)
             at = worth_at(market.spec, price)
-            moved = holdings.change_hands(market, account, winner, size, at, origin=account)
+            moved = holdings.change_hands((account, market), (winner, market), size, at, origin=account)
             for pocket, atoms in moved.items():
                 legs[pocket] = legs.get(pocket, 0) + atoms
         holdings.touched |= {account, winner}

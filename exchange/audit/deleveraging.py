@@ -84,6 +84,7 @@ class Deleveraging:
         self._claims = claims
         self._find = notes.find
         self._markets = holdings.markets
+        self._slots = holdings.slots
         self._walk: Walk | None = None
 
     def begin(self, account: int, pocket: int) -> None:
@@ -109,7 +110,7 @@ class Deleveraging:
     def _next_market(self, walk: Walk) -> None:
         """Fix the price, and whom of the other side it asks."""
         n = walk.waiting[0]
-        market = self._markets[n]
+        market = self._slots[n]
         lots = market.holders[walk.account][0]
         walk.market = n
         walk.sign = 1 if lots > 0 else -1
@@ -131,7 +132,7 @@ class Deleveraging:
         missing = -self._holdings.equity(walk.account, walk.pocket)
         if not walk.is_solvent:
             missing = max(0, missing)
-        waiting = [self._markets[n] for n in walk.waiting]
+        waiting = [self._slots[n] for n in walk.waiting]
         if self._rules.adl.bankruptcy_allocation == "pro_rata_value":
             weights = [self._holdings.notional(walk.account, m) for m in waiting]
         else:
@@ -141,7 +142,7 @@ class Deleveraging:
 
     def _next_winner(self, walk: Walk) -> tuple[Place, int] | None:
         """(place, lots) of whom the list asks next; None when it asks nobody."""
-        market = self._markets[walk.market]
+        market = self._slots[walk.market]
         position = market.holders.get(walk.account)
         if position is None:
             return None
@@ -154,9 +155,13 @@ class Deleveraging:
         return None
 
     def _lots_due(self, walk: Walk, market: Market, place: Place, wanted: int) -> int:
-        """A shared list says how many lots; a queue asks for all that leave the winner at zero or above."""
-        held = market.holders.get(place.account)
-        if held is None or walk.sign * held[0] >= 0:
+        """A shared list says how many lots; a queue asks for all that leave the winner at zero or above.
+
+        Nobody is asked for a leg of his own.
+        """
+        won = self._holdings.leg(place.account, self._markets[market.instrument], -walk.sign)
+        held = won.holders.get(place.account)
+        if held is None or walk.sign * held[0] >= 0 or place.account == walk.account:
             return 0
         if place.lots is not None:
             return min(place.lots, wanted)
@@ -191,7 +196,7 @@ class Deleveraging:
     def deleverage(self, event: Deleveraged) -> None:
         self._notes.counts["deleveraged"] += 1
         n, account, winner, lots = event.instrument, event.account, event.winner, event.lots
-        market = self._markets[n]
+        market = self._holdings.leg(account, self._markets[n], -lots)
         walk = self._walk
         deficit = self._deficits.current
         is_unfilled = deficit is None and not event.deficit_id and walk is not None and walk.is_solvent
@@ -206,10 +211,10 @@ class Deleveraging:
                 "WFALL-01", f"account {winner} is deleveraged for account {account} without adl being armed"
             )
         else:
-            while walk.market != n and walk.waiting:
+            while walk.market != market.number and walk.waiting:
                 self._end_market(walk)
                 self._next_market(walk)
-            if walk.market != n:
+            if walk.market != market.number:
                 self._find("WFALL-03", f"instrument {n} of account {account} is deleveraged out of order")
             else:
                 self._check_winner(event, walk)
@@ -269,7 +274,8 @@ class Deleveraging:
     def _exchange(self, event: Deleveraged, market: Market) -> None:
         account, winner, lots = event.account, event.winner, event.lots
         worth = worth_at(market.spec, event.price_ticks)
-        held = market.holders.get(winner)
+        won = self._holdings.leg(winner, self._markets[event.instrument], lots)
+        held = won.holders.get(winner)
         if held is None or abs(held[0]) < abs(lots) or held[0] * lots <= 0:
             self._find(
                 "WFALL-04", f"account {winner} gives up {lots} lots, it holds {held[0] if held else 0}"
@@ -283,7 +289,7 @@ class Deleveraging:
                 )
         at_index = worth_at(market.spec, market.reference or 0)(lots)
         self._harm.add((account, event.pocket), worth(lots) - at_index)
-        legs = self._holdings.change_hands(market, winner, account, lots, worth, origin=None)
+        legs = self._holdings.change_hands((winner, won), (account, market), lots, worth, origin=None)
         self._ledger.expect("deleverage", legs, f"deleveraging of account {winner}")
 
 

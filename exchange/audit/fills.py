@@ -1,7 +1,7 @@
 """Trades: priority, limits, fees and the legs that must follow."""
 
 from zerodebt.exchange.audit.arithmetic import PPB, div_ceil
-from zerodebt.exchange.audit.books import BUY, Levels
+from zerodebt.exchange.audit.books import BUY, Levels, Order
 from zerodebt.exchange.audit.contracts import Contracts
 from zerodebt.exchange.audit.forms.valuation import Worth, worth_at
 from zerodebt.exchange.audit.harm import Harm
@@ -56,13 +56,24 @@ class Fills:
         if event.taker == event.maker:
             self._find("BOOK-13", f"trade {event.trade_id} is between two orders of account {event.taker}")
         self._contracts.check_trade(event, market)
+        legs = self._legs_of(event, market)
         forced = self._fill_taker(event, market)
         self._fill_maker(event, market)
         market.last = event.price_ticks
         touched = self._holdings.touched
         touched.add(event.taker)
         touched.add(event.maker)
-        self._settle_fill(event, market, forced=forced)
+        self._settle_fill(event, legs, forced=forced)
+
+    def _legs_of(self, event: Filled, market: Market) -> tuple[Market, Market]:
+        """The positions of taker and maker, by what their orders may do."""
+        entering, maker = self._orders.entering, self._orders.live.get(event.maker_order)
+        reduces = (entering is not None and entering[1].reduce, maker is not None and maker.reduce)
+        of_order = self._holdings.leg_of_order
+        return (
+            of_order(event.taker, market, event.taker_side, reduces=reduces[0]),
+            of_order(event.maker, market, -event.taker_side, reduces=reduces[1]),
+        )
 
     def _fill_taker(self, event: Filled, market: Market) -> bool:
         """The taker is the order that is entering, within its limit and its lots. Returns if it is forced."""
@@ -92,7 +103,8 @@ class Fills:
                 f"trade {event.trade_id}: {size} lots are {-order.open} more than the taker has",
             )
         if order.reduce and not market.is_spot:
-            self._check_reduces(market, event.taker, side * size, event.taker_order, forced=order.forced)
+            leg = self._leg(order, market)
+            self._check_reduces(leg, event.taker, side * size, event.taker_order, forced=order.forced)
         return order.forced
 
     def _fill_maker(self, event: Filled, market: Market) -> None:
@@ -110,8 +122,9 @@ class Fills:
             self._find("BOOK-03", f"trade {event.trade_id} at {price}, the maker's price is {maker.price}")
         if maker.account != event.maker or maker.instrument != event.instrument or maker.side == side:
             self._find("BOOK-08", f"trade {event.trade_id} names another maker than order {maker_id}")
-        if maker.reduce or self._liquidations.is_open(event.maker, market):
-            self._check_reduces(market, event.maker, -side * size, maker_id, forced=False)
+        leg = self._leg(maker, market)
+        if maker.reduce or self._liquidations.is_open(event.maker, leg):
+            self._check_reduces(leg, event.maker, -side * size, maker_id, forced=False)
         maker.open -= size
         maker.filled += size
         if maker.open > 0:
@@ -135,6 +148,10 @@ class Fills:
             f"but order {first} at {abs(best)} comes first",
         )
 
+    def _leg(self, order: Order, market: Market) -> Market:
+        """The position that an order changes."""
+        return self._holdings.leg_of_order(order.account, market, order.side, reduces=order.reduce)
+
     def _check_reduces(
         self, market: Market, account: int, signed_lots: int, order_id: int, *, forced: bool
     ) -> None:
@@ -145,13 +162,17 @@ class Fills:
                 rule, f"order {order_id} may only reduce, but trades {signed_lots} lots against {held} held"
             )
 
-    def _settle_fill(self, event: Filled, market: Market, *, forced: bool) -> None:
-        """Move what was traded, take the fees, and say which legs must follow."""
+    def _settle_fill(self, event: Filled, positions: tuple[Market, Market], *, forced: bool) -> None:
+        """Move what was traded, take the fees, and say which legs must follow.
+
+        positions  of taker and maker
+        """
+        market = positions[0]
         worth = worth_at(market.spec, event.price_ticks)
         if market.is_spot:
             legs = self._exchange_assets(event, market, worth)
         else:
-            legs = self._move_positions(event, market, worth, forced=forced)
+            legs = self._move_positions(event, positions, worth, forced=forced)
         value = abs(worth(event.size_lots))
         taker_fee = self._take_taker_fee(event, market, value, legs, forced=forced)
         maker_fee = self._take_maker_fee(event, market, value, legs, 0 if forced else taker_fee)
@@ -183,19 +204,22 @@ class Fills:
             (maker, base): -delivered,
         }
 
-    def _move_positions(self, event: Filled, market: Market, worth: Worth, *, forced: bool) -> Legs:
+    def _move_positions(
+        self, event: Filled, positions: tuple[Market, Market], worth: Worth, *, forced: bool
+    ) -> Legs:
         """Both positions change; what each realises comes out of the market's clearing pocket."""
         holdings, bought = self._holdings, event.taker_side * event.size_lots
+        market, made = positions
         taker = (event.taker, holdings.pocket_of(event.taker, market))
-        maker = (event.maker, holdings.pocket_of(event.maker, market))
+        maker = (event.maker, holdings.pocket_of(event.maker, made))
         if forced:
             self._liquidations.trade(worth(bought), bought)
             self._harm.add(taker, worth(bought) - worth_at(market.spec, market.reference or 0)(bought))
         lost = holdings.move(market, event.taker, bought, worth)
-        gained = holdings.move(market, event.maker, -bought, worth)
+        gained = holdings.move(made, event.maker, -bought, worth)
         legs = {taker: lost}
         legs[maker] = legs.get(maker, 0) + gained
-        legs[CLEARING, market.pocket] = -lost - gained
+        legs[CLEARING, market.clearing] = -lost - gained
         return legs
 
     def _take_taker_fee(self, event: Filled, market: Market, value: int, legs: Legs, *, forced: bool) -> int:
@@ -209,7 +233,7 @@ class Fills:
             pocket = asset if market.is_spot else self._holdings.pocket_of(event.taker, market)
             rate = 0 if market.is_spot else fees.liquidation_ppb
             payer = (event.taker, pocket)
-            payee = (INSURANCE, asset if market.is_spot else self._holdings.pocket_of(INSURANCE, market))
+            payee = (INSURANCE, asset if market.is_spot else self._holdings.pool_of(market))
         fee = self._borne(market, payer, div_ceil(value * rate, PPB), legs)
         legs[payer] = legs.get(payer, 0) - fee
         legs[payee] = legs.get(payee, 0) + fee

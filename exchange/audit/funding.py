@@ -90,19 +90,23 @@ class Funding:
         self._holdings.all_touched = True
         legs: dict[Compartment, int] = {}
         total = 0
+        is_moved = False
         if event.intervals != self._intervals_due:
             self._find(
                 "FUND-03",
                 f"instrument {n}: funding of {event.intervals} intervals, {self._intervals_due} are due",
             )
         owed_by = self._payment(market, event, rate)
-        for account, (lots, _, _) in market.holders.items():
-            owed = owed_by(lots)
-            total += owed
-            legs[account, self._holdings.pocket_of(account, market)] = -owed
+        for leg in market.legs:
+            for account, (lots, _, _) in leg.holders.items():
+                owed = owed_by(lots)
+                total += owed
+                is_moved |= owed != 0
+                paid_by = (account, self._holdings.pocket_of(account, leg))
+                legs[paid_by] = legs.get(paid_by, 0) - owed
         key = (ROUNDING, self._settle)
         legs[key] = legs.get(key, 0) + total
-        self._ledger.expect("funding", legs, f"funding of instrument {n}")
+        self._ledger.expect("funding", legs, f"funding of instrument {n}", is_moved=is_moved)
 
     def _payment(self, market: Market, event: FundingSet, rate: int) -> Callable[[int], int]:
         """What a position of so many lots owes: for its value, or for a step of the index of payments."""

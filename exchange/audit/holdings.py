@@ -7,6 +7,7 @@ from typing import NamedTuple
 from zerodebt.exchange.audit.arithmetic import PPB, div_ceil, split
 from zerodebt.exchange.audit.forms import grid
 from zerodebt.exchange.audit.forms.collateral import pledges
+from zerodebt.exchange.audit.forms.requirement import ALONE, Size
 from zerodebt.exchange.audit.forms.valuation import Worth, worth_at
 from zerodebt.exchange.audit.lineage import Lineage
 from zerodebt.exchange.audit.markets import Market
@@ -19,6 +20,7 @@ from zerodebt.exchange.events import (
     BackstopSet,
     LeverageSet,
     Opened,
+    PositionModeSet,
     PositionsLoaded,
 )
 
@@ -63,7 +65,9 @@ class Holdings:
         self.markets = [
             Market(n, spec, opened.rules, len(opened.assets) + n) for n, spec in enumerate(opened.instruments)
         ]
-        self.contracts = [market for market in self.markets if not market.is_spot]
+        self.slots = [*self.markets, *(_short_legs(opened, self.markets) if _offers_legs(opened) else ())]
+        self.contracts = [market for market in self.slots if not market.is_spot]
+        self.hedged: set[int] = set()
         self.assets = len(opened.assets)
         self.settle = [asset.symbol for asset in opened.assets].index(opened.rules.settle_asset)
         self.pledges = pledges(opened, self.markets, self.settle)
@@ -72,10 +76,10 @@ class Holdings:
         self.has_grid = bool(self._grid.moves_ppb)
         self._groups = grid.groups(self._grid, opened.instruments)
         self.other_assets = [asset for asset in range(self.assets) if asset != self.settle]
-        self.pocket_assets = (*range(self.assets), *(m.spec.settle_asset for m in self.markets))
+        self.pocket_assets = (*range(self.assets), *(m.spec.settle_asset for m in self.slots))
         self.balances: list[list[int]] = [[0] * FIRST_ACCOUNT for _ in self.pocket_assets]
         self.held: list[dict[int, list[int]]] = [{} for _ in range(FIRST_ACCOUNT)]
-        self.worths: list[Worth | None] = [None] * len(self.markets)
+        self.worths: list[Worth | None] = [None] * len(self.slots)
         self.alone: dict[int, set[int]] = {}
         self.backstops: dict[int, int] = {}
         self.serving: set[int] = set()
@@ -86,9 +90,10 @@ class Holdings:
         self._vaults: set[int] = set()
         self._lineage = Lineage()
         if opened.rules.insurance.scope == "instrument":
-            for market in self.contracts:
+            pooled = [market for market in self.markets if not market.is_spot]
+            for market in pooled:
                 self._isolate(market, INSURANCE)
-            self.pools = [market.pocket for market in self.contracts]
+            self.pools = [market.pocket for market in pooled]
 
     def open_accounts(self, event: AccountsOpened) -> None:
         if event.first_account != len(self.held):
@@ -107,18 +112,46 @@ class Holdings:
         self.serving = set(self.backstops.values())
 
     def set_leverage(self, event: LeverageSet) -> None:
-        market = self.markets[event.instrument]
-        market.leverage[event.account] = event.leverage
-        isolate = event.mode == "isolated"
-        if isolate != (event.account in market.isolated):
-            if event.account in market.holders:
-                self._find(
-                    "MARG-06", f"account {event.account} changes its margin mode under an open position"
-                )
-            if isolate:
-                self._isolate(market, event.account)
-            else:
-                self._pool(market, event.account)
+        for market in self.markets[event.instrument].legs:
+            market.leverage[event.account] = event.leverage
+            self._set_margin_mode(market, event.account, isolate=event.mode == "isolated")
+
+    def _set_margin_mode(self, market: Market, account: int, *, isolate: bool) -> None:
+        if isolate == (account in market.isolated):
+            return
+        if account in market.holders:
+            self._find("MARG-06", f"account {account} changes its margin mode under an open position")
+        if isolate:
+            self._isolate(market, account)
+        else:
+            self._pool(market, account)
+
+    def set_position_mode(self, event: PositionModeSet) -> None:
+        """Both legs begin with the leverage and margin mode of the net position, of which nothing is open."""
+        account = event.account
+        if len(self.slots) == len(self.markets) or account in self._vaults:
+            self._find("MARG-06", f"account {account} gets two legs, which the rulebook does not offer it")
+            return
+        if self.held[account]:
+            self._find("MARG-06", f"account {account} changes its position mode under an open position")
+        if event.mode == "net":
+            self.hedged.discard(account)
+            return
+        self.hedged.add(account)
+        for market in self.markets:
+            for leg in market.legs[1:]:
+                leg.leverage.pop(account, None)
+                if account in market.leverage:
+                    leg.leverage[account] = market.leverage[account]
+                self._set_margin_mode(leg, account, isolate=account in market.isolated)
+
+    def leg(self, account: int, market: Market, sign: int) -> Market:
+        """What holds the account's position of this sign: in hedge mode there is one for each."""
+        return market.legs[1] if sign < 0 and account in self.hedged and not market.is_spot else market
+
+    def leg_of_order(self, account: int, market: Market, side: int, *, reduces: bool) -> Market:
+        """An order opens the leg of its side; one that may only reduce closes the other."""
+        return self.leg(account, market, -side if reduces else side)
 
     def _isolate(self, market: Market, account: int) -> None:
         if account >= len(self.held):
@@ -132,16 +165,17 @@ class Holdings:
         self.alone[account].discard(market.pocket)
 
     def load_positions(self, event: PositionsLoaded) -> None:
-        market = self.markets[event.instrument]
+        instrument = self.markets[event.instrument]
         if sum(event.lots):
             self._find(
                 "(b)",
                 f"loaded positions of instrument {event.instrument} sum to {sum(event.lots)} lots, not to 0",
             )
-        worth = worth_at(market.spec, event.price_ticks)
+        worth = worth_at(instrument.spec, event.price_ticks)
         for account, lots, entry, leverage, isolated in zip(
             event.accounts, event.lots, event.entry_ticks, event.leverage, event.isolated_atoms, strict=True
         ):
+            market = self.leg(account, instrument, lots)
             market.leverage[account] = leverage
             if isolated:
                 self._isolate(market, account)
@@ -204,12 +238,21 @@ class Holdings:
         return realised
 
     def change_hands(
-        self, market: Market, loser: int, winner: int, lots: int, worth: Worth, *, origin: int | None
+        self,
+        given: tuple[int, Market],
+        taken: tuple[int, Market],
+        lots: int,
+        worth: Worth,
+        *,
+        origin: int | None,
     ) -> dict[Compartment, int]:
-        """Move `lots` (signed) from one account to another; returns the legs that realise profit."""
+        """Move `lots` (signed) from one position to another, (account, market) both.
+
+        Returns the legs of the ledger that realise profit.
+        """
         legs: dict[Compartment, int] = {}
-        clearing = (CLEARING, market.pocket)
-        for account, moved in ((loser, -lots), (winner, lots)):
+        clearing = (CLEARING, given[1].clearing)
+        for (account, market), moved in ((given, -lots), (taken, lots)):
             realised = self.move(market, account, moved, worth, origin)
             key = (account, self.pocket_of(account, market))
             legs[key] = legs.get(key, 0) + realised
@@ -220,9 +263,13 @@ class Holdings:
         """The pocket that answers for the account's position in a market."""
         return market.pocket if account in market.isolated else self.settle
 
+    def pool_of(self, market: Market) -> int:
+        """The fund's pocket that answers for an instrument."""
+        return self.pocket_of(INSURANCE, self.markets[market.instrument])
+
     def positions(self, account: int, pocket: int) -> list[Market]:
         """Markets whose positions answer with this pocket, by number."""
-        markets, held = self.markets, self.held[account]
+        markets, held = self.slots, self.held[account]
         if pocket != self.settle:
             market = markets[pocket - self.assets]
             return [market] if account in market.holders and account in market.isolated else []
@@ -263,7 +310,7 @@ class Holdings:
 
     def risk_at_index(self, account: int, pocket: int) -> Risk:
         """As it would be with the marks at the indices."""
-        worths: list[Worth | None] = [None] * len(self.markets)
+        worths: list[Worth | None] = [None] * len(self.slots)
         for market in self.positions(account, pocket):
             worths[market.number] = worth_at(market.spec, market.reference or 0)
         return self._risk(account, pocket, worths)
@@ -279,9 +326,9 @@ class Holdings:
                 continue
             value = worth(lots)
             equity += value - cost
-            required += market.required(lots, cost, value)
+            required += market.required(lots, cost, value, self.beside(account, market, worths))
             if self.has_grid:
-                exposures.append(grid.Exposure(market.spec, self._groups[market.number], value))
+                exposures.append(grid.Exposure(market.spec, self._groups[market.instrument], value))
         if pocket == self.settle:
             if self.has_grid:
                 required = grid.maintenance_atoms(self._grid, exposures)
@@ -290,6 +337,22 @@ class Holdings:
                 equity += pledge.worth_atoms(held)
                 haircut += pledge.haircut_atoms(held)
         return Risk(equity, required, haircut, self.at_or_below)
+
+    def other_leg(self, account: int, market: Market) -> Market | None:
+        """The leg on the other side, where both answer with the cross pool."""
+        if account not in self.hedged or market.is_spot:
+            return None
+        first, second = self.markets[market.instrument].legs
+        if account in first.isolated or account in second.isolated:
+            return None
+        return first if market is second else second
+
+    def beside(self, account: int, market: Market, worths: list[Worth | None]) -> Size:
+        """Value and lots that find a position's tier together with it: those of the other leg. OKX."""
+        other = self.other_leg(account, market) if market.sums_legs else None
+        lots = 0 if other is None else other.lots_of(account)
+        worth = worths[market.number]
+        return ALONE if not lots or worth is None else (abs(worth(lots)), abs(lots))
 
     def value(self, market: Market, lots: int) -> int:
         """Lots at the mark, with their sign; 0 before the first mark."""
@@ -308,7 +371,13 @@ class Holdings:
             lots = market.holders[account][0]
             notional = abs(self.value(market, lots))
             leverage = market.leverage.get(account, market.spec.tiers[0].leverage_max)
-            required += market.initial(notional, abs(lots), leverage, self._open_interest_atoms(market))
+            required += market.initially_required(
+                notional,
+                abs(lots),
+                leverage,
+                self._open_interest_atoms(market),
+                self.beside(account, market, self.worths),
+            )
         return required
 
     def gross(self, account: int, pocket: int) -> int:
@@ -319,21 +388,35 @@ class Holdings:
         """Value of all long lots at the mark, where the rulebook asks."""
         if not market.spec.open_interest_high_atoms:
             return 0
-        return abs(self.value(market, sum(max(0, position[0]) for position in market.holders.values())))
+        legs = self.markets[market.instrument].legs
+        longs = sum(max(0, position[0]) for leg in legs for position in leg.holders.values())
+        return abs(self.value(market, longs))
 
     def requirement(self, account: int, market: Market) -> int:
         """Maintenance requirement of one position at the mark."""
         lots, cost, _ = market.holders[account]
-        return market.required(lots, cost, self.value(market, lots))
+        beside = self.beside(account, market, self.worths)
+        return market.required(lots, cost, self.value(market, lots), beside)
 
-    def requirement_of(
+    def requirement_of(self, account: int, market: Market, after: int) -> int:
+        """The same of `after` lots instead, and of the other leg where one finds the tier of the other.
+
+        Lots that stay keep their cost, others cost the mark.
+        """
+        required = self.own_requirement_of(account, market, after)
+        other = self.other_leg(account, market) if market.sums_legs else None
+        if other is None or not other.lots_of(account):
+            return required
+        left = other.lots_of(account)
+        basis = self.maintained_value(account, other, left)
+        return required + other.required(left, basis, basis, (abs(self.value(market, after)), abs(after)))
+
+    def own_requirement_of(
         self, account: int, market: Market, after: int, before: tuple[int, int, int] | None = None
     ) -> int:
-        """The same of `after` lots instead: lots that stay keep their cost, others cost the mark.
-
-        before  the position that the cost is of; None: as it is
-        """
-        return market.maintenance(self.maintained_value(account, market, after, before), abs(after))
+        """Without the other leg's. `before` is the position that the cost is of; None: as it is."""
+        basis = self.maintained_value(account, market, after, before)
+        return market.required(after, basis, basis, self.beside(account, market, self.worths))
 
     def maintained_value(
         self, account: int, market: Market, after: int, before: tuple[int, int, int] | None = None
@@ -377,10 +460,13 @@ class Holdings:
         }
 
     def lots(self) -> dict[Compartment, int]:
-        """Signed lots by (account, instrument), without zeros."""
+        """Signed lots by (account, number of the position), without zeros: short legs follow all instruments.
+
+        Where the rulebook offers no hedge mode that is the number of the instrument.
+        """
         return {
             (account, market.number): position[0]
-            for market in self.markets
+            for market in self.slots
             for account, position in market.holders.items()
         }
 
@@ -402,9 +488,13 @@ class Holdings:
         for asset, atoms in enumerate(sums):
             if atoms:
                 self._find("LEDG-01", f"balances of asset {asset} sum to {atoms} atoms, not to 0")
-        for market in self.contracts:
-            cost = sum(position[1] for position in market.holders.values())
-            lots = sum(position[0] for position in market.holders.values())
+        for market in self.markets:
+            if market.is_spot:
+                continue
+            positions = [position for leg in market.legs for position in leg.holders.values()]
+            cost = sum(position[1] for position in positions)
+            lots = sum(position[0] for position in positions)
+            self._check_signs(market)
             clearing = self.balances[market.pocket][CLEARING]
             if clearing != -cost:
                 self._find(
@@ -413,3 +503,27 @@ class Holdings:
                 )
             if lots:
                 self._find("(b)", f"positions of instrument {market.number} sum to {lots} lots, not to 0")
+
+    def _check_signs(self, market: Market) -> None:
+        """A leg never flips, and only who is in hedge mode has a short one."""
+        for leg in market.legs:
+            sign = 1 if leg is market else -1
+            for account, (lots, _, _) in leg.holders.items():
+                is_free = leg is market and account not in self.hedged
+                if not is_free and (lots * sign < 0 or account not in self.hedged):
+                    name = "long" if leg is market else "short"
+                    self._find("POS-03", f"account {account} holds {lots} lots in its {name} leg")
+
+
+def _offers_legs(opened: Opened) -> bool:
+    """Gross sums have no meaning beside marginal tiers, which charge no whole position at one rate."""
+    is_marginal = any(len(spec.tiers) > 1 and spec.tier_form == "marginal" for spec in opened.instruments)
+    margin = opened.rules.margin
+    return margin.hedge_mode and not (margin.tier_sum == "gross" and is_marginal)
+
+
+def _short_legs(opened: Opened, markets: list[Market]) -> Iterable[Market]:
+    first = len(markets)
+    for market in markets:
+        number = first + market.number
+        yield Market(number, market.spec, opened.rules, len(opened.assets) + number, market)

@@ -17,14 +17,15 @@ class Ledger:
         self._expected_reason = ""
         self._expected_for = ""
 
-    def expect(self, reason: str, legs: dict[Compartment, int], what: str) -> None:
-        """The next event must be a `Posted` of these legs; of none at all when every leg is zero."""
-        for atoms in legs.values():
-            if atoms:
-                self._expected = legs
-                self._expected_reason = reason
-                self._expected_for = what
-                return
+    def expect(self, reason: str, legs: dict[Compartment, int], what: str, *, is_moved: bool = False) -> None:
+        """The next event must be a `Posted` of these legs; of none at all when every leg is zero.
+
+        is_moved  there are amounts that are not zero, although those of both legs of hedge mode may cancel
+        """
+        if is_moved or any(legs.values()):
+            self._expected = legs
+            self._expected_reason = reason
+            self._expected_for = what
 
     @property
     def is_expecting(self) -> bool:

@@ -135,7 +135,7 @@ class Liquidations:
         """A forced order: of a compartment in liquidation, against its position, in the rulebook's size."""
         self._notes.counts["forced_orders"] += 1
         order.forced = order.reduce = True
-        market = self._markets[order.instrument]
+        market = self._leg(order)
         account, pocket = order.account, self._holdings.pocket_of(order.account, market)
         self._claims.meet((account, pocket))
         if (account, pocket) not in self.open:
@@ -168,7 +168,7 @@ class Liquidations:
         is_low = equity >= 0 and risk.is_below(self._rules.liquidation.backstop_below_ppb)
         if "backstop" not in waterfall or not is_low:
             return
-        if all(m.number in self._holdings.backstops for m in self._holdings.positions(account, pocket)):
+        if all(m.instrument in self._holdings.backstops for m in self._holdings.positions(account, pocket)):
             self._find(
                 "WFALL-01",
                 f"forced order {order_id} although equity {risk.margin_atoms} is for the backstop, below "
@@ -221,6 +221,7 @@ class Liquidations:
             worth=worth_at(market.spec, market.mark or 0),
             charged=lambda after: holdings.maintained_value(account, market, after),
             maintenance=lambda after: holdings.requirement_of(account, market, after),
+            beside=holdings.beside(account, market, holdings.worths),
             margin_atoms=risk.margin_atoms,
             required_atoms=risk.maintenance_atoms,
             equity_atoms=risk.equity_atoms,
@@ -260,7 +261,7 @@ class Liquidations:
         def weigh(after: int) -> int:
             if by_value:
                 return abs(holdings.value(market, after))
-            return holdings.requirement_of(key[0], market, after, (held, cost, entry))
+            return holdings.own_requirement_of(key[0], market, after, (held, cost, entry))
 
         return forced_order.Ebb(
             self._rules.liquidation,
@@ -274,7 +275,7 @@ class Liquidations:
         )
 
     def _pool(self, market: Market) -> Compartment:
-        return INSURANCE, self._holdings.pocket_of(INSURANCE, market)
+        return INSURANCE, self._holdings.pool_of(market)
 
     def trade(self, value_atoms: int, signed_lots: int) -> None:
         """The forced order that was sent last trades; the fund must be able to pay what the fill lacks."""
@@ -305,13 +306,12 @@ class Liquidations:
         sent, self._sent = self._sent, None
         if not order.forced or not order.filled or sent is None:
             return
-        market = self._markets[order.instrument]
-        self._check_stopped(order, market, sent)
+        self._check_stopped(order, self._markets[order.instrument], sent)
         if sent.form == "share" and order.filled + order.open < abs(sent.lots):
             until = self._notes.time_ns + self._rules.liquidation.cooldown_ns
-            self._cooling[order.account, order.instrument] = until
+            self._cooling[order.account, sent.market.number] = until
         account = order.account
-        used = abs(self._holdings.value(market, order.filled))
+        used = abs(self._holdings.value(sent.market, order.filled))
         self._used[account] = self._used.get(account, 0) + used
         equity = self._holdings.equity(*sent.key)
         if self._last is sent:
@@ -338,9 +338,14 @@ class Liquidations:
                 "LIQ-03", f"a forced order of account {order.account} stops before {price}, within its limit"
             )
 
+    def _leg(self, order: Order) -> Market:
+        """The position that an order changes."""
+        market = self._markets[order.instrument]
+        return self._holdings.leg_of_order(order.account, market, order.side, reduces=order.reduce)
+
     def could_bear(self, order: Order, lots: int) -> bool:
         """Would a fill of one lot and of all leave a cross pool at its requirement? Others are not judged."""
-        market = self._markets[order.instrument]
+        market = self._leg(order)
         if market.is_spot or order.account in market.isolated or order.price is None:
             return False
         if self._holdings.has_grid:
@@ -369,7 +374,7 @@ class Liquidations:
                 continue
             positions = self._holdings.positions(account, pocket)
             halted = any(self._contracts.stands_still(market) for market in positions)
-            is_backed = all(market.number in self._holdings.backstops for market in positions)
+            is_backed = all(market.instrument in self._holdings.backstops for market in positions)
             if positions and is_backed and not halted:
                 self._find(
                     "WFALL-01",

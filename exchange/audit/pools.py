@@ -61,7 +61,8 @@ class Pools:
         """
         holdings, cap = self._holdings, self._cap
         for market, lots in lots_by_market.items():
-            if cap is not None and abs(holdings.value(market, market.lots_of(INSURANCE) + lots)) > cap:
+            held = holdings.markets[market.instrument].lots_of(INSURANCE)
+            if cap is not None and abs(holdings.value(market, held + lots)) > cap:
                 return False
         least = 0 if self._rules is None else 1
         return all(

@@ -48,11 +48,12 @@ class Prices:
         if market.marked_seq == self._notes.seq:
             self._find("MARK-03", f"instrument {n} is marked twice at a time")
         market.marked_seq = self._notes.seq
-        market.index = event.index_ticks
-        self._refer(market, event)
-        market.previous_mark = event.previous_mark_ticks
-        market.mark = event.mark_ticks
-        self._holdings.worths[n] = None if market.is_spot else worth_at(market.spec, event.mark_ticks)
+        reference = self._reference(market, event)
+        for leg in market.legs:
+            leg.index, leg.reference = event.index_ticks, reference
+            leg.previous_mark, leg.mark = event.previous_mark_ticks, event.mark_ticks
+            if not market.is_spot:
+                self._holdings.worths[leg.number] = worth_at(market.spec, event.mark_ticks)
 
     def _due(self, market: Market, event: Marked) -> int:
         """The mark that follows from its inputs, within its bounds; it stands in a halt or at night."""
@@ -111,18 +112,19 @@ class Prices:
                 f"{event.basis_mean_ticks}, they are {funded} and {moved}",
             )
 
-    def _refer(self, market: Market, event: Marked) -> None:
+    def _reference(self, market: Market, event: Marked) -> int:
         """Harm is measured at the index, or without the venue's own book where that is one of its sources."""
         reference = event.reference_ticks
         if reference is not None and all(source.kind != "own" for source in self._rules.sources):
             self._find("MARK-05", f"instrument {market.number}: a reference of {reference} beside the index")
             reference = None
-        market.reference = event.index_ticks if reference is None else reference
+        return event.index_ticks if reference is None else reference
 
     def set_status(self, event: StatusSet) -> None:
         names = (("open", event.open), ("reduce", event.reduce), ("liquidate", event.liquidate))
         forbidden = [name for name, allowed in names if not allowed]
-        self._markets[event.instrument].stands_still = not event.liquidate
+        for leg in self._markets[event.instrument].legs:
+            leg.stands_still = not event.liquidate
         if forbidden:
             symbol = self._markets[event.instrument].spec.symbol
             self._notes.intervene(f"{symbol}: {', '.join(forbidden)} halted")

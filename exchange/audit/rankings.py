@@ -36,7 +36,7 @@ class Rankings:
 
     def places(self, market: Market, sign: int, demand: Demand) -> list[Place]:
         """Whom to ask on the side of `sign` for the lots of a bankrupt position."""
-        key = (market.number, sign)
+        key = (market.instrument, sign)
         self._asked.add(key)
         if not adl.is_queue(self._rules):
             return self._shared(market, sign, demand)
@@ -65,12 +65,13 @@ class Rankings:
         """Customers' positions of one side, with a profit unless the rulebook asks losers too."""
         holdings, everyone = self._holdings, adl.asks_losers(self._rules)
         found = []
-        for account, (lots, _, entry) in market.holders.items():
-            if lots * sign <= 0 or account < FIRST_ACCOUNT:
-                continue
-            value = holdings.value(market, lots)
-            if value > entry or everyone:
-                found.append(self._candidate(market, account, lots, value, entry))
+        for leg in holdings.markets[market.instrument].legs:
+            for account, (lots, _, entry) in leg.holders.items():
+                if lots * sign <= 0 or account < FIRST_ACCOUNT:
+                    continue
+                value = holdings.value(leg, lots)
+                if value > entry or everyone:
+                    found.append(self._candidate(leg, account, lots, value, entry))
         return found
 
     def _candidate(self, market: Market, account: int, lots: int, value: int, entry: int) -> adl.Candidate:

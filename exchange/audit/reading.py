@@ -124,7 +124,7 @@ class Reading:
             defaults,
             conversions,
         )
-        self.takeovers = Takeovers(rules, notes, holdings, ledger, harm, liquidations, stages)
+        self.takeovers = Takeovers(rules, notes, holdings, ledger, deficits, harm, liquidations, stages)
         self.settlements = Settlements(notes, holdings, ledger, contracts, calls, prices, claims)
         self.watch = Watch(notes, holdings, debts, calls, liquidations, prices)
         self._readers: dict[type, Callable[[Any], None]] = {
@@ -132,7 +132,7 @@ class Reading:
             BackstopSet: holdings.set_backstop,
             LeverageSet: holdings.set_leverage,
             Opened: self._open_again,
-            PositionModeSet: self._set_position_mode,
+            PositionModeSet: holdings.set_position_mode,
             PositionsLoaded: self._load_positions,
             Posted: self._post,
             Rejected: self.transfers.refuse,
@@ -187,13 +187,6 @@ class Reading:
         if ledger.is_expecting:
             ledger.miss()
         self._rest()
-
-    def _set_position_mode(self, event: PositionModeSet) -> None:
-        """Nothing is vouched for that this witness cannot follow: it knows one position an instrument."""
-        if event.mode == "hedge":
-            self.notes.find(
-                "EVENT-02", f"account {event.account} holds two legs, which the audit does not read"
-            )
 
     def _load_positions(self, event: PositionsLoaded) -> None:
         self.holdings.load_positions(event)

@@ -36,7 +36,8 @@ class Settlements:
 
     def settle(self, event: Settled) -> None:
         market = self._markets[event.instrument]
-        market.stands_still = False
+        for leg in market.legs:
+            leg.stands_still = False
         self._contracts.end(event, market, is_marked=self._prices.is_marked)
         if market.spec.kind != "future":
             self._notes.intervene(f"{market.spec.symbol}: {market.spec.kind} settled at {event.price_ticks}")
@@ -48,17 +49,21 @@ class Settlements:
                 )
         legs: dict[Compartment, int] = {}
         worth = worth_at(market.spec, event.price_ticks)
-        market.swept_max = market.dust * len(market.holders)
-        for account in sorted(market.holders):
-            lots, _, entry = market.holders[account]
+        rows = [(account, leg) for leg in market.legs for account in sorted(leg.holders)]
+        market.swept_max = market.dust * len(rows)
+        is_moved = False
+        for account, leg in rows:
+            lots, _, entry = leg.holders[account]
             self._claims.settle(account, worth(lots) - entry)
-            key = (account, self._holdings.pocket_of(account, market))
-            realised = self._holdings.move(market, account, -lots, worth)
+            key = (account, self._holdings.pocket_of(account, leg))
+            realised = self._holdings.move(leg, account, -lots, worth)
+            is_moved |= realised != 0
             legs[key] = legs.get(key, 0) + realised
             clearing = (CLEARING, market.pocket)
             legs[clearing] = legs.get(clearing, 0) - realised
         self._holdings.all_touched = True
-        self._ledger.expect("settlement", legs, f"settlement of instrument {event.instrument}")
+        what = f"settlement of instrument {event.instrument}"
+        self._ledger.expect("settlement", legs, what, is_moved=is_moved)
 
     def settle_variation(self, event: VariationSettled) -> None:
         """Each holder gets its value at the settlement price less what the position has cost until now."""
@@ -66,15 +71,20 @@ class Settlements:
         worth = worth_at(market.spec, event.price_ticks)
         legs: dict[Compartment, int] = {}
         total = 0
-        for account, position in market.holders.items():
-            gained = worth(position[0]) - position[1]
-            legs[account, holdings.pocket_of(account, market)] = gained
-            total += gained
-            position[1] += gained
-            holdings.touched.add(account)
-        market.cost_sum += total
+        is_moved = False
+        for leg in market.legs:
+            for account, position in leg.holders.items():
+                gained = worth(position[0]) - position[1]
+                key = (account, holdings.pocket_of(account, leg))
+                legs[key] = legs.get(key, 0) + gained
+                total += gained
+                is_moved |= gained != 0
+                leg.cost_sum += gained
+                position[1] += gained
+                holdings.touched.add(account)
         legs[CLEARING, market.pocket] = -total
         self._contracts.settled_ticks[event.instrument] = event.price_ticks
         self._calls.settled_now.add(event.instrument)
         holdings.all_touched = True
-        self._ledger.expect("variation", legs, f"settlement of instrument {event.instrument} for the day")
+        what = f"settlement of instrument {event.instrument} for the day"
+        self._ledger.expect("variation", legs, what, is_moved=is_moved)

@@ -183,7 +183,7 @@ class Stages:
         parts: dict[int, int] = {}
         lots = {}
         for market, share in self._liquidations.shares_of_equity((account, pocket), equity).items():
-            pool = self._holdings.pocket_of(INSURANCE, market)
+            pool = self._holdings.pool_of(market)
             parts[pool] = parts.get(pool, 0) + max(0, -share)
             lots[market] = market.lots_of(account)
         return lots, parts
@@ -206,7 +206,7 @@ class Stages:
     def _check_adl_was_tried(self, account: int, pocket: int, stage: str) -> None:
         for market in self._holdings.positions(account, pocket):
             sign = -1 if market.holders[account][0] > 0 else 1
-            if not self._rankings.was_asked(market.number, sign):
+            if not self._rankings.was_asked(market.instrument, sign):
                 self._find(
                     "WFALL-01", f"{stage} acts on account {account} before its positions were deleveraged"
                 )

@@ -1,6 +1,7 @@
 """Takeovers: positions move at the mark or the bankruptcy price, and the margin goes with them."""
 
 from zerodebt.exchange.audit.arithmetic import split
+from zerodebt.exchange.audit.deficits import Deficits
 from zerodebt.exchange.audit.forms.valuation import price_of, worth_at
 from zerodebt.exchange.audit.harm import Harm
 from zerodebt.exchange.audit.holdings import Compartment, Holdings
@@ -39,6 +40,7 @@ class Takeovers:
         notes: Notes,
         holdings: Holdings,
         ledger: Ledger,
+        deficits: Deficits,
         harm: Harm,
         liquidations: Liquidations,
         stages: Stages,
@@ -48,6 +50,7 @@ class Takeovers:
         self._notes = notes
         self._holdings = holdings
         self._ledger = ledger
+        self._deficits = deficits
         self._harm = harm
         self._stages = stages
         self._find = notes.find
@@ -58,7 +61,7 @@ class Takeovers:
     def take(self, event: TakenOver) -> None:
         self._notes.counts["takeovers"] += 1
         account, pocket, n, taker = event.account, event.pocket, event.instrument, event.taker
-        market = self._markets[n]
+        market = self._holdings.leg(account, self._markets[n], event.lots)
         taking = self._taking
         if taking is not None and (taking.account, taking.pocket) != (account, pocket):
             self.end()
@@ -77,7 +80,7 @@ class Takeovers:
         wanted = INSURANCE if self._stages.is_armed("insurance") else self._holdings.backstops.get(n)
         if taker != wanted:
             self._find("(f)", f"account {taker} takes over instrument {n}, the rulebook names {wanted}")
-        price = taking.prices.get(n, market.mark)
+        price = taking.prices.get(market.number, market.mark)
         stated = None if price == market.mark else market.mark
         if (event.price_ticks, event.mark_ticks) != (price, stated):
             self._find(
@@ -86,28 +89,34 @@ class Takeovers:
                 f"mark is {market.mark} and the price {price}",
             )
         lots = market.lots_of(account)
-        if n not in taking.left or lots != event.lots:
+        if market.number not in taking.left or lots != event.lots:
             self._find(
                 "LIQ-04",
                 f"{event.lots} lots of account {account} in instrument {n} are taken over, it holds {lots}",
             )
-        taking.left.discard(n)
+        taking.left.discard(market.number)
         self._holdings.touched.add(account)
         self._holdings.touched.add(taker)
         worth = worth_at(market.spec, event.price_ticks)
         taken = worth(event.lots)
         self._harm.add((account, pocket), worth_at(market.spec, market.reference or 0)(event.lots) - taken)
         at_mark = abs(self._holdings.value(market, event.lots))
-        into = (taker, self._holdings.pocket_of(taker, market))
+        taken_by = self._holdings.leg(taker, self._markets[n], event.lots)
+        into = (taker, self._holdings.pocket_of(taker, taken_by))
         taking.values[into] = taking.values.get(into, 0) + at_mark
-        legs = self._holdings.change_hands(market, account, taker, event.lots, worth, origin=account)
+        legs = self._holdings.change_hands(
+            (account, market), (taker, taken_by), event.lots, worth, origin=account
+        )
         self._ledger.expect("takeover", legs, f"takeover of account {account} in instrument {n}")
 
     def _bankruptcy_ticks(self, account: int, pocket: int) -> dict[int, int]:
-        """Where each position uses up its part of the equity, if the fund takes them at that price."""
+        """Where each position uses up its part of the equity, if the fund takes them at that price.
+
+        Of a compartment that was below zero, and is paid up, it takes them at the mark.
+        """
         equity = self._holdings.equity(account, pocket)
         at_bankruptcy = self._rules.insurance.price == "bankruptcy" and self._stages.is_armed("insurance")
-        if not at_bankruptcy or equity < 0:
+        if not at_bankruptcy or equity < 0 or self._deficits.current is not None:
             return {}
         prices = {}
         for market, share in self._liquidations.shares_of_equity((account, pocket), equity).items():
@@ -174,7 +183,7 @@ class Takeovers:
         if taking.left:
             self._find(
                 "LIQ-04",
-                f"account {taking.account} is taken over but keeps instruments {sorted(taking.left)}",
+                f"account {taking.account} is taken over but keeps positions {sorted(taking.left)}",
             )
         for source in [] if self._is_left(taking) else self._sources(taking):
             margin = self._holdings.balances[source][taking.account]

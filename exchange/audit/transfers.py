@@ -168,7 +168,7 @@ class Transfers:
         """Clearing is left with nothing, and with hardly more before: an atom a position that was settled."""
         market = self._holdings.markets[pocket - self._assets]
         left = self._holdings.balances[pocket][CLEARING]
-        if left or market.holders:
+        if left or any(leg.holders for leg in market.legs):
             self._find("LEDG-02", f"clearing of instrument {market.number} is swept to {left} atoms")
         if abs(atoms) > market.swept_max:
             self._find(

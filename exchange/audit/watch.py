@@ -63,8 +63,9 @@ class Watch:
 
     def _rest_after_marks(self) -> None:
         self._prices.rest()
-        for market in self._holdings.contracts:
-            self._check_sums(market)
+        for market in self._markets:
+            if not market.is_spot:
+                self._check_sums(market)
         holdings, is_turn = self._holdings, self._index_batches % FULL_PASS_EVERY == 0
         if holdings.all_touched or holdings.pledges or is_turn:
             self.full_pass()
@@ -77,15 +78,14 @@ class Watch:
     def _check_sums(self, market: Market) -> None:
         """Clearing holds what all positions cost, and every lot that is long is short somewhere."""
         clearing = self._holdings.balances[market.pocket][CLEARING]
-        if clearing != -market.cost_sum:
+        cost = sum(leg.cost_sum for leg in market.legs)
+        lots = sum(leg.lots_sum for leg in market.legs)
+        if clearing != -cost:
             self._find(
-                "LEDG-02",
-                f"clearing of instrument {market.number} is {clearing}, positions cost {market.cost_sum}",
+                "LEDG-02", f"clearing of instrument {market.number} is {clearing}, positions cost {cost}"
             )
-        if market.lots_sum:
-            self._find(
-                "(b)", f"positions of instrument {market.number} sum to {market.lots_sum} lots, not to 0"
-            )
+        if lots:
+            self._find("(b)", f"positions of instrument {market.number} sum to {lots} lots, not to 0")
 
     def _look_at_changed(self) -> None:
         """Between full passes: who changed, who is in trouble, absorbers, and whom the marks reach."""
@@ -116,7 +116,7 @@ class Watch:
         settle, assets, worths = self._settle, self._assets, self._holdings.worths
         balances, held, all_alone = self._holdings.balances, self._holdings.held, self._holdings.alone
         known, nowhere = self._liquidations.open, frozenset[int]()
-        value_of, markets = self._holdings.value, self._markets
+        value_of, markets = self._holdings.value, self._holdings.slots
         bounds = [market.most for market in markets]
         per_lot = [market.most_per_lot(abs(value_of(market, 1)) + market.dust) for market in markets]
         for _, account, pocket in self._watched[:reached]:

@@ -8,12 +8,15 @@ from typing import Any, Literal
 
 from zerodebt.exchange.ask import Replier, situation_of, symbols_of
 from zerodebt.exchange.cases import read_case, read_question
+from zerodebt.exchange.commands import BUY, SELL
 from zerodebt.exchange.instruments import Instrument
+from zerodebt.exchange.marks import Market
 from zerodebt.exchange.oracle import ASKED, Situation
 from zerodebt.exchange.rulebook import Rulebook
 from zerodebt.exchange.testing.figures import Answer, Figure, Number
 
 Path = Sequence[Mapping[str, Number]]
+PositionSide = Literal["both", "long", "short"]
 
 
 class Account:
@@ -33,20 +36,21 @@ class Account:
         explained = tuple(f"{line.what}: {line.value} ({line.rule}; {line.source})" for line in lines)
         return Answer(found, explained)
 
-    def margin(self, instrument: str | None = None) -> Answer:
+    def margin(self, instrument: str | None = None, position_side: PositionSide = "both") -> Answer:
         """equity, maintenance, initial, equity_over_maintenance, is_liquidatable, is_bankrupt.
 
         Of the cross pool, or of what answers for the position in an instrument.
+        position_side  here and below: in hedge mode the leg that is meant
         """
-        return self._ask("margin", instrument=instrument)
+        return self._ask("margin", instrument=instrument, position_side=position_side)
 
-    def liquidation_price(self, instrument: str) -> Answer:
+    def liquidation_price(self, instrument: str, position_side: PositionSide = "both") -> Answer:
         """price (exact), tick (the first whole one beyond it) and reached_by; None where no price does it."""
-        return self._ask("liquidation_price", instrument=instrument)
+        return self._ask("liquidation_price", instrument=instrument, position_side=position_side)
 
-    def bankruptcy_price(self, instrument: str) -> Answer:
+    def bankruptcy_price(self, instrument: str, position_side: PositionSide = "both") -> Answer:
         """price (exact), tick (the last one that leaves no debt) and reached_by."""
-        return self._ask("bankruptcy_price", instrument=instrument)
+        return self._ask("bankruptcy_price", instrument=instrument, position_side=position_side)
 
     def withdrawable(self) -> Figure:
         """What of the settlement asset may leave the wallet."""
@@ -59,9 +63,11 @@ class Account:
         fields = {"instrument": instrument, "side": side, "price": price, "leverage": leverage}
         return Figure(self._ask("largest_order", **fields).size)
 
-    def adl_score(self, instrument: str, others: Sequence[Number] = ()) -> Answer:
+    def adl_score(
+        self, instrument: str, others: Sequence[Number] = (), position_side: PositionSide = "both"
+    ) -> Answer:
         """score, rank and of: the place in the queue of auto-deleveraging."""
-        return self._ask("adl_score", instrument=instrument, others=others)
+        return self._ask("adl_score", instrument=instrument, others=others, position_side=position_side)
 
     def what_if(
         self,
@@ -95,6 +101,7 @@ def account(
     *,
     balances: Mapping[str, Number] = {},
     positions: Sequence[Mapping[str, Any]] = (),
+    position_mode: Literal["net", "hedge"] | None = None,
     prices: Mapping[str, Number | Mapping[str, Any]] = {},
     rules: Mapping[str, Any] = {},
     assets: Sequence[Mapping[str, Any]] = (),
@@ -112,6 +119,7 @@ def account(
             "as_of": as_of,
             "balances": balances,
             "positions": positions,
+            "position_mode": position_mode,
             "prices": {
                 symbol: price if isinstance(price, Mapping) else {"mark": price}
                 for symbol, price in prices.items()
@@ -151,10 +159,12 @@ def _table_lines(book: Rulebook, situation: Situation, asked: Account) -> Iterat
     ]
     yield f"{asked.name} at {book.rules.name}: wallet {', '.join(wallets)}"
     pools = {"cross": (ASKED, book.settle)}
-    held = [market for market in state.markets if situation.lots(market.number)]
-    for market in held:
+    cells = state.accounts.lots.cells
+    held = [market for market in state.contracts if cells[market.number][ASKED]]
+    names = [_name(book, situation, market) for market in held]
+    for name, market in zip(names, held, strict=True):
         if state.accounts.isolated.cells[market.number][ASKED]:
-            pools[book.specs[market.number].symbol] = situation.compartment_of(market.number)
+            pools[name] = state.compartment_of(ASKED, market.number)
     rows: list[tuple[str, ...]] = [("compartment", "equity", "maintenance", "initial", "")]
     for label, compartment in pools.items():
         standing = situation.standing(compartment)
@@ -166,18 +176,26 @@ def _table_lines(book: Rulebook, situation: Situation, asked: Account) -> Iterat
         yield "no position"
         return
     rows = [("position", "size", "entry", "mark", "profit", "maintenance", "liquidation price")]
-    for market in held:
-        n = market.number
-        symbol, lots = book.specs[n].symbol, situation.lots(n)
-        cost = state.accounts.cost.cells[n][ASKED]
+    for name, market in zip(names, held, strict=True):
+        n, lots = market.instrument_number, cells[market.number][ASKED]
+        cost = state.accounts.cost.cells[market.number][ASKED]
         profit = book.money(market.value_atoms(lots) - cost)
         entry = _entry(book.instruments[n], lots, cost)
-        price = asked.liquidation_price(symbol).tick
-        needed = book.money(situation.maintenance_atoms(n))
+        side: PositionSide = "long" if lots > 0 else "short"
+        price = asked.liquidation_price(book.specs[n].symbol, side if situation.is_hedged else "both").tick
+        needed = book.money(situation.maintenance_atoms(n, BUY if lots > 0 else SELL))
         liquidated = "none" if price is None else str(price)
         figures = (book.size(n, lots), entry, book.price(n, market.mark_ticks), profit, needed, liquidated)
-        rows.append((symbol, *figures))
+        rows.append((name, *figures))
     yield from _aligned(rows)
+
+
+def _name(book: Rulebook, situation: Situation, market: Market) -> str:
+    """A position's instrument, and in hedge mode its leg."""
+    symbol = book.specs[market.instrument_number].symbol
+    if not situation.is_hedged:
+        return symbol
+    return f"{symbol} {'short' if market.number != market.instrument_number else 'long'}"
 
 
 def _entry(instrument: Instrument, lots: int, cost: int) -> str:

@@ -194,7 +194,7 @@ def test_ladder_counts_tiers_at_entry_value_where_the_requirement_does() -> None
 
     The engine asks 2 % of 1200 all the same; 10 lots of them, for 1000, need 10.
     """
-    rules = rulebook("book", "adl", liquidation={"steps": ["ladder"]})
+    rules = rulebook("book", "adl", liquidation={"steps": ["ladder"]}, adl={"trigger": "unfilled"})
     desk = Desk(rules, (perpetual(**AT_ENTRY),), index=(100,))
     account, _ = long(desk, 252, 12, 100, (12, 80))
     events = desk.index(80)

@@ -352,14 +352,6 @@ def test_rules_that_legs_are_not_modelled_beside_are_refused() -> None:
     assert desk.refused(SetPositionMode(somebody, "hedge")) is R.NOT_IN_RULEBOOK
 
 
-def test_the_audit_does_not_vouch_for_a_run_with_two_legs() -> None:
-    desk, hedger, other = hedged_desk()
-    both(desk, hedger, other, 10, 4)
-    report = audit(desk.batches)
-    assert not report.agrees
-    assert "two legs" in report.findings[0].text
-
-
 def test_a_run_in_net_mode_is_audited_as_ever_where_hedge_mode_is_offered() -> None:
     desk = Desk(hedging("book", "adl", "house"), index=(100,))
     long, short, other = desk.open(60, 1000, 1000)

@@ -1,7 +1,7 @@
 """Random commands of accounts that hold both legs of a contract, and of net ones, with every invariant.
 
 The legs are rebuilt from the events alone and must be those of the venue; the journal must replay to the same
-events and, through a snapshot in its middle, to the same hash.
+events and, through a snapshot in its middle, to the same hash. The audit agrees with all of it.
 """
 
 from typing import Any
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tests.venues import ASSETS, T0, USD, perpetual, rulebook, spot
+from zerodebt.exchange.audit import audit
 from zerodebt.exchange.commands import (
     AmendOrder,
     CancelAll,
@@ -146,6 +147,7 @@ class Hedgers(RuleBasedStateMachine):
     def begin(self, rules: Any, modes: list[bool], opening: list[tuple[int, int, int, int]]) -> None:
         self.rulebook = rules
         self.venue = Venue(rules, ASSETS, INSTRUMENTS)
+        self.opening = self.venue.opening()
         self.legs = Legs()
         self.journal: list[Stamped] = []
         self.batches: list[Batch] = []
@@ -280,6 +282,9 @@ class Hedgers(RuleBasedStateMachine):
         for stamped, batch in zip(self.journal, self.batches, strict=True):
             assert twin.apply(stamped.command, stamped.time_ns) == batch
         assert twin.state_hash() == self.venue.state_hash()
+        report = audit([self.opening, *self.batches])
+        assert report.findings == ()
+        assert report.holdings_digest == self.venue.view.statement().holdings_digest
         if self.middle is not None:
             done, snapshot = self.middle
             twin = Venue.restore(self.rulebook, ASSETS, INSTRUMENTS, snapshot)
@@ -296,3 +301,24 @@ class TestHedgers(Hedgers.TestCase):  # type: ignore[valid-type, misc]
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
+
+
+def test_audit_reads_an_inverse_position_that_the_fund_paid_up_at_the_mark() -> None:
+    """With equity of exactly 0 the tick that uses up nothing lies beside the mark."""
+    day = Hedgers()
+    rules = rulebook(
+        "book",
+        "insurance",
+        "adl",
+        "house",
+        margin={"hedge_mode": True},
+        liquidation={"steps": ["whole"], "price_limit": "bankruptcy"},
+        insurance={"scope": "instrument", "takes": "unfilled", "price": "bankruptcy"},
+        adl={"trigger": "unfilled", "price": "mark"},
+    )
+    vault, other = FIRST, FIRST + 1
+    day.begin(rules, [True] * 4, [(vault, other, 1, 1), (other, vault, 0, 20)])
+    day.mark(140, 100, SECOND_NS)
+    day.mark(60, 90, SECOND_NS)
+    assert any(isinstance(event, TakenOver) for event in day.batches[-1].events)
+    day.teardown()

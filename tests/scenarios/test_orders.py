@@ -160,3 +160,93 @@ def test_commands_of_the_docs_are_readable() -> None:
     for line in lines:
         kind: Any = orders.VenueLine if '"venue"' in line else orders.CommandLine
         msgspec.json.decode(line, type=kind)
+
+
+def order(account: str, side: str, size: str, price: str, position_side: str = "both") -> dict[str, Any]:
+    what = {"instrument": "BTC", "side": side, "size": size, "price": price}
+    return {"do": "place_order", "account": account, **what, "position_side": position_side}
+
+
+BTC_USDT = {
+    "symbol": "BTC",
+    "kind": "perpetual",
+    "tick": "1",
+    "lot": "0.001",
+    "price_min": "1",
+    "price_max": "1000000",
+    "size_max": "100",
+    "open_interest_max": "1000",
+    "tiers": [{"above": 0, "leverage_max": 20}],
+}
+HEDGED: list[dict[str, Any]] = [
+    {
+        "do": "venue",
+        "profile": "binance_usdm",
+        "rules": {"fees": {"maker_ppb": 0, "taker_ppb": 0}},
+        "assets": [{"symbol": "USDT", "decimals": 6}],
+        "instruments": [BTC_USDT],
+    },
+    {"at": "2025-10-10T21:00:00Z", "do": "open_account", "name": "bob", "deposit": "10000"},
+    {"do": "open_account", "name": "carol", "deposit": "1000000"},
+    {"do": "set_position_mode", "account": "bob", "mode": "hedge"},
+    {"do": "update_index", "prices": {"BTC": "100000"}},
+    {"do": "set_leverage", "account": "bob", "instrument": "BTC", "leverage": 20, "mode": "isolated"},
+    order("carol", "sell", "0.5", "100000"),
+    order("bob", "buy", "0.5", "100000", "long"),
+    order("carol", "buy", "0.2", "100000"),
+    order("bob", "sell", "0.2", "100000", "short"),
+    {
+        "do": "transfer_margin",
+        "account": "bob",
+        "instrument": "BTC",
+        "amount": "50",
+        "position_side": "short",
+    },
+    order("carol", "sell", "0.2", "99000"),
+    order("bob", "buy", "0.2", "99000", "short"),
+]
+
+
+def session(tmp_path: Path, lines: list[dict[str, Any]]) -> Path:
+    path = tmp_path / "commands.jsonl"
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    return path
+
+
+def test_both_legs_of_hedge_mode_are_opened_and_closed_by_their_names(zerodebt: Call, tmp_path: Path) -> None:
+    found = answered(zerodebt, session(tmp_path, HEDGED))
+    assert not [event for event in found if event["event"] == "rejected"]
+    postings = [event["legs"] for event in found if event["event"] == "posted"]
+    moved = [(leg["pocket"], leg["amount"]) for legs in postings for leg in legs if leg["account"] == "bob"]
+    # a twentieth of 0.5 * 100000 and of 0.2 * 100000, then 50 more; the short leg brings 0.2 * 1000
+    assert ("isolated:BTC", "2500.000000") in moved
+    assert ("isolated:BTC:short", "1000.000000") in moved
+    assert ("isolated:BTC:short", "50.000000") in moved
+    assert ("isolated:BTC:short", "200.000000") in moved
+    assert ("USDT", "1250.000000") in moved, "1000 + 50 + 200 come back when the short leg is closed"
+
+
+@pytest.mark.parametrize(
+    ("at", "changes", "reason"),
+    [
+        (0, {"rules": {"margin": {"hedge_mode": False}}}, "the rulebook has no such thing"),
+        (3, {"mode": "net"}, "nothing to do"),
+    ],
+    ids=["rulebook", "net"],
+)
+def test_a_leg_where_there_is_none_is_rejected(
+    zerodebt: Call, tmp_path: Path, at: int, changes: dict[str, Any], reason: str
+) -> None:
+    lines = [line | changes if n == at else line for n, line in enumerate(HEDGED[:8])]
+    found = answered(zerodebt, session(tmp_path, lines))
+    rejected = [(event["command"], event["reason"]) for event in found if event["event"] == "rejected"]
+    misfit = "the leg does not fit the account's position mode"
+    assert rejected == [("set_position_mode", reason), ("place_order", misfit)]
+
+
+def test_a_leg_of_no_such_name_is_refused_before_the_first_command(zerodebt: Call, tmp_path: Path) -> None:
+    lines = [*HEDGED[:7], HEDGED[7] | {"position_side": "longs"}]
+    code, out, err = zerodebt("replay", session(tmp_path, lines))
+    assert (code, out) == (3, "")
+    assert "position_side" in err
+    assert is_one_sentence(err)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from zerodebt.exchange.audit.arithmetic import PPB, div_ceil
-from zerodebt.exchange.audit.forms.requirement import tier_number
+from zerodebt.exchange.audit.forms.requirement import Size, tier_number
 from zerodebt.exchange.audit.forms.valuation import Worth, price_of
 from zerodebt.exchange.instruments import Instrument
 from zerodebt.exchange.rules import LiquidationRules
@@ -16,6 +16,7 @@ class Case(NamedTuple):
     worth         value of lots at the mark
     charged       unsigned value that the requirement is charged on, if it were of these signed lots
     maintenance   requirement of this position, if it were of these signed lots
+    beside        value and lots that find its tier together with it
     margin, required, equity   of the compartment: after haircut, its requirement, without haircut
     fee_ppb       of the liquidation
     is_cooling    a part of it was closed not long ago
@@ -28,6 +29,7 @@ class Case(NamedTuple):
     worth: Worth
     charged: Callable[[int], int]
     maintenance: Callable[[int], int]
+    beside: Size
     margin_atoms: int
     required_atoms: int
     equity_atoms: int
@@ -74,7 +76,8 @@ def ladder_lots(rules: LiquidationRules, case: Case) -> int:
 
 def _tier(case: Case, size_lots: int) -> int:
     left = size_lots if case.lots > 0 else -size_lots
-    return tier_number(case.spec, case.charged(left), size_lots)
+    value_atoms, lots = case.beside
+    return tier_number(case.spec, case.charged(left) + value_atoms, size_lots + lots)
 
 
 def restore_lots(rules: LiquidationRules, case: Case) -> int:

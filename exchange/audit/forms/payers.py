@@ -122,7 +122,7 @@ def session_winners(holdings: Holdings, claim: Claim) -> Bases:
             continue
         pooled = holdings.equity(account, settle)
         equity = pooled - holdings.worth(account)
-        for market in holdings.markets:
+        for market in holdings.slots:
             if holdings.balances[market.pocket][account] or account in market.isolated:
                 equity += holdings.equity(account, market.pocket)
         gain = min(equity, equity - holdings.brought_in.get(account, 0), max(0, pooled))
@@ -134,7 +134,8 @@ def session_winners(holdings: Holdings, claim: Claim) -> Bases:
 def open_lots(holdings: Holdings, claim: Claim) -> Bases:
     """All others' lots, long and short, where the loss arose, at the mark; each pays from its own margin."""
     values: dict[Compartment, int] = {}
-    for market in claim.found:
+    numbers = dict.fromkeys(market.instrument for market in claim.found)
+    for market in (leg for number in numbers for leg in holdings.markets[number].legs):
         for account in sorted(market.holders):
             key = (account, holdings.pocket_of(account, market))
             if account >= FIRST_ACCOUNT and key != (claim.account, claim.pocket):

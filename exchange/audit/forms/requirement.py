@@ -5,6 +5,8 @@ from fractions import Fraction
 from math import lcm
 from typing import NamedTuple
 
+from msgspec import structs
+
 from zerodebt.exchange.audit.arithmetic import PPB, div_ceil
 from zerodebt.exchange.instruments import Instrument, Tier
 
@@ -12,6 +14,11 @@ PPM = 10**6
 
 # (numerator, denominator) of what a position of (notional_atoms, size_lots), both unsigned, is charged.
 Charge = Callable[[int, int], tuple[int, int]]
+
+
+# (value in atoms, lots) of a position, both unsigned.
+Size = tuple[int, int]
+ALONE: Size = (0, 0)
 
 
 class Requirement(NamedTuple):
@@ -61,6 +68,12 @@ def requirement(spec: Instrument, fee_ppb: int = 0) -> Requirement:
         most_per_lot(spec, fee_ppb),
         maintenance if spec.maintenance_basis == "entry" else most,
     )
+
+
+def by_tier(spec: Instrument, fee_ppb: int = 0) -> list[Requirement]:
+    """What each tier would charge on a position of any size."""
+    tiers = [structs.replace(tier, lower=0) for tier in spec.tiers]
+    return [requirement(structs.replace(spec, tiers=(tier,)), fee_ppb) for tier in tiers]
 
 
 def charge(spec: Instrument, rates: list[Fraction]) -> Charge:

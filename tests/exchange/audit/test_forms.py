@@ -265,6 +265,7 @@ def case(lots: int, **changes: Any) -> forced_order.Case:
         "worth": worth,
         "charged": lambda after: abs(worth(after)),
         "maintenance": lambda after: abs(worth(after)) // 10,
+        "beside": (0, 0),
         "margin_atoms": abs(worth(lots)) // 20,
         "required_atoms": abs(worth(lots)) // 10,
         "equity_atoms": abs(worth(lots)) // 20,
@@ -493,9 +494,8 @@ def test_clearing_holds_what_positions_cost_however_lots_are_valued(
     for seller, step, lots, lot_value, divisor in trades:
         buyer = (seller + step) % 3
         legs = holdings.change_hands(
-            market,
-            FIRST_ACCOUNT + seller,
-            FIRST_ACCOUNT + buyer,
+            (FIRST_ACCOUNT + seller, market),
+            (FIRST_ACCOUNT + buyer, market),
             lots,
             rounded(lot_value, divisor),
             origin=None,
