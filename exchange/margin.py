@@ -500,6 +500,17 @@ def withdrawable_atoms(state: State, account: int) -> int:
     return max(0, min(cash, _spare_atoms(state, account)))
 
 
+def borrowable_atoms(state: State, account: int, pool_cash_atoms: int) -> int:
+    """Settlement asset that may leave when the lending pool gives what the wallet has not.
+
+    It stays covered by collateral, not by unrealised profit, and leaves the initial requirement.
+    """
+    cash = state.accounts.balances.cells[state.settle][account]
+    cash -= promised_atoms(state.accounts, state.markets, account, state.settle)
+    covered = min(_spare_atoms(state, account), cash + collateral_initial_atoms(state, account))
+    return max(0, min(covered, max(0, cash) + pool_cash_atoms))
+
+
 def _spare_atoms(state: State, account: int) -> int:
     """What the cross pool has beyond its initial requirement and the share of value that must stay."""
     accounts = state.accounts

@@ -18,6 +18,7 @@ from zerodebt.exchange.units import DAY_NS, HOUR_NS, MINUTE_NS, PPB, SECOND_NS
 Positive = Annotated[int, Meta(ge=1)]
 NotNegative = Annotated[int, Meta(ge=0)]
 Ppb = Annotated[int, Meta(ge=0, le=PPB)]
+YearlyRate = Annotated[int, Meta(ge=0, le=100 * PPB)]
 
 StageName = Literal[
     "book",
@@ -29,6 +30,7 @@ StageName = Literal[
     "recourse",
     "default_fund",
     "settlement_haircut",
+    "lenders",
 ]
 ForcedForm = Literal["share", "whole", "ladder", "restore"]
 
@@ -451,6 +453,23 @@ class ExchangeRules(Dated, frozen=True, forbid_unknown_fields=True):
     before_positions: bool = False
 
 
+class LendingRules(Dated, frozen=True, forbid_unknown_fields=True):
+    """The pool of the settlement asset that accounts supply, and that finances wallets below zero.
+
+    No other asset can be owed on this venue, so that no other has a pool. Rates are of a year; at utilisation
+    u (what is owed over what the pool has, at most 1) a borrower pays
+    base + slope1 * min(u, kink) / kink + slope2 * max(0, u - kink) / (1 - kink).
+
+    interval_ns  interest is charged at the first index or tick at or after each multiple of it
+    """
+
+    base_ppb: YearlyRate = 0
+    slope1_ppb: YearlyRate = 0
+    kink_ppb: Annotated[int, Meta(ge=1, lt=PPB)] = 800_000_000
+    slope2_ppb: YearlyRate = 0
+    interval_ns: Positive = HOUR_NS
+
+
 class PortfolioGroup(Struct, frozen=True, forbid_unknown_fields=True):
     """Contracts of one underlying, which move together; those that are in no group stand alone."""
 
@@ -514,6 +533,7 @@ class VenueRules(Struct, frozen=True, forbid_unknown_fields=True):
     collateral: tuple[CollateralRules, ...] = ()
     exchange: ExchangeRules = ExchangeRules()
     portfolio: PortfolioRules = PortfolioRules()
+    lending: LendingRules | None = None
 
 
 def requirement_fee_ppb(rules: VenueRules) -> int:
@@ -630,6 +650,8 @@ def venue_rules(table: dict[str, Any]) -> VenueRules:
             f"allowed is at most {rules.fees.taker_ppb}"
         )
     _check_liquidation(rules)
+    if "lenders" in rules.waterfall and rules.lending is None:
+        raise RulesError("venue.lending is missing, but the waterfall has the stage 'lenders'")
     _check_settlement(rules)
     _check_collateral(rules)
     _check_portfolio(rules)

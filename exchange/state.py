@@ -18,6 +18,7 @@ from zerodebt.exchange.commands import BUY, SELL, PlaceOrder
 from zerodebt.exchange.events import FIRST_ACCOUNT, INSURANCE
 from zerodebt.exchange.instruments import Instrument, budget_error, value_max_atoms
 from zerodebt.exchange.ledger import Ledger
+from zerodebt.exchange.lending import LendingPool
 from zerodebt.exchange.marks import Average, Market, Prices
 from zerodebt.exchange.rules import RulesError, VenueRules, requirement_fee_ppb
 from zerodebt.exchange.triggers import Armed, Triggers
@@ -127,6 +128,7 @@ class State:
         self.pool_peaks: dict[int, list[tuple[int, int]]] = {}
         self.closed_pools: dict[int, None] = {}
         self.hedged: dict[int, None] = {}
+        self.lending = LendingPool() if rules.lending is not None else None
         if rules.insurance.scope == "instrument":
             for market in self.markets:
                 if market.instrument.kind != "spot":
@@ -226,7 +228,8 @@ class State:
             sorted(self.defaults.items()),
             sorted(self.pool_peaks.items()),
             sorted(self.closed_pools),
-            *([sorted(self.hedged)] if self.offers_legs else []),
+            *([sorted(self.hedged)] if self.offers_legs or self.lending else []),
+            *([_written_pool(self.lending)] if self.lending else []),
         ]
 
     def hash(self) -> str:
@@ -284,6 +287,9 @@ class State:
         self.pool_peaks = dict(inner.pool_peaks)
         self.closed_pools = dict.fromkeys(inner.closed_pools)
         self.hedged = dict.fromkeys(inner.hedged)
+        if inner.lending is not None:
+            index, shares, next_ns = inner.lending
+            self.lending = LendingPool(index, dict(shares), next_ns)
         for leg in self.slots[len(self.markets) :]:
             leg.prices = self.markets[leg.instrument_number].prices
         for market in self.markets:
@@ -295,6 +301,10 @@ class State:
 def _written_order(armed: Armed) -> dict[str, Any]:
     """A waiting order without its leg, which side and `reduce_only` say already."""
     return {"order_id": armed.order_id, "order": msgspec.to_builtins(armed.order)[:-1]}
+
+
+def _written_pool(pool: LendingPool) -> tuple[int, list[tuple[int, int]], int]:
+    return pool.index, sorted(pool.shares.items()), pool.next_ns
 
 
 def _written(average: Average) -> tuple[str, str, int]:
@@ -351,6 +361,7 @@ class _Content(Struct, array_like=True):
     pool_peaks: list[tuple[int, list[tuple[int, int]]]]
     closed_pools: list[int]
     hedged: list[int] = []
+    lending: tuple[int, list[tuple[int, int]], int] | None = None
 
 
 class _Snapshot(Struct, array_like=True):
