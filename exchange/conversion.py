@@ -5,6 +5,7 @@ trigger says so, when the account is liquidated, and, all of it, before anybody 
 account. Assets are sold in the order of the rulebook's collateral tables, as forced orders in their spot
 market down to `ExchangeRules.price_ratio_ppb` of the index, free of fees. What the market does not buy waits;
 of a bankrupt account, or of one in liquidation without positions, the insurance fund takes it at that price.
+An asset with a redemption lag goes to its issuer instead, at the index, who pays when the lag is over.
 """
 
 import numpy as np
@@ -13,17 +14,19 @@ from zerodebt.exchange.clearing import Clearing
 from zerodebt.exchange.collateral import Collateral, margin_array, worth_atoms
 from zerodebt.exchange.commands import SELL, PlaceOrder
 from zerodebt.exchange.events import (
+    EXTERNAL,
     FIRST_ACCOUNT,
     INSURANCE,
     ConversionReason,
     Converted,
     ExchangeArmed,
     OrderClosed,
+    RedemptionSent,
 )
 from zerodebt.exchange.judge import Pools
 from zerodebt.exchange.matching import plan_fills
 from zerodebt.exchange.rules import ExchangeRules
-from zerodebt.exchange.state import State
+from zerodebt.exchange.state import Redemption, State
 from zerodebt.exchange.units import PPB, div_ceil, mul_ppb_ceil, mul_ppb_floor, mul_ppb_floor_array
 
 
@@ -65,6 +68,7 @@ class Conversions:
             return []
         accounts, rules = state.accounts, state.rules.exchange
         owed = -accounts.balances.array[state.settle, : accounts.count]
+        owed -= accounts.coming.array[:, : accounts.count].sum(axis=0)
         rows = np.flatnonzero(owed > 0)
         rows = rows[(rows >= FIRST_ACCOUNT) | (rows == INSURANCE)]
         owed = owed[rows]
@@ -96,7 +100,9 @@ class Conversions:
             owed = self._owed(account)
             if owed <= 0:
                 break
-            value = sold_value_atoms(self.state.rules.exchange, owed)
+            value = owed
+            if not collateral.rule.redemption_lag_ns:
+                value = sold_value_atoms(self.state.rules.exchange, owed)
             sold |= self._sell(account, collateral, sold_atoms(collateral, value), because)
         return sold
 
@@ -128,7 +134,10 @@ class Conversions:
         )
 
     def _owed(self, account: int) -> int:
-        return -self.state.accounts.balances.cells[self.state.settle][account]
+        """What of its debt nothing is on its way for yet."""
+        accounts = self.state.accounts
+        coming = sum(row[account] for row in accounts.coming.cells)
+        return -accounts.balances.cells[self.state.settle][account] - coming
 
     def _held(self, account: int, collateral: Collateral) -> int:
         return self.state.accounts.balances.cells[collateral.asset][account]
@@ -136,6 +145,8 @@ class Conversions:
     def _sell(self, account: int, collateral: Collateral, atoms: int, because: ConversionReason) -> bool:
         """Send whole lots to the spot market, as far as they are held and the price limit allows."""
         state, clearing = self.state, self.clearing
+        if collateral.rule.redemption_lag_ns:
+            return self._redeem(account, collateral, atoms, because)
         market = collateral.market
         n, lot_atoms = market.number, market.instrument.lot_atoms
         lots = min(self._held(account, collateral) // lot_atoms, div_ceil(atoms, lot_atoms))
@@ -152,6 +163,27 @@ class Conversions:
         if plan.open_lots:
             clearing.out.append(OrderClosed(taker.order_id, plan.open_lots, "unfilled"))
         return bool(plan.filled_lots)
+
+    def _redeem(self, account: int, collateral: Collateral, atoms: int, because: ConversionReason) -> bool:
+        """Send collateral to its issuer, who owes its worth at the index of now, rounded down.
+
+        The asset is gone at once, so that its price is fixed at once too: nobody bears what it does later.
+        """
+        state = self.state
+        n, index = collateral.market.number, collateral.market.prices.index_ticks
+        atoms = min(atoms, self._held(account, collateral))
+        if atoms <= 0 or index is None or not state.status[n].liquidate:
+            return False
+        self.clearing.close_all(account, n, "conversion")
+        paid = worth_atoms(collateral, atoms)
+        due_ns = state.time_ns + collateral.rule.redemption_lag_ns
+        asset = collateral.asset
+        owed = self._owed(account)
+        self.clearing.out.append(RedemptionSent(account, n, asset, owed, atoms, index, paid, due_ns, because))
+        self.clearing.post("redemption", [(account, asset, -atoms), (EXTERNAL, asset, atoms)])
+        state.redemptions.append(Redemption(due_ns, account, collateral.row, paid))
+        state.accounts.coming.cells[collateral.row][account] += paid
+        return True
 
     def _hand_over(self, account: int, collateral: Collateral, atoms: int) -> bool:
         """The insurance fund takes an asset for its value at the index times the price ratio."""

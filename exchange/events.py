@@ -63,6 +63,7 @@ PostReason = Literal[
     "borrowing",
     "interest",
     "lenders",
+    "redemption",
 ]
 ConversionReason = Literal["owed", "loan_to_value", "liquidation", "bankruptcy"]
 CloseReason = Literal[
@@ -516,6 +517,32 @@ class Converted(Struct, frozen=True, array_like=True, tag="converted"):
     paid_atoms: int
 
 
+class RedemptionSent(Struct, frozen=True, array_like=True, tag="redemption_sent"):
+    """Collateral went back to its issuer at the index; a `Posted` takes it out of the venue.
+
+    `owed_atoms` is the negative settlement balance, less what issuers owe the account already; `instrument`
+    the spot market whose index, here `index_ticks`, is the price. The money comes at `due_ns`.
+    """
+
+    account: int
+    instrument: int
+    asset: int
+    owed_atoms: int
+    atoms: int
+    index_ticks: int
+    paid_atoms: int
+    due_ns: int
+    because: ConversionReason
+
+
+class RedemptionPaid(Struct, frozen=True, array_like=True, tag="redemption_paid"):
+    """The issuer pays for collateral of an account; a `Posted` brings the money in."""
+
+    account: int
+    asset: int
+    paid_atoms: int
+
+
 class Supplied(Struct, frozen=True, array_like=True, tag="supplied"):
     """An account lent `atoms` to the lending pool for this many shares; a `Posted` moves them."""
 
@@ -610,6 +637,8 @@ Event = (
     | Redeemed
     | InterestCharged
     | WrittenDown
+    | RedemptionSent
+    | RedemptionPaid
 )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from zerodebt.exchange.clearing import Clearing
 from zerodebt.exchange.events import (
+    EXTERNAL,
     FIRST_ACCOUNT,
     HOUSE,
     LENDING,
@@ -14,6 +15,7 @@ from zerodebt.exchange.events import (
     FundingSet,
     InterestCharged,
     Marked,
+    RedemptionPaid,
 )
 from zerodebt.exchange.funding import (
     add_premium,
@@ -184,3 +186,15 @@ def charge_interest(state: State, clearing: Clearing) -> None:
     clearing.out.append(InterestCharged(rate, intervals, owed, lent, paid, pool.index))
     legs += [(LENDING, state.settle, earned), (HOUSE, state.settle, paid - earned)]
     clearing.post("interest", legs)
+
+
+def pay_redemptions(state: State, clearing: Clearing) -> None:
+    """What issuers owe for redeemed collateral arrives when its lag is over, in the order of the requests."""
+    due = [redemption for redemption in state.redemptions if redemption.due_ns <= state.time_ns]
+    for redemption in due:
+        state.redemptions.remove(redemption)
+        account, atoms = redemption.account, redemption.atoms
+        state.accounts.coming.cells[redemption.row][account] -= atoms
+        clearing.out.append(RedemptionPaid(account, state.collateral[redemption.row].asset, atoms))
+        clearing.post("redemption", [(account, state.settle, atoms), (EXTERNAL, state.settle, -atoms)])
+        state.accounts.session_base.cells[0][account] += atoms

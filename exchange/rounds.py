@@ -456,6 +456,7 @@ class RiskRounds:
         settled = accounts.balances.array[state.settle, rows].copy()
         for collateral in state.collateral:
             settled += worth_array(collateral, accounts.balances.array[collateral.asset, rows])
+        settled += accounts.coming.array[:, rows].sum(axis=0)
         own = state.pocket(n)
         columns = zip(
             rows.tolist(),

@@ -424,6 +424,8 @@ class CollateralRules(Dated, frozen=True, forbid_unknown_fields=True):
     decimals     of the asset: bounds by quantity are in its atoms, so another scale is refused
     tier_unit    quantity: bounds in atoms of the asset; value: in atoms of the settlement asset at the index
     haircut_for  initial: the haircut is left out of what answers for maintenance (Deribit)
+    redemption_lag_ns  0: what must be converted is sold in the spot market. Else its issuer redeems it at the
+                 index of the request, and pays so much later; until then the sum counts at the same ratio
     """
 
     asset: str
@@ -434,6 +436,7 @@ class CollateralRules(Dated, frozen=True, forbid_unknown_fields=True):
     bid_buffer_ppb: Ppb = 0
     ask_buffer_ppb: Ppb = 0
     haircut_for: Literal["both", "initial"] = "both"
+    redemption_lag_ns: NotNegative = 0
 
 
 class ExchangeRules(Dated, frozen=True, forbid_unknown_fields=True):
@@ -707,6 +710,10 @@ def _check_collateral(rules: VenueRules) -> None:
         where = f"venue.collateral.{rule.asset}"
         if rule.asset == rules.settle_asset or names.count(rule.asset) > 1:
             raise RulesError(f"{where}: an asset is named once, and the settlement asset never")
+        if rule.redemption_lag_ns and rule.tiers:
+            raise RulesError(f"{where}.redemption_lag_ns: what is on its way cannot count by tiers")
+        if rule.redemption_lag_ns and "backstop" in rules.waterfall:
+            raise RulesError(f"{where}.redemption_lag_ns: a backstop cannot take over what is on its way")
         bounds = [tier.upto for tier in rule.tiers]
         if bounds != sorted(set(bounds)):
             raise RulesError(f"{where}.tiers: bounds {bounds} must ascend")

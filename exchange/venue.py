@@ -775,6 +775,7 @@ class Venue:
             counters.started = True
             counters.next_funding_ns = (state.time_ns // funding.interval_ns + 1) * funding.interval_ns
             counters.next_sample_ns = state.time_ns
+        instants.pay_redemptions(state, self._clearing)
         if state.time_ns >= counters.next_sample_ns:
             instants.sample_funding(self._state, self._clearing)
             counters.next_sample_ns = (state.time_ns // funding.sample_ns + 1) * funding.sample_ns

@@ -621,7 +621,7 @@ class EventLines:
             return table | self._auctioned(event)
         asset = getattr(event, "asset", self._settle)
         for field in event.__struct_fields__:
-            unit = self._settle if field == "paid_atoms" else asset
+            unit = self._settle if field in ("paid_atoms", "owed_atoms") else asset
             key, value = self._field(field, getattr(event, field), market, unit)
             table[key] = value
         return table

@@ -65,6 +65,8 @@ from zerodebt.exchange.events import (
     Quoted,
     ReceivableBooked,
     Redeemed,
+    RedemptionPaid,
+    RedemptionSent,
     Rejected,
     Settled,
     StageArmed,
@@ -177,6 +179,8 @@ class Reading:
             Redeemed: lending.redeem,
             InterestCharged: lending.charge,
             WrittenDown: lending.write_down,
+            RedemptionSent: conversions.redeem,
+            RedemptionPaid: conversions.pay,
         }
 
     def read(self, batch: Batch) -> None:
@@ -296,7 +300,7 @@ class Reading:
         self.orders.rest()
         self.takeovers.end()
         self.deleveraging.end()
-        self.conversions.rest()
+        self.conversions.rest(is_marked=self.prices.is_marked)
         self.payments.rest()
         self.defaults.rest()
         self.deficits.rest()
