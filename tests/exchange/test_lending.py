@@ -177,6 +177,29 @@ def test_own_money_goes_before_the_pools() -> None:
     assert desk.refused(Borrow(account, 1)) is RejectReason.BALANCE_TOO_SMALL, "the pool has lent all"
 
 
+def test_unrealised_profit_carries_no_loan() -> None:
+    """60 of cash, and 10 lots that won 500: the cash may go, what the pool has may not."""
+    desk = lending_desk()
+    supplier(desk, 1000)
+    a, b = desk.open(60, 10_000)
+    desk.trade(a, b, 10, 100)
+    desk.index(150, 10)
+    assert desk.refused(Borrow(a, 60 * USD + 1)) is RejectReason.BALANCE_TOO_SMALL
+    desk.ok(Borrow(a, 60 * USD))
+
+
+def test_what_goes_in_and_out_of_the_pool_is_no_gain_of_the_session() -> None:
+    desk = lending_desk()
+    base = desk.state.accounts.session_base.cells[0]
+    (account,) = desk.open(100)
+    desk.ok(Supply(account, 60 * USD))
+    assert base[account] == 40 * USD
+    desk.ok(Redeem(account, 50 * USD))
+    assert base[account] == 90 * USD
+    desk.ok(Borrow(account, 30 * USD))
+    assert base[account] == 60 * USD == desk.cash(account)
+
+
 def test_nothing_is_lent_on_a_stale_index() -> None:
     desk = lending_desk()
     supplier(desk, 1000)
@@ -376,6 +399,21 @@ def test_an_isolated_position_owes_the_pool_nothing() -> None:
     assert [stage for stage, _, _ in paid(events)] == ["house"]
     assert desk.cash(LENDING) == 1000 * USD
     assert audit(desk.batches).findings == ()
+
+
+def test_an_isolated_position_owes_nothing_where_its_owner_does() -> None:
+    """100 in the position, 50 borrowed on coins beside it: the house bears all that the position lacks."""
+    desk = lending_desk("book", "lenders", "house")
+    desk.ok(Deposit(0, HOUSE, (1000 * USD,)))
+    supplier(desk, 1000)
+    loser, winner = desk.open(100, 100_000)
+    desk.ok(SetLeverage(loser, 0, 20, "isolated"))
+    desk.trade(loser, winner, 20, 100)
+    desk.ok(Deposit(1, loser, (100 * COIN,)))
+    desk.ok(Borrow(loser, 50 * USD))
+    assert desk.cash(loser) < 0
+    desk.order(winner, 1, 20, 80)
+    assert {stage for stage, _, _ in paid(desk.index(80, 10))} == {"house"}
 
 
 def test_a_debtors_own_shares_pay_before_anybody_elses() -> None:

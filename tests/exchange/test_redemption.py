@@ -88,6 +88,27 @@ def test_what_is_on_its_way_is_not_redeemed_twice() -> None:
     assert not of(desk.index(100, 10), RedemptionSent)
 
 
+def test_who_is_in_liquidation_redeems_no_more_than_what_is_owed() -> None:
+    """12 coins of 9 count 97.20 for 100 owed: 11.112 of them bring 100.008, and the rest stays."""
+    desk = bill_desk(trigger_usd=1000)
+    a, b = holder(desk, 0, 12), holder(desk, RICH, 0)
+    lose(desk, a, b, 100, gap=10)
+    (sent,) = of(desk.index(100, 9), RedemptionSent)
+    assert (sent.atoms, sent.because) == (11_112, "liquidation")
+    assert not of(desk.index(100, 9), RedemptionSent)
+    assert desk.cash(a, 1) == 12 * COIN - 11_112
+    assert audit(desk.batches).findings == ()
+
+
+def test_what_an_issuer_pays_is_no_gain_of_the_session() -> None:
+    desk = bill_desk()
+    a, _ = redeemed(desk)
+    base = desk.state.accounts.session_base.cells[0]
+    before = base[a]
+    desk.tick(LAG_NS)
+    assert base[a] == before + 100 * USD
+
+
 def test_the_haircut_may_be_for_initial_margin_alone() -> None:
     desk = bill_desk(haircut_for="initial")
     a, _ = redeemed(desk)
