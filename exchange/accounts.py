@@ -53,6 +53,7 @@ class Accounts:
     session_base        [0]  equity at the start of the session plus what was brought in since (profit's zero)
     recheck_at          [0]  reading of the market's move meter from which the account must be looked at again
     orders              [0]  resting orders and waiting triggers
+    coming              [collateral]  settlement atoms that an issuer owes for redeemed collateral
     """
 
     STATE: ClassVar[tuple[str, ...]] = (
@@ -70,7 +71,7 @@ class Accounts:
         "session_base",
     )
 
-    def __init__(self, pockets: int, slots: int) -> None:
+    def __init__(self, pockets: int, slots: int, collaterals: int = 0) -> None:
         self.count = FIRST_ACCOUNT
         self.balances = Table(pockets)
         self.lots = Table(slots)
@@ -86,6 +87,7 @@ class Accounts:
         self.session_base = Table(1)
         self.recheck_at = Table(1)
         self.orders = Table(1)
+        self.coming = Table(collaterals)
 
     def tables(self) -> list[Table]:
         return [value for value in vars(self).values() if isinstance(value, Table)]

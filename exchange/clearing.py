@@ -4,6 +4,7 @@ from collections import deque
 
 from msgspec import Struct
 
+from zerodebt.exchange import lending
 from zerodebt.exchange.book import Order
 from zerodebt.exchange.commands import BUY, AuctionBid, PlaceOrder
 from zerodebt.exchange.events import (
@@ -11,6 +12,7 @@ from zerodebt.exchange.events import (
     FEES,
     FIRST_ACCOUNT,
     INSURANCE,
+    LENDING,
     AuctionHeld,
     CloseReason,
     Event,
@@ -19,6 +21,8 @@ from zerodebt.exchange.events import (
     OrderClosed,
     OrderReduced,
     PostReason,
+    Redeemed,
+    Supplied,
     TakenOver,
     TriggerArmed,
 )
@@ -488,6 +492,26 @@ class Clearing:
         self.post("auction", legs)
 
     # Money
+
+    def supply(self, account: int, atoms: int, shares: int) -> None:
+        """Money of the wallet goes to the lending pool; it is no equity any more and no loss."""
+        state = self.state
+        assert state.lending is not None
+        state.lending.add(account, shares)
+        self.out.append(Supplied(account, atoms, shares))
+        self.post("lending", [(account, state.settle, -atoms), (LENDING, state.settle, atoms)])
+        state.accounts.session_base.cells[0][account] -= atoms
+
+    def redeem(self, account: int, shares: int) -> None:
+        """Shares come back for what they are worth, rounded down."""
+        state = self.state
+        pool = state.lending
+        assert pool is not None
+        atoms = lending.worth_atoms(shares, pool.index)
+        pool.add(account, -shares)
+        self.out.append(Redeemed(account, shares, atoms))
+        self.post("lending", [(LENDING, state.settle, -atoms), (account, state.settle, atoms)])
+        state.accounts.session_base.cells[0][account] += atoms
 
     def post(self, reason: PostReason, legs: list[Leg]) -> None:
         event = self.state.ledger.post(reason, legs)

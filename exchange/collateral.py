@@ -35,6 +35,8 @@ class Collateral(Struct, frozen=True, gc=False):
     rule: CollateralRules
     asset: int
     market: Market
+    row: int = 0
+    """Of the table of what issuers owe."""
 
     @property
     def lot_value_atoms(self) -> int:
@@ -53,7 +55,7 @@ def resolve(
 ) -> tuple[Collateral, ...]:
     """The tables of those assets that the venue holds, in the rulebook's order."""
     numbers = {asset.symbol: n for n, asset in enumerate(assets)}
-    found = []
+    found: list[Collateral] = []
     for rule in rules.collateral:
         number = numbers.get(rule.asset)
         if number is None:
@@ -69,7 +71,7 @@ def resolve(
         (market,) = own
         if market.instrument.price_min_ticks < 0:
             raise RulesError(f"{where}: prices of {market.instrument.symbol} may fall below zero")
-        found.append(Collateral(rule, number, market))
+        found.append(Collateral(rule, number, market, len(found)))
     return tuple(found)
 
 
@@ -171,6 +173,23 @@ def maintenance_haircut_array(collateral: Collateral, atoms: Int64Array) -> Int6
     if collateral.rule.haircut_for == "initial":
         return np.zeros_like(atoms)
     return worth_array(collateral, atoms) - margin_array(collateral, atoms)
+
+
+def coming_margin_atoms(rule: CollateralRules, atoms: int) -> int:
+    """What money that an issuer owes counts for: like the collateral that it was redeemed for."""
+    return mul_ppb_floor(counted(rule, atoms), PPB - rule.bid_buffer_ppb)
+
+
+def coming_haircut_atoms(rule: CollateralRules, atoms: int) -> int:
+    """What the haircut takes off it for maintenance; never negative."""
+    return 0 if rule.haircut_for == "initial" else atoms - coming_margin_atoms(rule, atoms)
+
+
+def coming_haircut_array(rule: CollateralRules, atoms: Int64Array) -> Int64Array:
+    """`coming_haircut_atoms` for an array."""
+    if rule.haircut_for == "initial":
+        return np.zeros_like(atoms)
+    return atoms - mul_ppb_floor_array(counted_array(rule, atoms), PPB - rule.bid_buffer_ppb)
 
 
 def per_move_array(collateral: Collateral, atoms: Int64Array) -> Int64Array:

@@ -231,6 +231,30 @@ class HoldAuction(Struct, frozen=True, array_like=True, tag="hold_auction"):
     bids: tuple[AuctionBid, ...]
 
 
+class Supply(Struct, frozen=True, array_like=True, tag="supply"):
+    """Lend `atoms` of the wallet to the venue's lending pool, for shares; they are no margin any more."""
+
+    account: int
+    atoms: int
+
+
+class Redeem(Struct, frozen=True, array_like=True, tag="redeem"):
+    """Give shares of the lending pool back for what they are worth, as far as the pool has not lent it."""
+
+    account: int
+    share_count: int
+
+
+class Borrow(Struct, frozen=True, array_like=True, tag="borrow"):
+    """Take `atoms` of the settlement asset out: first the wallet's, beyond it the lending pool's.
+
+    A deposit pays it back.
+    """
+
+    account: int
+    atoms: int
+
+
 Command = (
     OpenAccounts
     | Deposit
@@ -252,6 +276,9 @@ Command = (
     | Contribute
     | HoldAuction
     | SetPositionMode
+    | Supply
+    | Redeem
+    | Borrow
 )
 
 

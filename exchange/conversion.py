@@ -6,7 +6,8 @@ account. Assets are sold in the order of the rulebook's collateral tables, as fo
 market down to `ExchangeRules.price_ratio_ppb` of the index, free of fees. What the market does not buy waits;
 of a bankrupt account, or of one in liquidation without positions, an insurance fund that the waterfall names
 takes it at that price, for money that it has. The fund sells its own assets in the same way for what it lacks
-when a deficit is its to pay.
+when a deficit is its to pay. An asset with a redemption lag
+goes to its issuer instead, at the index, who pays when the lag is over.
 """
 
 import numpy as np
@@ -15,18 +16,20 @@ from zerodebt.exchange.clearing import Clearing
 from zerodebt.exchange.collateral import Collateral, margin_array, worth_atoms
 from zerodebt.exchange.commands import SELL, PlaceOrder
 from zerodebt.exchange.events import (
+    EXTERNAL,
     FIRST_ACCOUNT,
     INSURANCE,
     ConversionReason,
     Converted,
     ExchangeArmed,
     OrderClosed,
+    RedemptionSent,
 )
 from zerodebt.exchange.instruments import value_atoms
 from zerodebt.exchange.judge import Pools
 from zerodebt.exchange.matching import Plan, plan_fills
 from zerodebt.exchange.rules import ExchangeRules
-from zerodebt.exchange.state import State
+from zerodebt.exchange.state import Redemption, State
 from zerodebt.exchange.units import PPB, div_ceil, mul_ppb_ceil, mul_ppb_floor, mul_ppb_floor_array
 from zerodebt.exchange.waterfall import pools
 
@@ -75,6 +78,7 @@ class Conversions:
             return []
         accounts, rules = state.accounts, state.rules.exchange
         owed = -accounts.balances.array[state.settle, : accounts.count]
+        owed -= accounts.coming.array[:, : accounts.count].sum(axis=0)
         rows = np.flatnonzero(owed > 0)
         rows = rows[(rows >= FIRST_ACCOUNT) | (rows == INSURANCE)]
         owed = owed[rows]
@@ -118,7 +122,7 @@ class Conversions:
             return
         for collateral in self.state.collateral:
             lacking = atoms - pools.money_atoms(self.state, (INSURANCE, self.state.settle))
-            if lacking > 0:
+            if lacking > 0 and not collateral.rule.redemption_lag_ns:
                 self._sell_for(INSURANCE, collateral, lacking, "insurance")
 
     def raisable_atoms(self) -> int:
@@ -129,7 +133,8 @@ class Conversions:
         for collateral in self.state.collateral:
             market = collateral.market
             lots = self._held(INSURANCE, collateral) // market.instrument.lot_atoms
-            if lots > 0 and self.state.status[market.number].liquidate:
+            is_sold = not collateral.rule.redemption_lag_ns and self.state.status[market.number].liquidate
+            if lots > 0 and is_sold:
                 steps = self._plan(INSURANCE, collateral, lots).steps
                 brought += sum(
                     value_atoms(market.instrument, step.maker.price_ticks, step.fill_lots) for step in steps
@@ -164,7 +169,10 @@ class Conversions:
         )
 
     def _owed(self, account: int) -> int:
-        return -self.state.accounts.balances.cells[self.state.settle][account]
+        """What of its debt nothing is on its way for yet."""
+        accounts = self.state.accounts
+        coming = sum(row[account] for row in accounts.coming.cells)
+        return -accounts.balances.cells[self.state.settle][account] - coming
 
     def _held(self, account: int, collateral: Collateral) -> int:
         return self.state.accounts.balances.cells[collateral.asset][account]
@@ -172,8 +180,10 @@ class Conversions:
     def _sell_for(
         self, account: int, collateral: Collateral, owed_atoms: int, because: ConversionReason
     ) -> bool:
-        """Sell as much as brings in what is owed, even at the price limit."""
-        value = sold_value_atoms(self.state.rules.exchange, owed_atoms)
+        """Sell as much as brings in what is owed, even at the price limit; an issuer pays the index."""
+        value = owed_atoms
+        if not collateral.rule.redemption_lag_ns:
+            value = sold_value_atoms(self.state.rules.exchange, owed_atoms)
         return self._sell(account, collateral, sold_atoms(collateral, value), owed_atoms, because)
 
     def _sell(
@@ -181,6 +191,8 @@ class Conversions:
     ) -> bool:
         """Send whole lots to the spot market, as far as they are held and the price limit allows."""
         state, clearing = self.state, self.clearing
+        if collateral.rule.redemption_lag_ns:
+            return self._redeem(account, collateral, atoms, because)
         market = collateral.market
         n, lot_atoms = market.number, market.instrument.lot_atoms
         lots = min(self._held(account, collateral) // lot_atoms, div_ceil(atoms, lot_atoms))
@@ -204,6 +216,27 @@ class Conversions:
         limit = limit_ticks(state.rules.exchange, collateral)
         book = state.books[market.number]
         return plan_fills(book, account, SELL, lots, limit, "cancel_oldest", Pools(state, market))
+
+    def _redeem(self, account: int, collateral: Collateral, atoms: int, because: ConversionReason) -> bool:
+        """Send collateral to its issuer, who owes its worth at the index of now, rounded down.
+
+        The asset is gone at once, so that its price is fixed at once too: nobody bears what it does later.
+        """
+        state = self.state
+        n, index = collateral.market.number, collateral.market.prices.index_ticks
+        atoms = min(atoms, self._held(account, collateral))
+        if atoms <= 0 or index is None or not state.status[n].liquidate:
+            return False
+        self.clearing.close_all(account, n, "conversion")
+        paid = worth_atoms(collateral, atoms)
+        due_ns = state.time_ns + collateral.rule.redemption_lag_ns
+        asset = collateral.asset
+        owed = self._owed(account)
+        self.clearing.out.append(RedemptionSent(account, n, asset, owed, atoms, index, paid, due_ns, because))
+        self.clearing.post("redemption", [(account, asset, -atoms), (EXTERNAL, asset, atoms)])
+        state.redemptions.append(Redemption(due_ns, account, collateral.row, paid))
+        state.accounts.coming.cells[collateral.row][account] += paid
+        return True
 
     def _hand_over(self, account: int, collateral: Collateral, atoms: int) -> bool:
         """The insurance fund buys an asset at the index times the price ratio, as far as it has the money."""

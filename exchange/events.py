@@ -20,7 +20,7 @@ from zerodebt.exchange.instruments import Instrument
 from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.rules import StageName, VenueRules
 
-EXTERNAL, FEES, ROUNDING, INSURANCE, DEFICIT, HOUSE, FINANCIER, CLEARING, DEFAULT_FUND = range(9)
+EXTERNAL, FEES, ROUNDING, INSURANCE, DEFICIT, HOUSE, FINANCIER, CLEARING, DEFAULT_FUND, LENDING = range(10)
 HOUSE_ACCOUNT_NAMES = (
     "external",
     "fees",
@@ -31,6 +31,7 @@ HOUSE_ACCOUNT_NAMES = (
     "financier",
     "clearing",
     "default_fund",
+    "lending",
 )
 FIRST_ACCOUNT = 16
 
@@ -58,6 +59,11 @@ PostReason = Literal[
     "surplus",
     "endowment",
     "settlement_haircut",
+    "lending",
+    "borrowing",
+    "interest",
+    "lenders",
+    "redemption",
 ]
 ConversionReason = Literal["owed", "loan_to_value", "liquidation", "bankruptcy", "insurance"]
 CloseReason = Literal[
@@ -512,6 +518,80 @@ class Converted(Struct, frozen=True, array_like=True, tag="converted"):
     paid_atoms: int
 
 
+class RedemptionSent(Struct, frozen=True, array_like=True, tag="redemption_sent"):
+    """Collateral went back to its issuer at the index; a `Posted` takes it out of the venue.
+
+    `owed_atoms` is the negative settlement balance, less what issuers owe the account already; `instrument`
+    the spot market whose index, here `index_ticks`, is the price. The money comes at `due_ns`.
+    """
+
+    account: int
+    instrument: int
+    asset: int
+    owed_atoms: int
+    atoms: int
+    index_ticks: int
+    paid_atoms: int
+    due_ns: int
+    because: ConversionReason
+
+
+class RedemptionPaid(Struct, frozen=True, array_like=True, tag="redemption_paid"):
+    """The issuer pays for collateral of an account; a `Posted` brings the money in."""
+
+    account: int
+    asset: int
+    paid_atoms: int
+
+
+class Supplied(Struct, frozen=True, array_like=True, tag="supplied"):
+    """An account lent `atoms` to the lending pool for this many shares; a `Posted` moves them."""
+
+    account: int
+    atoms: int
+    share_count: int
+
+
+class Redeemed(Struct, frozen=True, array_like=True, tag="redeemed"):
+    """An account gave shares of the lending pool back for `atoms`; a `Posted` moves them.
+
+    The venue does it for a bankrupt account before anybody else pays.
+    """
+
+    account: int
+    share_count: int
+    atoms: int
+
+
+class InterestCharged(Struct, frozen=True, array_like=True, tag="interest_charged"):
+    """Wallets below zero pay interest for `intervals`; a `Posted` moves it, unless nobody owes.
+
+    owed_atoms   what all of them owe before it
+    lent_atoms   what of that the pool finances; its part of the interest raises the index, the rest is the
+                 house's
+    share_index  what 10^15 shares are worth in atoms, with this interest
+    """
+
+    annual_rate_ppb: int
+    intervals: int
+    owed_atoms: int
+    lent_atoms: int
+    interest_atoms: int
+    share_index: int
+
+
+class WrittenDown(Struct, frozen=True, array_like=True, tag="written_down"):
+    """Suppliers bear `atoms` of a deficit: every share is worth less by the same.
+
+    claims_atoms  what all shares are worth afterwards. Nothing: they are void, and the index starts anew
+    """
+
+    deficit_id: int
+    atoms: int
+    share_index: int
+    claims_atoms: int
+
+
 Event = (
     Opened
     | AccountsOpened
@@ -554,6 +634,12 @@ Event = (
     | Converted
     | PoolStatus
     | PositionModeSet
+    | Supplied
+    | Redeemed
+    | InterestCharged
+    | WrittenDown
+    | RedemptionSent
+    | RedemptionPaid
 )
 
 

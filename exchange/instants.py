@@ -5,7 +5,18 @@ from collections.abc import Iterator
 import numpy as np
 
 from zerodebt.exchange.clearing import Clearing
-from zerodebt.exchange.events import FIRST_ACCOUNT, ROUNDING, FundingSampled, FundingSet, Marked
+from zerodebt.exchange.events import (
+    EXTERNAL,
+    FIRST_ACCOUNT,
+    HOUSE,
+    LENDING,
+    ROUNDING,
+    FundingSampled,
+    FundingSet,
+    InterestCharged,
+    Marked,
+    RedemptionPaid,
+)
 from zerodebt.exchange.funding import (
     add_premium,
     cap_ppt,
@@ -20,6 +31,7 @@ from zerodebt.exchange.funding import (
     top_rates_ppt,
 )
 from zerodebt.exchange.ledger import Leg
+from zerodebt.exchange.lending import annual_rate_ppb, interest_atoms, utilisation_ppb
 from zerodebt.exchange.marks import (
     fresh_prices,
     index_move_ppb,
@@ -32,6 +44,8 @@ from zerodebt.exchange.marks import (
 )
 from zerodebt.exchange.sessions import stands_still
 from zerodebt.exchange.state import State
+from zerodebt.exchange.units import div_floor
+from zerodebt.exchange.waterfall import lenders
 
 _METER_MAX_PPB = 2**60
 
@@ -143,3 +157,44 @@ def _held(state: State, instrument: int) -> Iterator[tuple[int, int, int]]:
         rows = np.flatnonzero(lots)
         for account, held in zip(rows.tolist(), lots[rows].tolist(), strict=True):
             yield leg.number, account, held
+
+
+def charge_interest(state: State, clearing: Clearing) -> None:
+    """One posting for all wallets below zero: what they owe rounded up, the pool's part of it rounded down.
+
+    The pool gets the part that it finances of all that is owed, the house the rest.
+    """
+    rules, pool = state.rules.lending, state.lending
+    if rules is None or pool is None or state.time_ns < pool.next_ns:
+        return
+    due_ns = pool.next_ns
+    pool.next_ns = (state.time_ns // rules.interval_ns + 1) * rules.interval_ns
+    if not due_ns:
+        return
+    intervals = (state.time_ns - due_ns) // rules.interval_ns + 1
+    borrowers, held = lenders.borrowers(state), lenders.pool_atoms(state)
+    owed = sum(atoms for _, atoms in borrowers)
+    lent = min(owed, held)
+    rate = annual_rate_ppb(rules, utilisation_ppb(owed, held))
+    elapsed_ns = intervals * rules.interval_ns
+    legs: list[Leg] = [
+        (account, state.settle, -interest_atoms(atoms, rate, elapsed_ns)) for account, atoms in borrowers
+    ]
+    paid = -sum(atoms for _, _, atoms in legs)
+    earned = div_floor(paid * lent, owed) if owed else 0
+    pool.earn(earned)
+    clearing.out.append(InterestCharged(rate, intervals, owed, lent, paid, pool.index))
+    legs += [(LENDING, state.settle, earned), (HOUSE, state.settle, paid - earned)]
+    clearing.post("interest", legs)
+
+
+def pay_redemptions(state: State, clearing: Clearing) -> None:
+    """What issuers owe for redeemed collateral arrives when its lag is over, in the order of the requests."""
+    due = [redemption for redemption in state.redemptions if redemption.due_ns <= state.time_ns]
+    for redemption in due:
+        state.redemptions.remove(redemption)
+        account, atoms = redemption.account, redemption.atoms
+        state.accounts.coming.cells[redemption.row][account] -= atoms
+        clearing.out.append(RedemptionPaid(account, state.collateral[redemption.row].asset, atoms))
+        clearing.post("redemption", [(account, state.settle, atoms), (EXTERNAL, state.settle, -atoms)])
+        state.accounts.session_base.cells[0][account] += atoms

@@ -11,6 +11,9 @@ from zerodebt.exchange.accounts import BACKSTOP
 from zerodebt.exchange.book import Order
 from zerodebt.exchange.collateral import (
     Collateral,
+    coming_haircut_array,
+    coming_haircut_atoms,
+    coming_margin_atoms,
     free_atoms,
     is_fresh,
     maintenance_haircut_array,
@@ -121,6 +124,10 @@ def risk_of(state: State, compartment: Compartment) -> Risk:
             if held:
                 equity += worth_atoms(collateral, held)
                 haircut += maintenance_haircut_atoms(collateral, held)
+            coming = accounts.coming.cells[collateral.row][account]
+            if coming:
+                equity += coming
+                haircut += coming_haircut_atoms(collateral.rule, coming)
     return Risk(equity, required, includes_equal(state), haircut)
 
 
@@ -256,6 +263,10 @@ def find_liquidatable(state: State) -> list[Found]:
         equity += worth_array(collateral, held)
         haircut += maintenance_haircut_array(collateral, held)
         weight += per_move_array(collateral, held)
+        if collateral.rule.redemption_lag_ns:
+            coming = accounts.coming.array[collateral.row, rows]
+            equity += coming
+            haircut += coming_haircut_array(collateral.rule, coming)
     slack = _ROUNDING_SLACK_ATOMS + rounding_atoms(state.collateral) + len(state.contracts)
     excess = equity - haircut - required
     safe = np.minimum(safe, _safe_move_ppb(excess, weight, slack))
@@ -401,7 +412,12 @@ def collateral_initial_atoms(state: State, account: int) -> int:
     sell below what its coins count for takes off the difference; ratios fall with size, so that no coins of a
     larger holding count for more than the same number held alone.
     """
-    return sum(_collateral_initial(state, account, collateral) for collateral in state.collateral)
+    coming = state.accounts.coming.cells
+    return sum(
+        _collateral_initial(state, account, collateral)
+        + coming_margin_atoms(collateral.rule, coming[collateral.row][account])
+        for collateral in state.collateral
+    )
 
 
 def _collateral_initial(state: State, account: int, collateral: Collateral, less_atoms: int = 0) -> int:
@@ -520,6 +536,17 @@ def withdrawable_atoms(state: State, account: int) -> int:
     return max(0, min(cash, _spare_atoms(state, account)))
 
 
+def borrowable_atoms(state: State, account: int, pool_cash_atoms: int) -> int:
+    """Settlement asset that may leave when the lending pool gives what the wallet has not.
+
+    It stays covered by collateral, not by unrealised profit, and leaves the initial requirement.
+    """
+    cash = state.accounts.balances.cells[state.settle][account]
+    cash -= promised_atoms(state.accounts, state.markets, account, state.settle)
+    covered = min(_spare_atoms(state, account), cash + collateral_initial_atoms(state, account))
+    return max(0, min(covered, max(0, cash) + pool_cash_atoms))
+
+
 def _spare_atoms(state: State, account: int) -> int:
     """What the cross pool has beyond its initial requirement and the share of value that must stay."""
     accounts = state.accounts
@@ -587,15 +614,17 @@ def pooled_equity(state: State, rows: Int64Array) -> tuple[Int64Array, Int64Arra
         required = _grid_requirements(state, rows)
     for collateral in state.collateral:
         equity += worth_array(collateral, accounts.balances.array[collateral.asset, rows])
+    equity += accounts.coming.array[:, rows].sum(axis=0)
     return equity, required
 
 
 def collateral_values(state: State) -> Int64Array:
-    """What every account holds in collateral, at the index without haircut, in the settlement asset."""
+    """Collateral of every account, at the index without haircut, and what issuers owe it for some."""
     accounts = state.accounts
     worth = np.zeros(accounts.count, np.int64)
     for collateral in state.collateral:
         worth += worth_array(collateral, accounts.balances.array[collateral.asset, : accounts.count])
+    worth += accounts.coming.array[:, : accounts.count].sum(axis=0)
     return worth
 
 

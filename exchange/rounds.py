@@ -3,7 +3,7 @@
 One call of `work` is one round of the phases of the architecture page: scan and cancel; forced orders of all
 liquidatable compartments, the most underwater first; takeovers; bankrupt compartments and absorbers. The
 waterfall of the rulebook is read twice: first it disposes of positions (book, backstop, insurance, adl), then
-it pays in cash what is still missing (backstop, insurance, socialise, settlement_haircut, house,
+it pays in cash what is still missing (backstop, insurance, socialise, settlement_haircut, lenders, house,
 default_fund, recourse).
 """
 
@@ -23,6 +23,7 @@ from zerodebt.exchange.events import (
     FIRST_ACCOUNT,
     HOUSE,
     INSURANCE,
+    LENDING,
     ROUNDING,
     DefaultDeclared,
     DeficitClosed,
@@ -36,6 +37,7 @@ from zerodebt.exchange.events import (
     ReceivableBooked,
     StageArmed,
     StagePaid,
+    WrittenDown,
 )
 from zerodebt.exchange.forced import ForcedOrders
 from zerodebt.exchange.instruments import closing_ticks
@@ -47,7 +49,7 @@ from zerodebt.exchange.rules import StageName
 from zerodebt.exchange.sessions import stands_still
 from zerodebt.exchange.state import Compartment, State
 from zerodebt.exchange.variation import may_be_forced, review_calls
-from zerodebt.exchange.waterfall import adl, allocation, default_fund, policies, pools, socialise
+from zerodebt.exchange.waterfall import adl, allocation, default_fund, lenders, policies, pools, socialise
 from zerodebt.exchange.waterfall.origins import deficit_origins
 from zerodebt.exchange.waterfall.socialise import Payer, PayerShare
 
@@ -230,6 +232,10 @@ class RiskRounds:
             if self._conversions.is_halted(account):
                 return False
             if self._conversions.use_up(account):
+                risk = risk_of(state, compartment)
+                if not risk.is_bankrupt:
+                    return True
+            if self._redeem(account, -risk.equity_atoms):
                 risk = risk_of(state, compartment)
                 if not risk.is_bankrupt:
                     return True
@@ -465,6 +471,7 @@ class RiskRounds:
         settled = accounts.balances.array[state.settle, rows].copy()
         for collateral in state.collateral:
             settled += worth_array(collateral, accounts.balances.array[collateral.asset, rows])
+        settled += accounts.coming.array[:, rows].sum(axis=0)
         own = state.pocket(n)
         columns = zip(
             rows.tolist(),
@@ -490,7 +497,7 @@ class RiskRounds:
                 account, pocket, lots, abs(worth), abs(entry), worth - entry, equity, wallet, maintenance
             )
 
-    # Cash: backstop, insurance, socialise, settlement_haircut, house, default_fund, recourse
+    # Cash: backstop, insurance, socialise, settlement_haircut, lenders, house, default_fund, recourse
 
     def _collect(self, compartment: Compartment, deficit_id: int) -> int:
         """Let the rulebook's payers bring what is missing, in order; returns what they brought."""
@@ -518,6 +525,8 @@ class RiskRounds:
                 payers = [PayerShare(Payer(HOUSE, state.settle), self._house_atoms())]
             elif stage == "default_fund" and is_customer:
                 brought += self._draw_fund(compartment, deficit_id)
+            elif stage == "lenders":
+                brought += self._write_down(compartment, deficit_id)
             elif stage == "recourse" and is_customer:
                 payers = [PayerShare(Payer(FINANCIER, state.settle), left)]
                 state.receivables[account] = state.receivables.get(account, 0) + left
@@ -533,6 +542,30 @@ class RiskRounds:
                         deficit_id, stage, payer.account, compartment, atoms, payer.pocket, payer.base_atoms
                     )
         return brought
+
+    def _redeem(self, account: int, deficit_atoms: int) -> bool:
+        """A bankrupt account's own shares of the lending pool pay before anybody else does."""
+        state = self.state
+        if state.lending is None:
+            return False
+        shares = lenders.shares_for_debt(state, state.lending, account, deficit_atoms)
+        if shares:
+            self.clearing.redeem(account, shares)
+        return shares > 0
+
+    def _write_down(self, compartment: Compartment, deficit_id: int) -> int:
+        """Let the lending pool's suppliers bear what they lent; returns what it brought."""
+        state = self.state
+        risk = risk_of(state, compartment)
+        atoms = min(-risk.equity_atoms, lenders.bearable_atoms(state, compartment))
+        if atoms <= 0:
+            return 0
+        pool = state.lending
+        assert pool is not None
+        self._arm("lenders", compartment, risk, "equity is still below zero")
+        pool.write_down(atoms)
+        self.clearing.out.append(WrittenDown(deficit_id, atoms, pool.index, pool.claims_atoms))
+        return self._pay(deficit_id, "lenders", LENDING, compartment, atoms)
 
     def _draw_fund(self, compartment: Compartment, deficit_id: int) -> int:
         """Let the layers of the default fund pay, one after the other; returns what they brought."""
@@ -577,6 +610,7 @@ class RiskRounds:
             "recourse": "recourse",
             "settlement_haircut": "settlement_haircut",
             "default_fund": "default_fund",
+            "lenders": "lenders",
         }
         self.clearing.post(reasons[stage], [(payer, source, -atoms), (account, pocket, atoms)])
         self.clearing.out.append(StagePaid(deficit_id, stage, payer, atoms, base_atoms))

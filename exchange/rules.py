@@ -19,6 +19,7 @@ from zerodebt.exchange.units import DAY_NS, HOUR_NS, MINUTE_NS, PPB, SECOND_NS
 Positive = Annotated[int, Meta(ge=1)]
 NotNegative = Annotated[int, Meta(ge=0)]
 Ppb = Annotated[int, Meta(ge=0, le=PPB)]
+YearlyRate = Annotated[int, Meta(ge=0, le=100 * PPB)]
 
 StageName = Literal[
     "book",
@@ -30,6 +31,7 @@ StageName = Literal[
     "recourse",
     "default_fund",
     "settlement_haircut",
+    "lenders",
 ]
 ForcedForm = Literal["share", "whole", "ladder", "restore"]
 
@@ -429,6 +431,8 @@ class CollateralRules(Dated, frozen=True, forbid_unknown_fields=True):
     decimals     of the asset: bounds by quantity are in its atoms, so another scale is refused
     tier_unit    quantity: bounds in atoms of the asset; value: in atoms of the settlement asset at the index
     haircut_for  initial: the haircut is left out of what answers for maintenance (Deribit)
+    redemption_lag_ns  0: what must be converted is sold in the spot market. Else its issuer redeems it at the
+                 index of the request, and pays so much later; until then the sum counts at the same ratio
     """
 
     asset: str
@@ -439,6 +443,7 @@ class CollateralRules(Dated, frozen=True, forbid_unknown_fields=True):
     bid_buffer_ppb: Ppb = 0
     ask_buffer_ppb: Ppb = 0
     haircut_for: Literal["both", "initial"] = "both"
+    redemption_lag_ns: NotNegative = 0
 
 
 class ExchangeRules(Dated, frozen=True, forbid_unknown_fields=True):
@@ -456,6 +461,23 @@ class ExchangeRules(Dated, frozen=True, forbid_unknown_fields=True):
     trigger_ltv_ppb: NotNegative = 0
     price_ratio_ppb: Annotated[int, Meta(ge=1, le=PPB)] = PPB
     before_positions: bool = False
+
+
+class LendingRules(Dated, frozen=True, forbid_unknown_fields=True):
+    """The pool of the settlement asset that accounts supply, and that finances wallets below zero.
+
+    No other asset can be owed on this venue, so that no other has a pool. Rates are of a year; at utilisation
+    u (what is owed over what the pool has, at most 1) a borrower pays
+    base + slope1 * min(u, kink) / kink + slope2 * max(0, u - kink) / (1 - kink).
+
+    interval_ns  interest is charged at the first index or tick at or after each multiple of it
+    """
+
+    base_ppb: YearlyRate = 0
+    slope1_ppb: YearlyRate = 0
+    kink_ppb: Annotated[int, Meta(ge=1, lt=PPB)] = 800_000_000
+    slope2_ppb: YearlyRate = 0
+    interval_ns: Positive = HOUR_NS
 
 
 class PortfolioGroup(Struct, frozen=True, forbid_unknown_fields=True):
@@ -521,6 +543,7 @@ class VenueRules(Struct, frozen=True, forbid_unknown_fields=True):
     collateral: tuple[CollateralRules, ...] = ()
     exchange: ExchangeRules = ExchangeRules()
     portfolio: PortfolioRules = PortfolioRules()
+    lending: LendingRules | None = None
 
 
 def requirement_fee_ppb(rules: VenueRules) -> int:
@@ -673,6 +696,8 @@ def venue_rules(table: dict[str, Any]) -> VenueRules:
             f"allowed is at most {rules.fees.taker_ppb}"
         )
     _check_liquidation(rules)
+    if "lenders" in rules.waterfall and rules.lending is None:
+        raise RulesError("venue.lending is missing, but the waterfall has the stage 'lenders'")
     _check_settlement(rules)
     _check_collateral(rules)
     _check_portfolio(rules)
@@ -736,6 +761,10 @@ def _check_collateral(rules: VenueRules) -> None:
         where = f"venue.collateral.{rule.asset}"
         if rule.asset == rules.settle_asset or names.count(rule.asset) > 1:
             raise RulesError(f"{where}: an asset is named once, and the settlement asset never")
+        if rule.redemption_lag_ns and rule.tiers:
+            raise RulesError(f"{where}.redemption_lag_ns: what is on its way cannot count by tiers")
+        if rule.redemption_lag_ns and "backstop" in rules.waterfall:
+            raise RulesError(f"{where}.redemption_lag_ns: a backstop cannot take over what is on its way")
         bounds = [tier.upto for tier in rule.tiers]
         if bounds != sorted(set(bounds)):
             raise RulesError(f"{where}.tiers: bounds {bounds} must ascend")

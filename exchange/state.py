@@ -18,6 +18,7 @@ from zerodebt.exchange.commands import BUY, SELL, PlaceOrder
 from zerodebt.exchange.events import FIRST_ACCOUNT, INSURANCE
 from zerodebt.exchange.instruments import Instrument, budget_error, value_max_atoms
 from zerodebt.exchange.ledger import Ledger
+from zerodebt.exchange.lending import LendingPool
 from zerodebt.exchange.marks import Average, Market, Prices
 from zerodebt.exchange.rules import RulesError, VenueRules, requirement_fee_ppb
 from zerodebt.exchange.triggers import Armed, Triggers
@@ -39,6 +40,15 @@ class Call(Struct, frozen=True, array_like=True):
 
     atoms: int
     due_ns: int
+
+
+class Redemption(Struct, frozen=True, array_like=True):
+    """Collateral that its issuer has taken back: what he pays, when, to whom."""
+
+    due_ns: int
+    account: int
+    row: int
+    atoms: int
 
 
 class Counters(Struct):
@@ -109,7 +119,7 @@ class State:
         self.contracts = [market for market in self.slots if market.instrument.kind != "spot"]
         self.collateral = resolve(rules, assets, self.markets, self.settle)
         self.portfolio = portfolio.resolve(rules.portfolio, instruments)
-        self.accounts = Accounts(len(assets) + len(self.slots), len(self.slots))
+        self.accounts = Accounts(len(assets) + len(self.slots), len(self.slots), len(self.collateral))
         settles = tuple(market.instrument.settle_asset for market in self.slots)
         self.ledger = Ledger(self.accounts, (*range(len(assets)), *settles))
         self.books = [Book() for _ in instruments]
@@ -132,6 +142,8 @@ class State:
         self.pool_peaks: dict[int, list[tuple[int, int]]] = {}
         self.closed_pools: dict[int, None] = {}
         self.hedged: dict[int, None] = {}
+        self.redemptions: list[Redemption] = []
+        self.lending = LendingPool() if rules.lending is not None else None
         if rules.insurance.scope == "instrument":
             for market in self.markets:
                 if market.instrument.kind != "spot":
@@ -231,8 +243,18 @@ class State:
             sorted(self.defaults.items()),
             sorted(self.pool_peaks.items()),
             sorted(self.closed_pools),
-            *([sorted(self.hedged)] if self.offers_legs else []),
+            *self._optional_content(),
         ]
+
+    def _optional_content(self) -> list[Any]:
+        """What only some rulebooks have; what comes before it in the order is written too."""
+        written: list[tuple[bool, Any]] = [
+            (self.offers_legs, sorted(self.hedged)),
+            (self.lending is not None, self.lending and _written_pool(self.lending)),
+            (any(c.rule.redemption_lag_ns for c in self.collateral), self.redemptions),
+        ]
+        last = max((n for n, (is_there, _) in enumerate(written, 1) if is_there), default=0)
+        return [content for _, content in written[:last]]
 
     def hash(self) -> str:
         """Hash of all that matters to the next command, however the objects are laid out."""
@@ -289,6 +311,12 @@ class State:
         self.pool_peaks = dict(inner.pool_peaks)
         self.closed_pools = dict.fromkeys(inner.closed_pools)
         self.hedged = dict.fromkeys(inner.hedged)
+        self.redemptions = inner.redemptions
+        for redemption in self.redemptions:
+            self.accounts.coming.cells[redemption.row][redemption.account] += redemption.atoms
+        if inner.lending is not None:
+            index, shares, next_ns = inner.lending
+            self.lending = LendingPool(index, dict(shares), next_ns)
         for leg in self.slots[len(self.markets) :]:
             leg.prices = self.markets[leg.instrument_number].prices
         for market in self.markets:
@@ -306,6 +334,10 @@ def offers_legs(rules: VenueRules, instruments: Sequence[Instrument]) -> bool:
 def _written_order(armed: Armed) -> dict[str, Any]:
     """A waiting order without its leg, which side and `reduce_only` say already."""
     return {"order_id": armed.order_id, "order": msgspec.to_builtins(armed.order)[:-1]}
+
+
+def _written_pool(pool: LendingPool) -> tuple[int, list[tuple[int, int]], int]:
+    return pool.index, sorted(pool.shares.items()), pool.next_ns
 
 
 def _written(average: Average) -> tuple[str, str, int]:
@@ -362,6 +394,8 @@ class _Content(Struct, array_like=True):
     pool_peaks: list[tuple[int, list[tuple[int, int]]]]
     closed_pools: list[int]
     hedged: list[int] = []
+    lending: tuple[int, list[tuple[int, int]], int] | None = None
+    redemptions: list[Redemption] = []
 
 
 class _Snapshot(Struct, array_like=True):

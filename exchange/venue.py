@@ -20,6 +20,7 @@ from zerodebt.exchange.commands import (
     BUY,
     SELL,
     AmendOrder,
+    Borrow,
     CancelAll,
     CancelOrder,
     Command,
@@ -30,12 +31,14 @@ from zerodebt.exchange.commands import (
     MassQuote,
     OpenAccounts,
     PlaceOrder,
+    Redeem,
     SetBackstop,
     SetLeverage,
     SetPositionMode,
     SetStatus,
     SettleInstrument,
     SettleVariation,
+    Supply,
     Tick,
     TransferMargin,
     UpdateIndex,
@@ -48,6 +51,7 @@ from zerodebt.exchange.events import (
     EXTERNAL,
     HOUSE,
     INSURANCE,
+    LENDING,
     ROUNDING,
     AccountsOpened,
     BackstopSet,
@@ -70,7 +74,9 @@ from zerodebt.exchange.events import (
 )
 from zerodebt.exchange.instruments import Instrument, largest_leverage, order_step_ticks, value_atoms
 from zerodebt.exchange.ledger import Leg
+from zerodebt.exchange.lending import SHARES_MAX, LendingPool, shares_of
 from zerodebt.exchange.margin import (
+    borrowable_atoms,
     initial_excess_atoms,
     risk_of,
     withdrawable_atoms,
@@ -87,7 +93,7 @@ from zerodebt.exchange.triggers import is_met
 from zerodebt.exchange.units import div_floor
 from zerodebt.exchange.variation import review_calls
 from zerodebt.exchange.views import View
-from zerodebt.exchange.waterfall import auction
+from zerodebt.exchange.waterfall import auction, lenders
 from zerodebt.exchange.waterfall.pools import endowment_legs, may_hold, sample_peaks
 
 _AMOUNT_MAX = 2**60
@@ -124,6 +130,9 @@ class Venue:
             SettleVariation: self._settle_variation,
             Contribute: self._contribute,
             HoldAuction: self._hold_auction,
+            Supply: self._supply,
+            Redeem: self._redeem,
+            Borrow: self._borrow,
         }
 
     @property
@@ -772,6 +781,7 @@ class Venue:
             counters.started = True
             counters.next_funding_ns = (state.time_ns // funding.interval_ns + 1) * funding.interval_ns
             counters.next_sample_ns = state.time_ns
+        instants.pay_redemptions(state, self._clearing)
         if state.time_ns >= counters.next_sample_ns:
             instants.sample_funding(self._state, self._clearing)
             counters.next_sample_ns = (state.time_ns // funding.sample_ns + 1) * funding.sample_ns
@@ -782,6 +792,7 @@ class Venue:
                 (state.time_ns - counters.next_funding_ns) // funding.interval_ns + 1,
             )
             counters.next_funding_ns = (state.time_ns // funding.interval_ns + 1) * funding.interval_ns
+        instants.charge_interest(state, self._clearing)
         drawdown = state.rules.insurance.drawdown
         if drawdown is not None:
             sample_peaks(state, drawdown)
@@ -998,6 +1009,66 @@ class Venue:
         self._clearing.sell(account, best, lots, command.bids, tuple(refused))
         self._work(state.markets, ("last",))
 
+    # The lending pool
+
+    def _lending_pool(self) -> LendingPool:
+        pool = self._state.lending
+        if pool is None:
+            refuse(RejectReason.NOT_IN_RULEBOOK, "the rulebook has no lending pool")
+        return pool
+
+    def _supply(self, command: Supply) -> None:
+        """What is supplied must be free, like a withdrawal: it is no margin any more."""
+        state = self._state
+        account, atoms = command.account, command.atoms
+        gates.customer(state, account)
+        pool = self._lending_pool()
+        gates.not_in_liquidation(state, account)
+        gates.marked(state, account)
+        shares = shares_of(atoms, pool.index)
+        if atoms > 0 and not shares:
+            refuse(RejectReason.VALUE_TOO_SMALL, f"{atoms} atoms are worth less than a share")
+        if atoms <= 0:
+            refuse(RejectReason.AMOUNT_NOT_POSITIVE, f"{atoms} atoms")
+        if pool.shares_sum + shares > SHARES_MAX:
+            refuse(RejectReason.AMOUNT_TOO_LARGE, f"at most {SHARES_MAX} shares")
+        most = withdrawable_atoms(state, account)
+        if atoms > most:
+            refuse(RejectReason.BALANCE_TOO_SMALL, f"{atoms} atoms asked, {most} may move")
+        self._clearing.supply(account, atoms, shares)
+
+    def _redeem(self, command: Redeem) -> None:
+        """Nobody leaves while a deficit is open that all suppliers may have to bear."""
+        state = self._state
+        account, shares = command.account, command.share_count
+        gates.customer(state, account)
+        pool = self._lending_pool()
+        if shares <= 0:
+            refuse(RejectReason.AMOUNT_NOT_POSITIVE, f"{shares} shares")
+        most = lenders.redeemable_shares(state, pool, account)
+        if shares > most:
+            refuse(RejectReason.BALANCE_TOO_SMALL, f"{shares} shares asked, {most} can be redeemed")
+        if state.open_deficits:
+            refuse(RejectReason.DEFICIT_OPEN, f"{len(state.open_deficits)} deficits are open")
+        self._clearing.redeem(account, shares)
+
+    def _borrow(self, command: Borrow) -> None:
+        state = self._state
+        account, atoms = command.account, command.atoms
+        gates.customer(state, account)
+        self._lending_pool()
+        gates.not_in_liquidation(state, account)
+        gates.marked(state, account)
+        if atoms <= 0:
+            refuse(RejectReason.AMOUNT_NOT_POSITIVE, f"{atoms} atoms")
+        most = borrowable_atoms(state, account, lenders.cash_atoms(state))
+        if atoms > most:
+            refuse(RejectReason.BALANCE_TOO_SMALL, f"{atoms} atoms asked, {most} may leave")
+        if state.open_deficits or state.accounts.balances.cells[state.settle][DEFICIT] < 0:
+            refuse(RejectReason.DEFICIT_OPEN, "nothing is lent while a deficit stands")
+        self._clearing.post("borrowing", [(account, state.settle, -atoms), (EXTERNAL, state.settle, atoms)])
+        state.accounts.session_base.cells[0][account] -= atoms
+
     # Invariants
 
     def check(self) -> None:
@@ -1024,6 +1095,9 @@ class Venue:
             state.books[n].check()
         fund = accounts.balances.cells[state.settle][DEFAULT_FUND]
         assert fund == sum(state.contributions.values()), "the fund is not the sum of its contributions"
+        if state.lending is not None:
+            held = accounts.balances.cells[state.settle][LENDING]
+            assert held >= state.lending.claims_atoms, "the lending pool has less than its shares are worth"
         self._check_orders()
 
     def _check_orders(self) -> None:

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from zerodebt.exchange.events import DEFAULT_FUND, DEFICIT, FIRST_ACCOUNT, INSURANCE
 from zerodebt.exchange.instruments import Instrument
+from zerodebt.exchange.lending import annual_rate_ppb, utilisation_ppb, worth_atoms
 from zerodebt.exchange.margin import (
     collateral_values,
     customer_equities,
@@ -18,6 +19,7 @@ from zerodebt.exchange.margin import (
 from zerodebt.exchange.portfolio import level_of
 from zerodebt.exchange.state import State, Status
 from zerodebt.exchange.units import Int64Array
+from zerodebt.exchange.waterfall import lenders
 from zerodebt.exchange.waterfall.default_fund import required_atoms, stressed_losses
 
 Accounts = Sequence[int] | Int64Array
@@ -39,6 +41,16 @@ class Statement(Struct, frozen=True):
     holdings_digest: str
     open_debt_atoms: int
     receivable_atoms: int
+
+
+class LendingTerms(Struct, frozen=True):
+    """The lending pool as it stands: what it has, what of it is free, and what a year's borrowing costs."""
+
+    pool_atoms: int
+    cash_atoms: int
+    owed_atoms: int
+    annual_rate_ppb: int
+    share_index: int
 
 
 class View:
@@ -134,6 +146,21 @@ class View:
         losses = stressed_losses(self._state, moves_ticks)
         held = self._state.accounts.balances.cells[self._state.settle][DEFAULT_FUND]
         return held, required_atoms(list(losses.values()), self._state.rules.default_fund.cover)
+
+    def lending(self) -> LendingTerms | None:
+        """None where the rulebook has no pool."""
+        state = self._state
+        if state.lending is None or state.rules.lending is None:
+            return None
+        held, owed = lenders.pool_atoms(state), lenders.owed_atoms(state)
+        rate = annual_rate_ppb(state.rules.lending, utilisation_ppb(owed, held))
+        return LendingTerms(held, lenders.cash_atoms(state), owed, rate, state.lending.index)
+
+    def supplied(self, account: int) -> tuple[int, int]:
+        """(shares, what they are worth in atoms) of an account in the lending pool."""
+        pool = self._state.lending
+        shares = 0 if pool is None else pool.shares.get(account, 0)
+        return shares, 0 if pool is None else worth_atoms(shares, pool.index)
 
     def orders(self, account: int, instrument: int) -> list[tuple[int, int, int, int]]:
         """(order_id, side, price_ticks, open lots) of the account's resting orders, oldest first in a leg."""

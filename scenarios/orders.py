@@ -201,6 +201,21 @@ class HoldAuction(_Line, tag="hold_auction"):
     bids: list[Bid]
 
 
+class Supply(_Line, tag="supply"):
+    account: str
+    amount: Text
+
+
+class Redeem(_Line, tag="redeem"):
+    account: str
+    share_count: int
+
+
+class Borrow(_Line, tag="borrow"):
+    account: str
+    amount: Text
+
+
 CommandLine = (
     OpenAccount
     | Deposit
@@ -222,6 +237,9 @@ CommandLine = (
     | SettleVariation
     | Contribute
     | HoldAuction
+    | Supply
+    | Redeem
+    | Borrow
 )
 
 
@@ -434,11 +452,19 @@ class _Reader:
                 market = self._instrument(asked.instrument)
                 yield c.SettleVariation(market, self._price(market, "price", asked.price))
             case Contribute():
-                decimals = self.assets[self._asset(None)].decimals
-                amount = self._units("amount", asked.amount, decimals)
-                yield c.Contribute(self._account(asked.account), amount)
+                yield c.Contribute(self._account(asked.account), self._settled(asked.amount))
+            case Supply():
+                yield c.Supply(self._account(asked.account), self._settled(asked.amount))
+            case Borrow():
+                yield c.Borrow(self._account(asked.account), self._settled(asked.amount))
+            case Redeem():
+                yield c.Redeem(self._account(asked.account), asked.share_count)
             case HoldAuction():
                 yield self._auction(asked)
+
+    def _settled(self, amount: Text) -> int:
+        """An amount of the settlement asset, in atoms."""
+        return self._units("amount", amount, self.assets[self._asset(None)].decimals)
 
     def _auction(self, asked: HoldAuction) -> c.HoldAuction:
         """Every bid names the same instruments; their order does not matter."""
@@ -618,7 +644,7 @@ class EventLines:
             return table | self._auctioned(event)
         asset = getattr(event, "asset", self._settle)
         for field in event.__struct_fields__:
-            unit = self._settle if field == "paid_atoms" else asset
+            unit = self._settle if field in ("paid_atoms", "owed_atoms") else asset
             key, value = self._field(field, getattr(event, field), market, unit)
             table[key] = value
         return table

@@ -34,6 +34,7 @@ ORDER = (
     "funding",
     "collateral",
     "portfolio",
+    "lending",
     "state",
     "sessions",
     "margin",

@@ -1,6 +1,6 @@
 """Collateral that is sold, or handed to the fund, for what its owner owes."""
 
-from zerodebt.exchange.audit.arithmetic import PPB
+from zerodebt.exchange.audit.arithmetic import PPB, div_ceil
 from zerodebt.exchange.audit.books import BUY, SELL, Order
 from zerodebt.exchange.audit.deficits import Deficits
 from zerodebt.exchange.audit.forms import collateral
@@ -10,12 +10,15 @@ from zerodebt.exchange.audit.ledger import Ledger
 from zerodebt.exchange.audit.liquidations import Liquidations
 from zerodebt.exchange.audit.notes import Notes
 from zerodebt.exchange.events import (
+    EXTERNAL,
     FIRST_ACCOUNT,
     INSURANCE,
     Converted,
     DeficitOpened,
     ExchangeArmed,
     OrderClosed,
+    RedemptionPaid,
+    RedemptionSent,
 )
 from zerodebt.exchange.rules import VenueRules
 
@@ -44,19 +47,20 @@ class Conversions:
         self._pledges = {pledge.market.number: pledge for pledge in holdings.pledges}
         self._armed: ExchangeArmed | None = None
         self._used_up: set[int] = set()
+        self._due: list[tuple[int, int, int, int]] = []
 
     def arm(self, event: ExchangeArmed) -> None:
         """Collateral goes to the book for a reason of the rulebook, as much as brings in what is owed."""
         account, pledge = event.account, self._pledges[event.instrument]
-        owed = -self._holdings.balances[self._settle][account]
-        if event.because == "insurance":
-            owed = self._lacking()
+        owed = self._lacking() if event.because == "insurance" else self._owed(account)
         held = self._holdings.balances[pledge.asset][account]
         if event.because == "bankruptcy":
             lots = held // pledge.market.spec.lot_atoms
         else:
             lots = collateral.lots_for(self._rules, pledge, held, owed)
         limit = collateral.limit_ticks(self._rules, pledge.market.index or 0)
+        if pledge.rule.redemption_lag_ns:
+            self._find("LIQ-10", f"account {account} sells collateral that its issuer redeems")
         due = (owed, lots, limit)
         stated = (event.owed_atoms, event.lots, event.limit_ticks)
         if stated != due:
@@ -88,7 +92,12 @@ class Conversions:
         """Does the book bid the rulebook's price for a whole lot of what the account holds?"""
         market = pledge.market
         bid, held = market.best(BUY), self._holdings.balances[pledge.asset][account]
-        if bid is None or held < market.spec.lot_atoms or market.stands_still:
+        if (
+            pledge.rule.redemption_lag_ns
+            or bid is None
+            or held < market.spec.lot_atoms
+            or market.stands_still
+        ):
             return False
         return bid >= collateral.limit_ticks(self._rules, market.index or 0)
 
@@ -96,7 +105,58 @@ class Conversions:
         wallet = self._holdings.balances[self._settle][INSURANCE]
         return max(0, min(wallet, self._holdings.money(INSURANCE, self._settle)))
 
-    def _is_due(self, event: ExchangeArmed, owed: int) -> bool:
+    def _owed(self, account: int) -> int:
+        """What of a debt nothing is on its way for yet."""
+        return -self._holdings.balances[self._settle][account] - self._holdings.coming_atoms(account)
+
+    def redeem(self, event: RedemptionSent) -> None:
+        """The issuer takes what is worth the debt, and owes its value at the index from now on."""
+        account, pledge = event.account, self._pledges[event.instrument]
+        owed, index = self._owed(account), pledge.market.index or 0
+        spec, atoms = pledge.market.spec, self._holdings.balances[pledge.asset][account]
+        if event.because != "bankruptcy":
+            atoms = min(atoms, div_ceil(owed * spec.lot_atoms, index * spec.tick_value_atoms))
+        due_ns = self._notes.time_ns + pledge.rule.redemption_lag_ns
+        due = (pledge.asset, owed, atoms, index, pledge.worth_atoms(atoms), due_ns)
+        stated = (
+            event.asset,
+            event.owed_atoms,
+            event.atoms,
+            event.index_ticks,
+            event.paid_atoms,
+            event.due_ns,
+        )
+        if stated != due or not pledge.rule.redemption_lag_ns:
+            self._find("LIQ-10", f"account {account} has collateral redeemed for {stated}, it is {due}")
+        if not self._is_due(event, owed):
+            self._find("LIQ-10", f"account {account}, which owes {owed}, redeems collateral: {event.because}")
+        if event.because == "bankruptcy":
+            self._used_up.add(account)
+        key = (account, pledge.asset)
+        self._holdings.coming[key] = self._holdings.coming.get(key, 0) + event.paid_atoms
+        self._holdings.touched.add(account)
+        self._due.append((event.due_ns, account, pledge.asset, event.paid_atoms))
+        legs = {(account, pledge.asset): -event.atoms, (EXTERNAL, pledge.asset): event.atoms}
+        self._ledger.expect("redemption", legs, f"a redemption for account {account}")
+
+    def pay(self, event: RedemptionPaid) -> None:
+        """An issuer pays what he owes, when he owes it."""
+        account, atoms = event.account, event.paid_atoms
+        stated, now_ns = (account, event.asset, atoms), self._notes.time_ns
+        found = next((due for due in self._due if due[0] <= now_ns and due[1:] == stated), None)
+        if found is not None:
+            self._due.remove(found)
+        else:
+            self._find("LIQ-10", f"account {account} is paid {atoms} for a redemption that is not due")
+        key = (account, event.asset)
+        self._holdings.coming[key] = self._holdings.coming.get(key, 0) - atoms
+        brought_in = self._holdings.brought_in
+        brought_in[account] = brought_in.get(account, 0) + atoms
+        self._holdings.touched.add(account)
+        legs = {(account, self._settle): atoms, (EXTERNAL, self._settle): -atoms}
+        self._ledger.expect("redemption", legs, f"a redemption for account {account}")
+
+    def _is_due(self, event: ExchangeArmed | RedemptionSent, owed: int) -> bool:
         account, settle = event.account, self._settle
         if event.because == "insurance":
             return account == INSURANCE and self._fund_buys and owed > 0
@@ -108,7 +168,7 @@ class Conversions:
             return False
         if event.because == "loan_to_value":
             share = self._rules.trigger_ltv_ppb
-            return share > 0 and owed * PPB >= self._holdings.collateral_margin(account) * share
+            return share > 0 and owed * PPB >= self._holdings.held_margin(account) * share
         by_size = 0 < self._rules.trigger_atoms <= owed
         return by_size or self._holdings.is_absorber(account)
 
@@ -180,14 +240,18 @@ class Conversions:
             held = self._holdings.balances[pledge.asset][event.account]
             bought = collateral.affordable_atoms(self._rules, pledge, held, self._fund_cash())
             is_for_the_fund = self._fund_buys and bought > 0
-            is_halted = held > 0 and pledge.market.stands_still
-            if is_halted or is_for_the_fund or self._is_bid_for(pledge, event.account):
+            is_left = held > 0 and (pledge.market.stands_still or pledge.rule.redemption_lag_ns > 0)
+            if is_left or is_for_the_fund or self._is_bid_for(pledge, event.account):
                 self._find(
                     "WFALL-01", f"account {event.account} is in deficit with {held} atoms of collateral left"
                 )
 
-    def rest(self) -> None:
+    def rest(self, *, is_marked: bool) -> None:
         self._used_up.clear()
+        late = [redemption for redemption in self._due if redemption[0] <= self._notes.time_ns]
+        if is_marked and late:
+            self._find("LIQ-10", f"issuers owe {late} (due, account, asset, atoms) and do not pay")
+            self._due = [redemption for redemption in self._due if redemption not in late]
         if self._armed is not None:
             self._find("LIQ-10", f"account {self._armed.account} was to sell collateral, and did not")
             self._armed = None

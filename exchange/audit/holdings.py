@@ -71,6 +71,7 @@ class Holdings:
         self.assets = len(opened.assets)
         self.settle = [asset.symbol for asset in opened.assets].index(opened.rules.settle_asset)
         self.pledges = pledges(opened, self.markets, self.settle)
+        self.coming: dict[tuple[int, int], int] = {}
         self._grid = opened.rules.portfolio
         self.at_or_below = opened.rules.liquidation.trigger == "at_or_below"
         self.has_grid = bool(self._grid.moves_ppb)
@@ -292,8 +293,16 @@ class Holdings:
         return equity
 
     def worth(self, account: int) -> int:
-        """All collateral of an account at the indices, without haircut."""
-        return sum(pledge.worth_atoms(self.balances[pledge.asset][account]) for pledge in self.pledges)
+        """All collateral of an account at the indices, without haircut, and what issuers owe for some."""
+        return sum(
+            pledge.worth_atoms(self.balances[pledge.asset][account])
+            + self.coming.get((account, pledge.asset), 0)
+            for pledge in self.pledges
+        )
+
+    def coming_atoms(self, account: int) -> int:
+        """What issuers owe an account for collateral that they took back."""
+        return sum(self.coming.get((account, pledge.asset), 0) for pledge in self.pledges)
 
     def money(self, account: int, pocket: int) -> int:
         """Equity without what is held in other assets; may be below zero."""
@@ -302,6 +311,11 @@ class Holdings:
 
     def collateral_margin(self, account: int) -> int:
         """What an account's collateral counts for when it takes new risk."""
+        coming = sum(p.coming_margin_atoms(self.coming.get((account, p.asset), 0)) for p in self.pledges)
+        return coming + self.held_margin(account)
+
+    def held_margin(self, account: int) -> int:
+        """The same of what is still held."""
         return sum(pledge.margin_atoms(self.balances[pledge.asset][account]) for pledge in self.pledges)
 
     def risk(self, account: int, pocket: int) -> Risk:
@@ -336,6 +350,9 @@ class Holdings:
                 held = self.balances[pledge.asset][account]
                 equity += pledge.worth_atoms(held)
                 haircut += pledge.haircut_atoms(held)
+                coming = self.coming.get((account, pledge.asset), 0)
+                equity += coming
+                haircut += pledge.coming_haircut_atoms(coming)
         return Risk(equity, required, haircut, self.at_or_below)
 
     def other_leg(self, account: int, market: Market) -> Market | None:

@@ -16,6 +16,7 @@ from zerodebt.exchange.audit.funding import Funding
 from zerodebt.exchange.audit.harm import Harm
 from zerodebt.exchange.audit.holdings import Holdings
 from zerodebt.exchange.audit.ledger import Ledger
+from zerodebt.exchange.audit.lending import Lending
 from zerodebt.exchange.audit.liquidations import Liquidations
 from zerodebt.exchange.audit.notes import Notes
 from zerodebt.exchange.audit.orders import Orders
@@ -44,6 +45,7 @@ from zerodebt.exchange.events import (
     Filled,
     FundingSampled,
     FundingSet,
+    InterestCharged,
     LayerDrawn,
     LeverageSet,
     LiquidationEnded,
@@ -62,16 +64,21 @@ from zerodebt.exchange.events import (
     Posted,
     Quoted,
     ReceivableBooked,
+    Redeemed,
+    RedemptionPaid,
+    RedemptionSent,
     Rejected,
     Settled,
     StageArmed,
     StagePaid,
     StatusSet,
+    Supplied,
     TakenOver,
     TriggerArmed,
     TriggerFired,
     VariationSettled,
     WorkLeft,
+    WrittenDown,
 )
 
 _OF_THE_INSTANT = frozenset({Marked, FundingSampled, FundingSet, Posted})
@@ -110,6 +117,7 @@ class Reading:
         self.defaults = defaults = Defaults(
             rules, notes, holdings, ledger, harm, contracts, liquidations, deficits
         )
+        self.lending = lending = Lending(rules, notes, holdings, ledger, debts, deficits)
         self.stages = stages = Stages(
             rules,
             notes,
@@ -123,6 +131,7 @@ class Reading:
             deleveraging,
             defaults,
             conversions,
+            lending,
         )
         self.takeovers = Takeovers(rules, notes, holdings, ledger, deficits, harm, liquidations, stages)
         self.settlements = Settlements(notes, holdings, ledger, contracts, calls, prices, claims)
@@ -169,6 +178,12 @@ class Reading:
             Contributed: defaults.contribute,
             ExchangeArmed: self._arm_exchange,
             Converted: conversions.convert,
+            Supplied: lending.supply,
+            Redeemed: lending.redeem,
+            InterestCharged: lending.charge,
+            WrittenDown: lending.write_down,
+            RedemptionSent: conversions.redeem,
+            RedemptionPaid: conversions.pay,
         }
 
     def read(self, batch: Batch) -> None:
@@ -220,6 +235,9 @@ class Reading:
                 transfers.deposit(event)
             case "withdrawal":
                 transfers.withdraw(event)
+            case "borrowing":
+                transfers.record_out(event)
+                self.lending.borrow(event)
             case "rounding":
                 transfers.pay_dust(event)
             case "deficit":
@@ -232,6 +250,7 @@ class Reading:
                 | "house"
                 | "recourse"
                 | "default_fund"
+                | "lenders"
             ):
                 self.payments.take(reason, moved)
             case _:
@@ -254,6 +273,7 @@ class Reading:
     def _open_deficit(self, event: DeficitOpened) -> None:
         self.orders.rest_entering()
         self.conversions.check_used_up(event)
+        self.lending.check_used_up(event)
         self.claims.open(event)
         self.deficits.open(event)
         self.defaults.open_deficit()
@@ -264,6 +284,8 @@ class Reading:
         self.stages.check_pays(event)
         if event.stage == "default_fund":
             self.defaults.check_paid(event.payer, event.atoms)
+        if event.stage == "lenders":
+            self.lending.check_paid(event.payer, event.atoms)
         self.payments.state(event)
 
     def _close_deficit(self, event: DeficitClosed) -> None:
@@ -284,10 +306,11 @@ class Reading:
         self.orders.rest()
         self.takeovers.end()
         self.deleveraging.end()
-        self.conversions.rest()
+        self.conversions.rest(is_marked=self.prices.is_marked)
         self.payments.rest()
         self.defaults.rest()
         self.deficits.rest()
+        self.lending.rest(is_marked=self.prices.is_marked)
         self.watch.rest()
         self.debts.rest()
         self.rankings.rest()

@@ -8,6 +8,7 @@ from zerodebt.exchange.audit.deficits import Deficits
 from zerodebt.exchange.audit.deleveraging import Deleveraging
 from zerodebt.exchange.audit.forms import payers
 from zerodebt.exchange.audit.holdings import Holdings, Risk
+from zerodebt.exchange.audit.lending import Lending
 from zerodebt.exchange.audit.liquidations import Liquidations
 from zerodebt.exchange.audit.markets import Market
 from zerodebt.exchange.audit.notes import Notes
@@ -40,6 +41,7 @@ class Stages:
         deleveraging: Deleveraging,
         defaults: Defaults,
         conversions: Conversions,
+        lending: Lending,
     ) -> None:
         self._rules = rules
         self._holdings = holdings
@@ -52,6 +54,7 @@ class Stages:
         self._deleveraging = deleveraging
         self._defaults = defaults
         self._conversions = conversions
+        self._lending = lending
         self._find = notes.find
         self._settle = holdings.settle
         self._armed: tuple[str, int, int] | None = None
@@ -226,6 +229,8 @@ class Stages:
         account = deficit.account
         if before == "default_fund":
             left = self._defaults.left_atoms(account)
+        elif before == "lenders":
+            left = self._lending.could_bring(deficit.key)
         elif before in payers.SHARED:
             left = self._payments.unshared_atoms(before, deficit)
         else:

@@ -101,6 +101,12 @@ class Transfers:
             if pocket == settle:
                 self._check_share(account, -atoms)
 
+    def record_out(self, event: Posted) -> None:
+        """What leaves the venue in a borrowing."""
+        for account, pocket, atoms in event.legs:
+            if account == EXTERNAL:
+                self.withdrawn[pocket] = self.withdrawn.get(pocket, 0) + atoms
+
     def _check_share(self, account: int, atoms: int) -> None:
         """While debts stand nobody takes more of the settlement asset than a share of what is there."""
         balances = self._holdings.balances[self._settle]

@@ -125,7 +125,7 @@ def _deficits_are_paid(reading: Reading, residuals: Residuals) -> Clause:
 def _value_is_conserved(reading: Reading) -> Clause:
     """(e) In every asset, with deposits and withdrawals as the only source and sink."""
     transfers, settle = reading.transfers, reading.holdings.settle
-    holds = not reading.notes.broken & {"(e)", "LEDG-01", "LEDG-02", "LEDG-03", "FUND-01"}
+    holds = not reading.notes.broken & {"(e)", "LEDG-01", "LEDG-02", "LEDG-03", "FUND-01", "LEND-01"}
     figures = {
         "deposited_atoms": transfers.deposited.get(settle, 0),
         "withdrawn_atoms": transfers.withdrawn.get(settle, 0),
@@ -136,7 +136,7 @@ def _value_is_conserved(reading: Reading) -> Clause:
 
 def _only_the_named_pay(reading: Reading) -> Clause:
     """(f) Nobody pays but those whom the rulebook names for the stage, in its order."""
-    holds = not reading.notes.broken & {"(f)", "WFALL-01", "WFALL-08", "ACC-01"}
+    holds = not reading.notes.broken & {"(f)", "WFALL-01", "WFALL-08", "ACC-01", "LEND-02"}
     return Clause("f", holds, {"payers": len(reading.payments.paid)})
 
 

@@ -45,8 +45,10 @@ def money_atoms(state: State, pool: Compartment) -> int:
     """A pool's equity without what it holds in other assets; may be below zero."""
     equity = equity_atoms(state, pool)
     if pool[1] == state.settle:
-        balances = state.accounts.balances.cells
-        equity -= sum(worth_atoms(c, balances[c.asset][INSURANCE]) for c in state.collateral)
+        balances, coming = state.accounts.balances.cells, state.accounts.coming.cells
+        for collateral in state.collateral:
+            equity -= worth_atoms(collateral, balances[collateral.asset][INSURANCE])
+            equity -= coming[collateral.row][INSURANCE]
     return equity
 
 
@@ -70,10 +72,10 @@ def cash_atoms(state: State) -> int:
 
 
 def may_hold(state: State, asset: int) -> bool:
-    """Could the fund pay out of this asset: is it the settlement asset, or sold by a wallet that pays?"""
+    """Could the fund pay out of this asset: does it settle, or is it sold at once by a wallet that pays?"""
     if asset == state.settle:
         return True
-    is_sold = any(collateral.asset == asset for collateral in state.collateral)
+    is_sold = any(c.asset == asset and not c.rule.redemption_lag_ns for c in state.collateral)
     return is_sold and state.rules.insurance.scope == "shared"
 
 

@@ -250,3 +250,28 @@ def test_a_leg_of_no_such_name_is_refused_before_the_first_command(zerodebt: Cal
     assert (code, out) == (3, "")
     assert "position_side" in err
     assert is_one_sentence(err)
+
+
+def test_a_lending_pool_is_used_by_command_lines(zerodebt: Call, tmp_path: Path) -> None:
+    """Alice lends 60 and takes 20 back; bob, who has 5500 and no collateral, gets 500 and then no more."""
+    head = "".join(EXAMPLE.read_text().splitlines(keepends=True)[:3])
+    path = tmp_path / "commands.jsonl"
+    path.write_text(
+        head
+        + '{"do": "supply", "account": "alice", "amount": "60"}\n'
+        + '{"do": "redeem", "account": "alice", "share_count": 20000000}\n'
+        + '{"do": "borrow", "account": "bob", "amount": "500"}\n'
+        + '{"do": "borrow", "account": "bob", "amount": "5000.000001"}\n'
+    )
+    found = answered(zerodebt, path, "--set", "venue.lending.base_ppb=10000000")
+    supplied = next(event for event in found if event["event"] == "supplied")
+    assert (supplied["account"], supplied["amount"], supplied["share_count"]) == (
+        "alice",
+        "60.000000",
+        60 * 10**6,
+    )
+    redeemed = next(event for event in found if event["event"] == "redeemed")
+    assert redeemed["amount"] == "20.000000"
+    lent = next(event for event in found if event.get("reason") == "borrowing")
+    assert [leg["account"] for leg in lent["legs"]] == ["bob", "external"]
+    assert [event["command"] for event in found if event["event"] == "rejected"] == ["borrow"]

@@ -32,6 +32,13 @@ class Pledge(NamedTuple):
             counts = counted(rule, self.worth_atoms(atoms))
         return counts * (PPB - rule.bid_buffer_ppb) // PPB
 
+    def coming_margin_atoms(self, atoms: int) -> int:
+        """What money that the issuer owes counts for: as much as its worth of the asset would."""
+        return counted(self.rule, atoms) * (PPB - self.rule.bid_buffer_ppb) // PPB
+
+    def coming_haircut_atoms(self, atoms: int) -> int:
+        return 0 if self.rule.haircut_for == "initial" else atoms - self.coming_margin_atoms(atoms)
+
     def haircut_atoms(self, atoms: int) -> int:
         """What of its worth does not answer for the maintenance requirement."""
         if self.rule.haircut_for == "initial":

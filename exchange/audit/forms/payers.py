@@ -6,7 +6,7 @@ from typing import NamedTuple
 from zerodebt.exchange.audit.arithmetic import split
 from zerodebt.exchange.audit.holdings import Compartment, Holdings
 from zerodebt.exchange.audit.markets import Market
-from zerodebt.exchange.events import DEFAULT_FUND, FINANCIER, FIRST_ACCOUNT, HOUSE, INSURANCE
+from zerodebt.exchange.events import DEFAULT_FUND, FINANCIER, FIRST_ACCOUNT, HOUSE, INSURANCE, LENDING
 from zerodebt.exchange.rules import SocialiseRules, VenueRules
 
 # Atoms that each payer could bring for a debtor.
@@ -49,6 +49,8 @@ def is_payer(stage: str, holdings: Holdings, account: int) -> bool:
             return account == HOUSE
         case "default_fund":
             return account in (DEFAULT_FUND, HOUSE) or holdings.is_protected(account)
+        case "lenders":
+            return account == LENDING
         case "recourse":
             return account == FINANCIER
         case _:
