@@ -48,7 +48,7 @@ TO_THE_HOUR_NS = HOUR_NS
 
 
 def lending_desk(*waterfall: str, coin: int = 10, lending: dict[str, Any] | None = None) -> Desk:
-    """COIN counts 90 %, it sells for no less than 97.5 % of the index; free of interest unless said otherwise."""
+    """COIN counts 90 %, sold at 97.5 % of the index or more; free of interest unless said otherwise."""
     rules = rulebook(
         *(waterfall or ("book", "lenders")),
         collateral=[NINETY],

@@ -14,7 +14,8 @@ from zerodebt.exchange.testing.account import account
 from zerodebt.scenarios import config
 from zerodebt.scenarios.rulebooks import read_rulebook
 
-DOCS = (Path(__file__).parents[2] / "docs" / "venues.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "venues.md").read_text(encoding="utf-8")
+DOCS = PAGE[PAGE.index("## A rulebook of your own") :]
 
 
 def block(language: str) -> str:
