@@ -355,6 +355,8 @@ class RiskRounds:
             parts = [allocated_by(state, account, m) for m in markets[k:]]
             part = allocation.share_atoms(-equity, parts[0], sum(parts))
             limit = closing_ticks(market.instrument, lots, market.value_atoms(lots) + part)
+            if market.instrument.contract == "inverse":
+                limit = max(1, limit)  # no price of an inverse short brings more than the lowest one
             price = self._rule_price(market, lots)
             if at_bankruptcy:
                 if is_absorber or not is_bearable or not adl.is_far(rules, limit, market.mark_ticks):
