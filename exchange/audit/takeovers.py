@@ -104,10 +104,13 @@ class Takeovers:
         self._ledger.expect("takeover", legs, f"takeover of account {account} in instrument {n}")
 
     def _bankruptcy_ticks(self, account: int, pocket: int) -> dict[int, int]:
-        """Where each position uses up its part of the equity, if the fund takes them at that price."""
+        """Where each position uses up its part of the equity, if the fund takes them at that price.
+
+        Of one below zero the fund has paid the deficit first, and takes the positions at the mark.
+        """
         equity = self._holdings.equity(account, pocket)
         at_bankruptcy = self._rules.insurance.price == "bankruptcy" and self._stages.is_armed("insurance")
-        if not at_bankruptcy or equity < 0:
+        if not at_bankruptcy or equity < 0 or self._stages.is_for_a_deficit:
             return {}
         prices = {}
         for market in self._holdings.positions(account, pocket):
