@@ -841,6 +841,8 @@ class Venue:
 
     def _set_status(self, command: SetStatus) -> None:
         market = gates.market_of(self._state, command.instrument)
+        if market.number in self._state.expired:
+            refuse(RejectReason.NOTHING_TO_DO, f"{market.instrument.symbol} has expired")
         self._state.status[market.number] = Status(command.open, command.reduce, command.liquidate)
         self._clearing.out.append(StatusSet(market.number, command.open, command.reduce, command.liquidate))
 
