@@ -95,8 +95,13 @@ def review_calls(state: State, clearing: Clearing) -> None:
 
 
 def may_be_forced(state: State, compartment: Compartment) -> bool:
-    """Under margin calls only a compartment whose call is overdue; otherwise every one below maintenance."""
+    """Under margin calls only a compartment whose call is overdue; otherwise every one below maintenance.
+
+    What is owed without positions and without a call no settlement will ever call for: that is a debt at once.
+    """
     if state.rules.settlement.call_to == "none" or compartment in state.in_liquidation:
         return True
     called = state.calls.get(compartment)
-    return called is not None and state.time_ns >= called.due_ns
+    if called is None:
+        return not state.positions_of(compartment)
+    return state.time_ns >= called.due_ns
