@@ -10,6 +10,7 @@ from zerodebt.exchange.ledger import Leg
 from zerodebt.exchange.margin import initial_of, risk_of
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.state import Call, Compartment, State
+from zerodebt.exchange.units import mul_ppb_ceil
 
 
 class Variation(Struct, frozen=True, gc=False):
@@ -54,10 +55,16 @@ def settle(state: State, clearing: Clearing, market: Market, price_ticks: int) -
 
 
 def called_to_atoms(state: State, compartment: Compartment) -> int:
-    """The requirement that a call asks for: maintenance, or the initial one of all positions. Rounded up."""
+    """The requirement that a call asks for: maintenance, or the initial one of all positions. Rounded up.
+
+    The initial requirement of a pool under a grid is the grid's, and not what its positions ask for alone.
+    """
+    required = risk_of(state, compartment).maintenance_atoms
     if state.rules.settlement.call_to == "maintenance":
-        return risk_of(state, compartment).maintenance_atoms
-    account = compartment[0]
+        return required
+    account, pocket = compartment
+    if state.portfolio is not None and pocket == state.settle:
+        return mul_ppb_ceil(required, state.portfolio.rules.initial_ppb)
     return sum(initial_of(state, market, account) for market in state.positions_of(compartment))
 
 
@@ -97,7 +104,7 @@ def review_calls(state: State, clearing: Clearing) -> None:
 def may_be_forced(state: State, compartment: Compartment) -> bool:
     """Under margin calls only a compartment whose call is overdue; otherwise every one below maintenance.
 
-    What is owed without positions and without a call no settlement will ever call for: that is a debt at once.
+    What is owed without positions and without a call no settlement will call for: that is a debt at once.
     """
     if state.rules.settlement.call_to == "none" or compartment in state.in_liquidation:
         return True
