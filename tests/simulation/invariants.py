@@ -5,7 +5,7 @@ from typing import NoReturn
 from tests.simulation.worlds import Built
 from zerodebt.exchange.accounts import BACKSTOP
 from zerodebt.exchange.audit import Audit, Report
-from zerodebt.exchange.commands import BUY, SELL
+from zerodebt.exchange.commands import BUY, SELL, Command, PlaceOrder
 from zerodebt.exchange.events import (
     DEFAULT_FUND,
     DEFICIT,
@@ -14,12 +14,16 @@ from zerodebt.exchange.events import (
     HOUSE,
     INSURANCE,
     Batch,
+    Event,
+    LiquidationStarted,
     Marked,
+    OrderAccepted,
     PositionModeSet,
     Rejected,
+    TriggerFired,
     WorkLeft,
 )
-from zerodebt.exchange.margin import find_liquidatable, risk_of
+from zerodebt.exchange.margin import find_liquidatable, initial_excess_atoms, risk_of
 from zerodebt.exchange.sessions import stands_still
 from zerodebt.exchange.state import Compartment, State
 from zerodebt.exchange.venue import Venue
@@ -34,6 +38,7 @@ ENGINE_ERRORS = (
     ValueError,
 )
 """What a mistake of the venue may raise; a refusal never leaves it as an exception."""
+_OTHER = (LiquidationStarted, TriggerFired)
 
 
 class ViolatedError(Exception):
@@ -72,7 +77,7 @@ class Watch:
         """Does the second witness read along? It stops where an account chooses hedge mode."""
         return self._is_audited
 
-    def after(self, venue: Venue, batch: Batch) -> None:
+    def after(self, venue: Venue, command: Command, batch: Batch) -> None:
         """The laws that are cheap enough to be looked at after every command."""
         state = venue._state
         if batch.seq != self._seq + 1 or batch.time_ns < self._time_ns:
@@ -84,6 +89,8 @@ class Watch:
         self._check_sums(state)
         self._check_books(state)
         self._check_pots(state)
+        if type(command) is PlaceOrder:
+            self._check_margin(state, command, events)
         if events and type(events[0]) is Marked and self._is_guaranteed:
             self._check_nobody_owes(state, events)
         self._read(batch)
@@ -130,6 +137,18 @@ class Watch:
             fail("BOOK-08", f"{resting} orders rest, {len(state.orders)} are indexed")
 
     @staticmethod
+    def _check_margin(state: State, order: PlaceOrder, events: tuple[Event, ...]) -> None:
+        """MARG-01: what rests of an order can be paid for, unless other things happened in its command."""
+        resting = events and type(events[0]) is OrderAccepted and state.orders.get(events[0].order_id)
+        if not resting or resting.reduce_only or any(type(event) in _OTHER for event in events):
+            return
+        if state.instruments[order.instrument].kind == "spot":
+            return
+        excess = initial_excess_atoms(state, order.account)
+        if excess < 0:
+            fail("MARG-01", f"{order} rests while {-excess} atoms of initial margin are missing")
+
+    @staticmethod
     def _check_pots(state: State) -> None:
         """The venue's own money is never spent twice: no pot that pays is below zero."""
         for pocket in range(len(state.assets)):
@@ -138,7 +157,7 @@ class Watch:
                 pots = {"house": cells[HOUSE], "default fund": cells[DEFAULT_FUND]}
                 fail("WFALL-01", f"{pots | {'deficit': cells[DEFICIT], 'fees': cells[FEES]}}")
 
-    def _check_nobody_owes(self, state: State, events: tuple[object, ...]) -> None:
+    def _check_nobody_owes(self, state: State, events: tuple[Event, ...]) -> None:
         """WFALL-02: after risk work nobody is below zero, unless it could not be done or paid for."""
         if type(events[-1]) is WorkLeft or any(stands_still(state, n) for n in range(len(state.markets))):
             return
@@ -160,10 +179,20 @@ class Watch:
             fail("DET-02", "the venue from the snapshot has another hash")
         if self._is_audited and self._audit.digest() != venue.view.statement().holdings_digest:
             fail("LEDG-03", "the audit holds other balances than the venue")
+        self._check_margins(state)
         if state.counters.started:
             self._check_scan(state, twin._state)
         if self._is_audited:
             self._check_audited_books(state)
+
+    @staticmethod
+    def _check_margins(state: State) -> None:
+        """Margin stands beside a position only; what a settlement leaves as a debt waits for its payers."""
+        for market in state.contracts:
+            margin = state.accounts.balances.array[state.pocket(market.number), FIRST_ACCOUNT:]
+            lots = state.accounts.lots.array[market.number, FIRST_ACCOUNT:]
+            if (margin[lots == 0] > 0).any():
+                fail("MARG-06", f"margin without a position in slot {market.number}")
 
     @staticmethod
     def _check_scan(state: State, twin: State) -> None:

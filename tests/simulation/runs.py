@@ -50,7 +50,7 @@ class Run:
                 fail("LEDG-04", f"refused {order.command} left a trace")
         else:
             self._hash = None
-        self.watch.after(venue, batch)
+        self.watch.after(venue, order.command, batch)
         if len(self.orders) % ALL_EVERY == 0:
             self.watch.all(venue)
         return batch

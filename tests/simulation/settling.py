@@ -141,7 +141,12 @@ class Settling:
         for market in self._markets():
             bid, ask = self._quotes(market)
             size = market.instrument.size_max_lots
-            self._do(MassQuote(self._maker, market.number, ((bid, size),), ((ask, size),)))
+            events = self._do(MassQuote(self._maker, market.number, ((bid, size),), ((ask, size),)))
+            if isinstance(events[0], Rejected) and events[0].reason is RejectReason.PRICE_BEYOND_BAND:
+                # The band follows the mark, which may be far from the index: then only the mark is sane.
+                bid, ask = (self._at_mark(market, side) for side in (SELL, BUY))
+                if bid < ask:
+                    self._do(MassQuote(self._maker, market.number, ((bid, size),), ((ask, size),)))
 
     def _cancel_everything(self) -> None:
         """Whoever has an order can take it back."""
@@ -236,9 +241,9 @@ class Settling:
     def _close_everything(self) -> None:
         """Every position is closed against the market maker; his own is gone when the last of the others is.
 
-        The fund is not liquidated, however little it has: somebody else pays what closing costs it.
+        Fund and backstop are not liquidated, however little they have: capital pays what closing costs them.
         """
-        self._must(Deposit(self._state.settle, INSURANCE, (_CAPITAL_UNITS * self._unit,)), "REST-00")
+        self._bring_capital()
         self._await_session()
         for account in (*range(FIRST_ACCOUNT, self._maker), INSURANCE):
             for market in self._state.contracts:
@@ -257,12 +262,16 @@ class Settling:
             if not held:
                 return
             self._do(CancelAll(self._maker))
-            self._must(self._quote_at_mark(leg, -1 if held < 0 else 1), "REST-05")
+            quote = self._quote_at_mark(leg, -1 if held < 0 else 1)
+            if isinstance(self._do(quote)[0], Rejected):
+                quote = self._quote_at_mark(leg, -1 if held < 0 else 1, is_better=False)
+                self._must(quote, "REST-05")
             side: Any = SELL if held > 0 else BUY
             name: Any = "net"
             if account in self._state.hedged:
                 name = "long" if held > 0 else "short"
-            price, lots, n = self._at_mark(leg, -side), min(abs(held), most), leg.instrument_number
+            lots, n = min(abs(held), most), leg.instrument_number
+            price = next((level[0] for level in (*quote.bids, *quote.asks)), 0)
             order = PlaceOrder(account, n, side, lots, price, "ioc", reduce_only=True, leg=name)
             answer = self._do(order)[0]
             if (
@@ -282,17 +291,17 @@ class Settling:
         """Under a grid a position may make another one cheap: closing it then asks for more margin."""
         return self._state.portfolio is not None
 
-    def _at_mark(self, leg: Market, side: int) -> int:
-        """The maker's price that is no worse for the other one than the mark."""
+    def _at_mark(self, leg: Market, side: int, *, is_better: bool = True) -> int:
+        """The maker's price on the step that is no worse for the other one than the mark, or no better."""
         mark = leg.prices.mark_ticks
         assert mark is not None
         step = order_step_ticks(leg.instrument, 2 * mark)
-        price = -(-mark // step) * step if side == BUY else mark // step * step
+        price = -(-mark // step) * step if (side == BUY) == is_better else mark // step * step
         return max(leg.instrument.price_min_ticks, price)
 
-    def _quote_at_mark(self, leg: Market, side: int) -> MassQuote:
+    def _quote_at_mark(self, leg: Market, side: int, *, is_better: bool = True) -> MassQuote:
         """One-sided: the maker buys (side 1) or sells at the mark."""
-        level = ((self._at_mark(leg, side), leg.instrument.size_max_lots),)
+        level = ((self._at_mark(leg, side, is_better=is_better), leg.instrument.size_max_lots),)
         bids, asks = (level, ()) if side == BUY else ((), level)
         return MassQuote(self._maker, leg.instrument_number, bids, asks)
 
@@ -335,6 +344,9 @@ class Settling:
                     atoms = atoms * custody // (custody + hole)
                 if atoms > 0:
                     self._must(Withdraw(account, asset, atoms), "REST-06")
+        margins = state.accounts.balances.array[len(state.assets) :, FIRST_ACCOUNT:]
+        if margins.any():
+            fail("REST-06", "margin is left beside positions that are closed")
         if any(sum(balances) for balances in self._by_asset()):
             fail("LEDG-01", "the ledger does not sum to zero")
 
