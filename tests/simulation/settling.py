@@ -30,7 +30,7 @@ from zerodebt.exchange.commands import (
 from zerodebt.exchange.events import DEFICIT, EXTERNAL, FIRST_ACCOUNT, HOUSE, INSURANCE, Event, Rejected
 from zerodebt.exchange.instruments import order_step_ticks
 from zerodebt.exchange.margin import risk_of
-from zerodebt.exchange.marks import Market
+from zerodebt.exchange.marks import Market, market_band_ticks
 from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.sessions import is_closed, limit_band
 from zerodebt.exchange.state import State
@@ -133,20 +133,21 @@ class Settling:
         bid = (index - step) // step * step
         ask = -(-(index + step) // step) * step
         lowest = instrument.price_min_ticks
+        bid, ask = self._within_band(market, BUY, bid), self._within_band(market, SELL, ask)
         if bid < lowest:
             bid, ask = -(-lowest // step) * step, max(ask, -(-lowest // step) * step + step)
         return bid, ask
+
+    def _within_band(self, market: Market, side: int, price: int) -> int:
+        """No further than the rulebook's band lets an order of this side go; the band may follow the mark."""
+        band = market_band_ticks(market, self._state.rules, side)
+        return price if band is None else side * min(side * price, side * band)
 
     def _quote(self) -> None:
         for market in self._markets():
             bid, ask = self._quotes(market)
             size = market.instrument.size_max_lots
-            events = self._do(MassQuote(self._maker, market.number, ((bid, size),), ((ask, size),)))
-            if isinstance(events[0], Rejected) and events[0].reason is RejectReason.PRICE_BEYOND_BAND:
-                # The band follows the mark, which may be far from the index: then only the mark is sane.
-                bid, ask = (self._at_mark(market, side) for side in (SELL, BUY))
-                if bid < ask:
-                    self._do(MassQuote(self._maker, market.number, ((bid, size),), ((ask, size),)))
+            self._do(MassQuote(self._maker, market.number, ((bid, size),), ((ask, size),)))
 
     def _cancel_everything(self) -> None:
         """Whoever has an order can take it back."""
@@ -263,9 +264,7 @@ class Settling:
                 return
             self._do(CancelAll(self._maker))
             quote = self._quote_at_mark(leg, -1 if held < 0 else 1)
-            if isinstance(self._do(quote)[0], Rejected):
-                quote = self._quote_at_mark(leg, -1 if held < 0 else 1, is_better=False)
-                self._must(quote, "REST-05")
+            self._must(quote, "REST-05")
             side: Any = SELL if held > 0 else BUY
             name: Any = "net"
             if account in self._state.hedged:
@@ -291,17 +290,18 @@ class Settling:
         """Under a grid a position may make another one cheap: closing it then asks for more margin."""
         return self._state.portfolio is not None
 
-    def _at_mark(self, leg: Market, side: int, *, is_better: bool = True) -> int:
-        """The maker's price on the step that is no worse for the other one than the mark, or no better."""
+    def _at_mark(self, leg: Market, side: int) -> int:
+        """The maker's price on the step that is no worse for the other one than the mark, within the band."""
         mark = leg.prices.mark_ticks
         assert mark is not None
         step = order_step_ticks(leg.instrument, 2 * mark)
-        price = -(-mark // step) * step if (side == BUY) == is_better else mark // step * step
+        price = -(-mark // step) * step if side == BUY else mark // step * step
+        price = self._within_band(leg, BUY, self._within_band(leg, SELL, price))
         return max(leg.instrument.price_min_ticks, price)
 
-    def _quote_at_mark(self, leg: Market, side: int, *, is_better: bool = True) -> MassQuote:
+    def _quote_at_mark(self, leg: Market, side: int) -> MassQuote:
         """One-sided: the maker buys (side 1) or sells at the mark."""
-        level = ((self._at_mark(leg, side, is_better=is_better), leg.instrument.size_max_lots),)
+        level = ((self._at_mark(leg, side), leg.instrument.size_max_lots),)
         bids, asks = (level, ()) if side == BUY else ((), level)
         return MassQuote(self._maker, leg.instrument_number, bids, asks)
 

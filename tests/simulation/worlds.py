@@ -222,6 +222,10 @@ def _override(rng: Random, rules: Table, instruments: list[Table], unit_atoms: i
     for name, draw in tables.items():
         if rng.random() < share:
             rules[name] = rules.get(name, {}) | draw(rng, unit_atoms)
+    if rules.get("orders", {}).get("band", {}).get("formula", "none") != "none":
+        # A band can be narrower than a step of two figures: then there is no price to trade at.
+        for table in instruments:
+            table.pop("significant_figures", None)
     if "backstop" in rules["waterfall"]:
         rules["liquidation"] = {"backstop_below_ppb": 666_666_667} | rules.get("liquidation", {})
     if rng.random() < share:
