@@ -313,7 +313,9 @@ class RiskRounds:
 
     def _is_for_deleveraging(self, compartment: Compartment, risk: Risk, bearers: list[Compartment]) -> bool:
         """Is the rulebook's trigger met for a compartment below zero, whose deficit these pools bear?"""
-        if self.state.rules.adl.trigger != "fund_cannot_pay" or self._forced.is_unfilled(compartment):
+        rules = self.state.rules
+        waits_for_fund = rules.adl.trigger == "fund_cannot_pay" and "insurance" in rules.waterfall
+        if not waits_for_fund or self._forced.is_unfilled(compartment):
             return True
         able = sum(max(0, pools.equity_atoms(self.state, p)) for p in bearers if self._is_open(p))
         return able < -risk.equity_atoms
