@@ -69,7 +69,10 @@ def called_to_atoms(state: State, compartment: Compartment) -> int:
 
 
 def call(state: State, clearing: Clearing, market: Market) -> None:
-    """Call every holder below maintenance who is not called yet; an unmet call keeps its time."""
+    """Call every holder below maintenance who is not called yet; an unmet call keeps its time.
+
+    At a mark of zero a position may require nothing: who is below zero then is called all the same.
+    """
     rules = state.rules.settlement
     if rules.call_to == "none":
         return
@@ -81,7 +84,7 @@ def call(state: State, clearing: Clearing, market: Market) -> None:
     ):
         compartment = state.compartment_of(account, n)
         risk = risk_of(state, compartment)
-        if not risk.is_liquidatable or compartment in state.calls or not state.accounts.is_customer(account):
+        if risk.is_safe or compartment in state.calls or not state.accounts.is_customer(account):
             continue
         atoms = called_to_atoms(state, compartment) - risk.margin_atoms
         due_ns = state.time_ns + rules.call_due_ns
