@@ -125,7 +125,9 @@ class Reading:
             conversions,
         )
         self.takeovers = Takeovers(rules, notes, holdings, ledger, deficits, harm, liquidations, stages)
-        self.settlements = Settlements(notes, holdings, ledger, contracts, calls, prices, claims)
+        self.settlements = Settlements(
+            rules, notes, holdings, ledger, funding, contracts, calls, prices, claims
+        )
         self.watch = Watch(notes, holdings, debts, calls, liquidations, prices)
         self._readers: dict[type, Callable[[Any], None]] = {
             AccountsOpened: holdings.open_accounts,
