@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from tests.exchange.audit.crash import RULEBOOKS, Crash
 from tests.exchange.audit.damage import edited, put, rules_broken
 from tests.venues import USD, Desk, of, perpetual, rulebook
 from zerodebt.exchange import events as says
@@ -25,8 +26,8 @@ from zerodebt.exchange.commands import (
 )
 from zerodebt.exchange.events import Batch, FundingSampled, FundingSet, OrderClosed, Settled, TriggerArmed
 from zerodebt.exchange.reject import RejectReason as R
-from zerodebt.exchange.rules import RulesError
-from zerodebt.exchange.units import HOUR_NS
+from zerodebt.exchange.rules import MarkRules, RulesError, SettlementRules
+from zerodebt.exchange.units import HOUR_NS, SECOND_NS
 from zerodebt.exchange.venue import Venue
 
 RICH = 1_000_000
@@ -186,3 +187,36 @@ def test_a_dishonest_delisting_is_named(sabotage: Callable[[Any], Any], text: st
     report = audit(sabotage(run()))
     assert rules_broken(report) & {"WFALL-05", "FUND-02"}
     assert any(text in finding.text for finding in report.findings)
+
+
+# Runs
+
+
+class Delisted(Crash):
+    """A crash in which perpetuals are delisted again and again, at times with funding due."""
+
+    def _step(self, *, falling: bool) -> None:
+        super()._step(falling=falling)
+        if self.random.random() < 0.06:
+            later_ns = self.random.choice((0, 0, 50 * SECOND_NS))
+            self.do(SettleInstrument(self.random.randrange(2)), later_ns=later_ns)
+
+
+@pytest.mark.parametrize("seed", [2, 3, 4])
+def test_the_audit_agrees_on_delistings_in_a_crash_with_a_fund_that_bears_fills(seed: int) -> None:
+    rules, _, house_usd = RULEBOOKS["a fund that bears fills"]
+    rules = structs.replace(
+        rules,
+        mark=MarkRules(formula="index"),
+        settlement=SettlementRules(perpetual="index"),
+        liquidation=structs.replace(rules.liquidation, price_limit="none"),
+    )
+    run = Delisted(seed, rules, fund_usd=50_000, house_usd=house_usd)
+    run.venue.check()
+    events = [event for batch in run.batches for event in batch.events]
+    assert of(events, Settled)
+    paid = [e.atoms for e in of(events, says.StagePaid) if not e.deficit_id]
+    report = audit(run.batches)
+    assert report.findings == ()
+    assert paid
+    assert report.paid_by_stage["insurance"] >= sum(paid)
