@@ -153,8 +153,7 @@ class _Reader:
                 text = f"{payer} paid {self._money(event.atoms)} (deficit {event.deficit_id})"
                 yield f"stage {event.stage}", text
             case ev.StagePaid(payer=payer) if payer == me:
-                to = f"deficit {event.deficit_id}" if event.deficit_id else "a forced order's fills"
-                yield f"stage {event.stage}", f"paid {self._money(event.atoms)} to {to}"
+                yield f"stage {event.stage}", f"paid {self._money(event.atoms)} to deficit {event.deficit_id}"
             case ev.DeficitClosed() if event.deficit_id in self._deficits:
                 left = self._money(event.residual_atoms)
                 over = self._money(event.overcharge_atoms)
