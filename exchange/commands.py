@@ -189,10 +189,13 @@ class SetStatus(Struct, frozen=True, array_like=True, tag="set_status"):
 
 
 class SettleInstrument(Struct, frozen=True, array_like=True, tag="settle_instrument"):
-    """End a future: orders are cancelled and every position closes at the settlement price."""
+    """End a contract: orders are cancelled and every position closes at the settlement price.
+
+    Without a price that is the last index. A perpetual ends where the rulebook says how, at no stated price.
+    """
 
     instrument: int
-    price_ticks: int
+    price_ticks: int | None = None
 
 
 class SettleVariation(Struct, frozen=True, array_like=True, tag="settle_variation"):

@@ -365,6 +365,7 @@ class Deleveraged(Struct, frozen=True, array_like=True, tag="deleveraged"):
 class StagePaid(Struct, frozen=True, array_like=True, tag="stage_paid"):
     """A payer brought `atoms` to a named deficit (for ADL the winners' transfers are the payment).
 
+    Deficit 0 is none: the fund paid what a fill of a forced order lacked, and a `Posted` before says to whom.
     `base_atoms`, where a class shares a loss, is what his share is in proportion to: what he won, in the
     session or at the settlement, or the value of his open lots. All atoms over all bases are the tax rate.
     """

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from zerodebt.exchange.clearing import Clearing
 from zerodebt.exchange.commands import BUY, SELL, PlaceOrder, Side
-from zerodebt.exchange.events import INSURANCE, OrderClosed, StageArmed
+from zerodebt.exchange.events import INSURANCE, OrderClosed, StageArmed, StagePaid
 from zerodebt.exchange.instruments import value_atoms
 from zerodebt.exchange.judge import Pools
 from zerodebt.exchange.liquidation import affordable_lots, forced_lots, limit_ticks
@@ -212,6 +212,8 @@ class ForcedOrders:
         atoms = min(delta_atoms, max(0, equity))
         pool = self.state.compartment_of(INSURANCE, market.instrument_number)
         self.clearing.post("surplus", [(*compartment, -atoms), (*pool, atoms)])
+        if atoms < 0:
+            self.clearing.out.append(StagePaid(0, "insurance", INSURANCE, -atoms))
 
     def _by_requirement(self, compartment: Compartment) -> list[Market]:
         account = compartment[0]

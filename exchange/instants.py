@@ -99,9 +99,9 @@ def set_marks(state: State, clearing: Clearing) -> None:
 
 
 def sample_funding(state: State, clearing: Clearing) -> None:
-    """One premium sample of every perpetual."""
+    """One premium sample of every perpetual that has not ended."""
     for market in state.markets:
-        if market.instrument.kind != "perpetual":
+        if market.instrument.kind != "perpetual" or market.number in state.expired:
             continue
         prices = market.prices
         assert prices.index_ticks is not None
@@ -122,6 +122,8 @@ def pay_funding(state: State, clearing: Clearing, intervals: int) -> None:
     for market in state.markets:
         prices = market.prices
         if market.instrument.kind != "perpetual" or not prices.premium_samples:
+            continue
+        if market.number in state.expired:
             continue
         cap = cap_ppt(rules, market.instrument.symbol, *top_rates_ppt(market.instrument))
         rate = rate_ppt(rules, premium_average_ppt(prices, rules), cap)

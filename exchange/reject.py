@@ -23,6 +23,7 @@ class RejectReason(StrEnum):
     NOT_IN_DEFAULT = "account is not in default"
     DEFAULT_OPEN = "contributions are frozen while a default is open"
     SESSION_CLOSED = "there is no session now"
+    FUNDING_DUE = "funding is due first"
     HALTED = "instrument is halted for this operation"
     NO_PRICE = "instrument has no mark price yet"
     SIZE_NOT_POSITIVE = "size is not positive"
@@ -48,7 +49,7 @@ class RejectReason(StrEnum):
     OPEN_INTEREST_CAP = "open interest is at its cap"
     BALANCE_TOO_SMALL = "balance is too small"
     MARGIN_TOO_SMALL = "margin is too small"
-    DEFICIT_OPEN = "withdrawals wait while a deficit is open"
+    DEFICIT_OPEN = "this waits while a deficit is open"
 
 
 class RefusedError(Exception):

@@ -369,12 +369,16 @@ class ContractRules(Dated, frozen=True, forbid_unknown_fields=True):
 class SettlementRules(Dated, frozen=True, forbid_unknown_fields=True):
     """Daily settlement: who is below maintenance after it, and when there is trading at all.
 
+    perpetual    how one that is delisted ends: not at all, where no page of the venue says how; or all of its
+                 positions close at the index. Whoever is below zero has been deleveraged at his bankruptcy
+                 price before, and as long as the close would leave anybody below zero it is refused (dYdX)
     call_to      none: who is below maintenance is liquidated at once. Otherwise a settlement calls him to
                  bring what is missing to his maintenance or initial requirement
     call_due_ns  time that he has, and in which he is left alone
     sessions     without one there is trading at all times
     """
 
+    perpetual: Literal["never", "index"] = "never"
     call_to: Literal["none", "maintenance", "initial"] = "none"
     call_due_ns: Positive = HOUR_NS
     sessions: tuple[Session, ...] = ()
@@ -745,6 +749,11 @@ def _check_settlement(rules: VenueRules) -> None:
                 f"venue.settlement.sessions: a session from {session.opens_ns} to {session.closes_ns} ns, "
                 "allowed is one that closes after it opens, at most a day later"
             )
+    if rules.settlement.perpetual == "index" and rules.mark.formula != "index":
+        raise RulesError(
+            f"venue.settlement.perpetual is 'index', but the mark's formula is {rules.mark.formula!r}, "
+            "allowed is 'index', at which whoever is below zero has been deleveraged"
+        )
     takers = {"backstop", "insurance", "adl"}.intersection(rules.waterfall)
     if rules.default_fund.close_out == "auction" and takers:
         raise RulesError(

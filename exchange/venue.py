@@ -88,7 +88,7 @@ from zerodebt.exchange.reject import RefusedError, RejectReason, refuse
 from zerodebt.exchange.rounds import RiskRounds
 from zerodebt.exchange.rules import VenueRules
 from zerodebt.exchange.sessions import expiring, limit_band, within_limits
-from zerodebt.exchange.state import State, Status
+from zerodebt.exchange.state import Compartment, State, Status
 from zerodebt.exchange.triggers import is_met
 from zerodebt.exchange.units import div_floor
 from zerodebt.exchange.variation import review_calls
@@ -862,26 +862,47 @@ class Venue:
     def _set_status(self, command: SetStatus) -> None:
         market = gates.market_of(self._state, command.instrument)
         if market.number in self._state.expired:
-            refuse(RejectReason.NOTHING_TO_DO, f"{market.instrument.symbol} has expired")
+            refuse(RejectReason.NOTHING_TO_DO, f"{market.instrument.symbol} has ended")
         self._state.status[market.number] = Status(command.open, command.reduce, command.liquidate)
         self._clearing.out.append(StatusSet(market.number, command.open, command.reduce, command.liquidate))
 
     def _settle_instrument(self, command: SettleInstrument) -> None:
         state = self._state
         market = gates.contract_of(self._state, command.instrument)
-        if market.instrument.kind != "future":
+        is_perpetual = market.instrument.kind == "perpetual"
+        if is_perpetual and state.rules.settlement.perpetual == "never":
             refuse(RejectReason.WRONG_KIND, f"{market.instrument.symbol} has no settlement")
+        if is_perpetual and command.price_ticks is not None:
+            refuse(RejectReason.NOT_IN_RULEBOOK, f"{market.instrument.symbol} ends at the index")
         if not state.counters.started:
             refuse(RejectReason.NO_PRICE, "there was no index yet")
         n = market.number
         if not self._owners(n) and not self._holders(n):
             refuse(RejectReason.NOTHING_TO_DO, "no positions and no orders")
-        gates.price(market, command.price_ticks, on_step=False)
-        self._end(market, command.price_ticks)
+        price = market.prices.index_ticks if command.price_ticks is None else command.price_ticks
+        assert price is not None
+        gates.price(market, price, on_step=False)
+        if is_perpetual:
+            if state.time_ns >= state.counters.next_funding_ns:
+                refuse(RejectReason.FUNDING_DUE, "the next index or tick pays it")
+            self._gate_delisting(market, price)
+        self._end(market, price)
         self._work(state.markets, ("last",))
 
+    def _gate_delisting(self, market: Market, price_ticks: int) -> None:
+        """Closing at the final price leaves nobody below zero: who would be is for deleveraging."""
+        lost: dict[Compartment, int] = {}
+        for account, leg in self._holders(market.number):
+            where = self._state.compartment_of(account, leg.number)
+            held = self._state.accounts.lots.cells[leg.number][account]
+            lost[where] = lost.get(where, 0) + leg.gain_atoms(held, price_ticks)
+        for where, atoms in lost.items():
+            equity = risk_of(self._state, where).equity_atoms - atoms
+            if equity < 0:
+                refuse(RejectReason.DEFICIT_OPEN, f"account {where[0]} would be left with {equity} atoms")
+
     def _end(self, market: Market, price_ticks: int) -> None:
-        """The final settlement of a future: no orders and no positions are left, and none will come."""
+        """The final settlement of a contract: no orders and no positions are left, and none will come."""
         state = self._state
         n = market.number
         for account, slot in self._owners(n):

@@ -82,11 +82,11 @@ class StatusAt(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, ta
 
 
 class SettleAt(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="do", tag="settle"):
-    """End a future at this price."""
+    """End a future at this price, or a contract at the last index."""
 
     at: Moment
     instrument: str
-    price: Decimal
+    price: Decimal | None = None
 
 
 class VariationAt(
@@ -723,7 +723,7 @@ def build(scenario: Scenario, where: str = "scenario") -> World:
         )
     every = _units(where, "clock.index_every_s", scenario.clock.index_every_s, 9, least=1)
     _unique(where, "populations.members", member_names(scenario))
-    _check_schedule(scenario, instruments, where)
+    _check_schedule(scenario, rules, instruments, where)
     for claim in scenario.claims:
         check_claim(claim, where)
     shares = sum(spec.open_interest_share or 0 for spec in scenario.instruments)
@@ -836,7 +836,10 @@ def open_interest_lots(scenario: Scenario, world: World, start_ticks: Sequence[i
     return tuple(lots)
 
 
-def _check_schedule(scenario: Scenario, instruments: Sequence[Instrument], where: str) -> None:
+def _check_schedule(
+    scenario: Scenario, rules: VenueRules, instruments: Sequence[Instrument], where: str
+) -> None:
+    delists = rules.settlement.perpetual == "index"
     symbols = [instrument.symbol for instrument in instruments]
     for n, action in enumerate(scenario.schedule):
         at = f"schedule.{n}"
@@ -849,11 +852,16 @@ def _check_schedule(scenario: Scenario, instruments: Sequence[Instrument], where
             continue
         number = _symbol(where, f"{at}.instrument", action.instrument, symbols)
         if isinstance(action, SettleAt | VariationAt):
-            if instruments[number].kind != "future":
+            kind = instruments[number].kind
+            is_delisting = isinstance(action, SettleAt) and kind == "perpetual" and delists
+            if kind != "future" and not is_delisting:
                 raise CallError(
-                    f"{where}: {at}.instrument: {action.instrument} is of kind {instruments[number].kind}, "
-                    "allowed is a future"
+                    f"{where}: {at}.instrument: {action.instrument} is of kind {kind}, allowed is a future"
                 )
+            if action.price is None:
+                continue
+            if is_delisting:
+                raise CallError(f"{where}: {at}.price: found {action.price}, allowed is none for a perpetual")
             price = _units(where, f"{at}.price", action.price, instruments[number].tick_decimals)
             low, high = instruments[number].price_min_ticks, instruments[number].price_max_ticks
             if not low <= price <= high:

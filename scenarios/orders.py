@@ -178,7 +178,7 @@ class SetStatus(_Line, tag="set_status"):
 
 class Settle(_Line, tag="settle"):
     instrument: str
-    price: Text
+    price: Text | None = None
 
 
 class SettleVariation(_Line, tag="settle_variation"):
@@ -447,7 +447,8 @@ class _Reader:
                 yield c.SetStatus(number, asked.open, asked.reduce, asked.liquidate)
             case Settle():
                 market = self._instrument(asked.instrument)
-                yield c.SettleInstrument(market, self._price(market, "price", asked.price))
+                price = None if asked.price is None else self._price(market, "price", asked.price)
+                yield c.SettleInstrument(market, price)
             case SettleVariation():
                 market = self._instrument(asked.instrument)
                 yield c.SettleVariation(market, self._price(market, "price", asked.price))

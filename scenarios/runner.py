@@ -362,7 +362,8 @@ class Prepared:
                 command = SetStatus(number, action.open, action.reduce, action.liquidate)
             elif isinstance(action, SettleAt):
                 number = symbols.index(action.instrument)
-                ticks = to_units(action.price, self.world.instruments[number].tick_decimals)
+                price, decimals = action.price, self.world.instruments[number].tick_decimals
+                ticks = None if price is None else to_units(price, decimals)
                 command = SettleInstrument(number, ticks)
             elif isinstance(action, VariationAt):
                 number = symbols.index(action.instrument)

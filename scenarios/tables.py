@@ -687,7 +687,7 @@ class _Recorder:
             self._entry("origin", account, atoms, deficit_id=e.deficit_id)
 
     def _stage_paid(self, e: ev.StagePaid) -> None:
-        self._entry("paid", e.payer, e.atoms, deficit_id=e.deficit_id, stage=e.stage)
+        self._entry("paid", e.payer, e.atoms, deficit_id=e.deficit_id or None, stage=e.stage)
 
     def _layer_drawn(self, e: ev.LayerDrawn) -> None:
         for account, atoms in e.shares:

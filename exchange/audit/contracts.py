@@ -21,7 +21,6 @@ class Contracts:
         self._sessions = rules.settlement.sessions
         self._terms = {contract.symbol: contract for contract in rules.settlement.contracts}
         self.settled_ticks: dict[int, int] = {}
-        self._ended: set[int] = set()
 
     def load(self, event: PositionsLoaded) -> None:
         """Positions of the start are carried as if just settled."""
@@ -63,6 +62,8 @@ class Contracts:
         band = self.band(market)
         if band is not None and not band[0] <= event.price_ticks <= band[1]:
             self._find("BOOK-04", f"trade {event.trade_id} at {event.price_ticks}, the day's band is {band}")
+        if market.has_ended:
+            self._find("WFALL-05", f"trade {event.trade_id} in instrument {market.number}, which has ended")
         if self.is_closed(market):
             self._find("HALT-01", f"trade {event.trade_id} while there is no session")
 
@@ -83,7 +84,7 @@ class Contracts:
                     "WFALL-05",
                     f"instrument {market.number} expires at {event.price_ticks}, the rulebook says {wanted}",
                 )
-        self._ended.add(market.number)
+        market.has_ended = True
 
     def rest(self, market: Market) -> None:
         """After an instant nothing is left that has expired."""
@@ -92,7 +93,7 @@ class Contracts:
 
     def _is_overdue(self, market: Market) -> bool:
         terms = self._terms_of(market)
-        if terms is None or not terms.expires_at_ns or market.number in self._ended:
+        if terms is None or not terms.expires_at_ns or market.has_ended:
             return False
         return self._notes.time_ns >= terms.expires_at_ns
 

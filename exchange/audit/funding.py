@@ -125,9 +125,14 @@ class Funding:
             return lambda lots: form.owed_by_index(rules, lots, step)
         return lambda lots: form.owed_atoms(form.exposure_atoms(spec, price, lots), rate, event.intervals)
 
+    def check_paid(self, market: Market) -> None:
+        """A perpetual does not end before the funding that is due."""
+        if self._notes.time_ns >= self._next_funding_ns:
+            self._find("FUND-02", f"instrument {market.number} ends at {self._notes.time_ns} ns unfunded")
+
     def rest(self, market: Market) -> None:
         """A perpetual's sample and payment were made when they were due."""
-        if market.spec.kind != "perpetual":
+        if market.spec.kind != "perpetual" or market.has_ended:
             return
         if self._sample_due and market.sampled_seq != self._notes.seq:
             self._find("FUND-02", f"instrument {market.number}: a sample is due and not taken")

@@ -32,6 +32,7 @@ class Market:
     dust          atoms by which rounding may part a position's value from that of its lots
     isolated      accounts whose position here answers with its own pocket
     stands_still  while forced orders are halted the mark is held
+    has_ended     it was settled finally: nothing trades and no funding is due any more
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Market:
         self.previous_mark: int | None = None
         self.last: int | None = None
         self.stands_still = False
+        self.has_ended = False
         self.basis = Average(rules.mark.basis_ema_ns)
         self.median = Average(rules.mark.book_ema_ns)
         self.basis_points: deque[int] = deque(maxlen=rules.mark.basis_points)

@@ -70,6 +70,13 @@ class Payments:
             unstated = self._unstated.setdefault((stage, account), {})
             unstated[pocket] = unstated.get(pocket, 0) - atoms
 
+    def take_fill(self, moved: dict[Compartment, int]) -> None:
+        """What the fund pays for a forced order's fills is stated as a payment to no deficit."""
+        for (account, pocket), atoms in moved.items():
+            if account == INSURANCE and atoms < 0:
+                unstated = self._unstated.setdefault(("insurance", account), {})
+                unstated[pocket] = unstated.get(pocket, 0) - atoms
+
     def _pays_from(self, stage: str, account: int, pocket: int) -> bool:
         """Is this the pocket that the stage takes from: a pool, what shares the loss, or else the wallet?"""
         deficit = self._deficits.current
@@ -82,12 +89,12 @@ class Payments:
     def state(self, event: StagePaid) -> None:
         stage, payer, atoms = event.stage, event.payer, event.atoms
         deficit = self._deficits.current
-        if deficit is None or deficit.number != event.deficit_id:
+        if deficit is not None and deficit.number == event.deficit_id:
+            deficit.brought += atoms
+        elif deficit is not None or event.deficit_id:
             self._find(
                 "(d)", f"stage {stage} pays {atoms} atoms to deficit {event.deficit_id}, which is not open"
             )
-        else:
-            deficit.brought += atoms
         pockets = self._unstated.pop((stage, payer), {})
         posted = sum(pockets.values())
         if posted != atoms:

@@ -134,7 +134,9 @@ class Reading:
             lending,
         )
         self.takeovers = Takeovers(rules, notes, holdings, ledger, harm, liquidations, stages)
-        self.settlements = Settlements(notes, holdings, ledger, contracts, calls, prices, claims)
+        self.settlements = Settlements(
+            rules, notes, holdings, ledger, funding, contracts, calls, prices, claims
+        )
         self.watch = Watch(notes, holdings, debts, calls, liquidations, prices)
         self._readers: dict[type, Callable[[Any], None]] = {
             AccountsOpened: holdings.open_accounts,
@@ -218,7 +220,9 @@ class Reading:
         """A posting that an event announced must be the one due; others are judged by their reason."""
         ledger, transfers, reason = self.ledger, self.transfers, event.reason
         if reason == "surplus" and not ledger.is_expecting:
-            ledger.expect("surplus", self.liquidations.surplus(), "a surplus of a forced order")
+            due = self.liquidations.surplus()
+            ledger.expect("surplus", due, "a surplus of a forced order")
+            self.payments.take_fill(due)
         if ledger.is_expecting:
             ledger.apply_expected(event)
             return

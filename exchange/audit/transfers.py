@@ -47,7 +47,7 @@ class Transfers:
 
     def refuse(self, event: Rejected) -> None:
         self._notes.counts["rejected"] += 1
-        if event.reason is RejectReason.DEFICIT_OPEN:
+        if event.reason is RejectReason.DEFICIT_OPEN and event.command == "withdraw":
             self._notes.counts["withdrawals_delayed"] += 1
 
     def deposit(self, event: Posted) -> None:

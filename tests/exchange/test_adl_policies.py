@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, milp
 
+from tests import wealth
 from tests.venues import USD, Desk, of, perpetual, rulebook
 from zerodebt.exchange.commands import Deposit, LoadPositions
 from zerodebt.exchange.events import HOUSE, DeficitClosed, Deleveraged
 from zerodebt.exchange.rules import AdlRules, RulesError
 from zerodebt.exchange.units import PPB
-from zerodebt.exchange.waterfall import adl, policies, sharing, wealth
+from zerodebt.exchange.waterfall import adl, policies, sharing
 from zerodebt.exchange.waterfall.adl import Candidate, Demand, Ranked
 from zerodebt.exchange.waterfall.policies import POLICIES
 

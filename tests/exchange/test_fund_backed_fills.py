@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
+from tests.exchange.audit.damage import Edit, edited, rules_broken, without
 from tests.venues import USD, Desk, of, perpetual
 from zerodebt.exchange.audit import audit
 from zerodebt.exchange.commands import BUY, SELL, Deposit, SetLeverage
-from zerodebt.exchange.events import INSURANCE, DeficitClosed, Deleveraged, Filled, Posted
+from zerodebt.exchange.events import HOUSE, INSURANCE, DeficitClosed, Deleveraged, Filled, Posted, StagePaid
 from zerodebt.exchange.instruments import Tier
 from zerodebt.exchange.rules import RulesError, profile_table, venue_rules
 
@@ -71,7 +72,29 @@ def test_a_fund_that_can_pays_what_a_fill_lacks() -> None:
     assert [(e.price_ticks, e.size_lots) for e in of(events, Filled)] == [(90, 4), (89, 6)]
     assert surplus(events) == [-6 * USD]
     assert (desk.lots(account), desk.equity(account), desk.cash(INSURANCE)) == (0, 0, 0)
-    assert is_sound(desk)
+    assert of(events, StagePaid) == [StagePaid(0, "insurance", INSURANCE, 6 * USD)]
+    report = audit(desk.batches)
+    assert (report.findings, report.paid_by_stage) == ((), {"insurance": 6 * USD})
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        without(StagePaid),
+        edited(StagePaid, atoms=lambda event: event.atoms + 1),
+        edited(StagePaid, payer=lambda _: HOUSE),
+        edited(StagePaid, stage=lambda _: "house"),
+        edited(StagePaid, deficit_id=lambda _: 1),
+    ],
+    ids=["unsaid", "more", "another payer", "another stage", "a deficit"],
+)
+def test_a_payment_for_fills_that_is_stated_wrongly_is_named(edit: Edit) -> None:
+    desk, _, _ = chain(fund=10)
+    (bidder,) = desk.open(RICH)
+    desk.order(bidder, BUY, 10, 89)
+    desk.index(92)
+    assert not audit(desk.batches).findings
+    assert "(d)" in rules_broken(audit(edit(desk.batches)))
 
 
 def test_a_fund_receives_at_most_its_fee_of_a_better_fill() -> None:
@@ -79,7 +102,9 @@ def test_a_fund_receives_at_most_its_fee_of_a_better_fill() -> None:
     desk, account, _ = chain()
     (bidder,) = desk.open(RICH)
     desk.order(bidder, BUY, 10, 94)
-    assert surplus(desk.index(94)) == [940 * USD * 15 // 1000]
+    events = desk.index(94)
+    assert surplus(events) == [940 * USD * 15 // 1000]
+    assert not of(events, StagePaid)
     assert desk.equity(account) == 40 * USD - 940 * USD * 15 // 1000
     assert is_sound(desk)
 

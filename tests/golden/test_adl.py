@@ -13,8 +13,8 @@ import pytest
 
 from tests.golden.published import vectors
 from tests.venues import Desk, of, perpetual
-from zerodebt.exchange.commands import LoadPositions
-from zerodebt.exchange.events import Deleveraged
+from zerodebt.exchange.commands import LoadPositions, SettleInstrument
+from zerodebt.exchange.events import Deleveraged, Settled
 from zerodebt.exchange.instruments import Tier, closing_ticks
 from zerodebt.exchange.margin import risk_of
 from zerodebt.exchange.marks import Market
@@ -252,14 +252,19 @@ def test_dydx_fund_covers(vector: Any) -> None:
     assert deltas == ([delta] if vector["expected"]["fund_can_cover"] else [])
 
 
-@vectors("dydx_v4_adl_trigger", without=("dydx-canadl-05",))
+@vectors("dydx_v4_adl_trigger")
 @pytest.mark.spec("WFALL-01")
 def test_dydx_trigger(vector: Any) -> None:
+    """Whoever is below zero is deleveraged at once; the final settlement finds whoever is not."""
+    expected = vector["expected"]
     chain = Chain(vector["inputs"]["account"], lot_quantums=PPM)
     events = chain.desk.index(*chain.prices)
-    assert bool(of(events, Deleveraged)) is vector["expected"]["deleverage_at_bankruptcy_price"]
+    assert bool(of(events, Deleveraged)) is expected["deleverage_at_bankruptcy_price"]
     if not chain.desk.lots(chain.numbers[0]):
         assert chain.desk.equity(chain.numbers[0]) == 0
+    if vector["inputs"]["market_status"] == "FINAL_SETTLEMENT":
+        events = chain.desk.do(SettleInstrument(0))
+    assert bool(of(events, Settled)) is expected["deleverage_at_oracle_price"]
 
 
 @vectors("dydx_v4_adl_price", where=lambda v: v["inputs"].get("price_rule") != "oracle")
@@ -287,6 +292,23 @@ def test_dydx_price(vector: Any) -> None:
         assert int(after["usdc_quote_quantums"]) - int(before["usdc_quote_quantums"]) == sign * quote
         left = chain.lots_of(before, 0) + sign * bought
         assert int(after["positions"].get("BTC-USD", 0)) == left
+
+
+@vectors("dydx_v4_adl_price", where=lambda v: v["inputs"].get("price_rule") == "oracle")
+@pytest.mark.spec("WFALL-05", "WFALL-04")
+def test_dydx_final_settlement(vector: Any) -> None:
+    """At the oracle price, where that leaves nobody below zero; whoever is, can only be deleveraged."""
+    given, expected = vector["inputs"], vector["expected"]
+    chain = Chain(given["liquidated"], given["offsetting"], lot_quantums=PPM)
+    deleveraged = of(chain.desk.index(*chain.prices), Deleveraged)
+    settled = of(chain.desk.do(SettleInstrument(0)), Settled)
+    if "error" in expected:
+        assert settled == []
+        return
+    assert (deleveraged, settled) == ([], [Settled(0, chain.prices[0])])
+    for account, name in zip(chain.numbers, ("liquidated", "offsetting"), strict=False):
+        assert (chain.desk.lots(account), expected[name]["positions"]) == (0, {})
+        assert chain.desk.cash(account) == int(expected[name]["usdc_quote_quantums"])
 
 
 @vectors("dydx_v4_adl_quantity")

@@ -15,11 +15,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from tests import wealth
 from tests.venues import Desk, of, rulebook
 from zerodebt.exchange.commands import LoadPositions
 from zerodebt.exchange.events import Deleveraged
 from zerodebt.exchange.rules import AdlRules
-from zerodebt.exchange.waterfall import adl, policies, sharing, wealth
+from zerodebt.exchange.waterfall import adl, policies, sharing
 from zerodebt.exchange.waterfall.adl import Candidate, Demand
 from zerodebt.exchange.waterfall.policies import POLICIES
 

@@ -143,6 +143,7 @@ rulebooks = st.sampled_from(
             margin={"transfer_min_ppb": 100_000_000},
             funding={"impact_notional_atoms": 100 * USD} | funding,
             mark={"formula": formula, "basis_points": 3},
+            settlement={"perpetual": "index" if formula == "index" else "never"},
             orders={"band": band},
             sources=[{"name": "outside", "weight": 1}, *own],
             **more,
@@ -167,6 +168,7 @@ rulebooks = st.sampled_from(
         rulebook(
             fees={"maker_ppb": 150_000, "taker_ppb": 450_000, "liquidation_ppb": fee},
             mark={"formula": formula},
+            settlement={"perpetual": "index" if formula == "index" else "never"},
             **tables,
         )
         for fee, formula in ((0, "index"), (5_000_000, "median"))
@@ -401,8 +403,8 @@ class Exchange(RuleBasedStateMachine):
     def status(self, instrument: int, status: tuple[bool, bool, bool]) -> None:
         self.do(SetStatus(instrument, *status))
 
-    @rule(instrument=instruments, price=prices)
-    def settle(self, instrument: int, price: int) -> None:
+    @rule(instrument=instruments, price=st.none() | prices)
+    def settle(self, instrument: int, price: int | None) -> None:
         self.do(SettleInstrument(instrument, price))
 
     @rule(instrument=instruments, price=prices)

@@ -184,6 +184,13 @@ def test_wrong_file_is_answered_in_one_sentence(
             ['schedule=[{at=2025-10-09T21:00:00Z,do="settle",instrument="BTC",price="1"}]'],
             ["schedule.0.instrument", "BTC is of kind perpetual", "a future"],
         ),
+        (
+            [
+                "venue.profile=dydx_v4",
+                'schedule=[{at=2025-10-09T21:00:00Z,do="settle",instrument="BTC",price="1"}]',
+            ],
+            ["schedule.0.price", "found 1", "allowed is none for a perpetual"],
+        ),
         (["accounts=0"], ["accounts", "found 0"]),
         (["seed"], ["--set seed", "found no value"]),
         (["open_interest_value=[[]"], ["--set open_interest_value"]),

@@ -141,9 +141,11 @@ class _Writer:
             case SetStatus():
                 table = {"instrument": self._symbol(command.instrument), "open": command.open}
                 return table | {"reduce": command.reduce, "liquidate": command.liquidate}
-            case SettleInstrument() | SettleVariation():
+            case SettleInstrument(price_ticks=None):
+                return {"instrument": self._symbol(command.instrument)}
+            case SettleInstrument(price_ticks=int(price)) | SettleVariation(price_ticks=price):
                 symbol = self._symbol(command.instrument)
-                return {"instrument": symbol, "price": self._price(command.instrument, command.price_ticks)}
+                return {"instrument": symbol, "price": self._price(command.instrument, price)}
             case Contribute():
                 amount = self._amount(command.atoms, self._settle)
                 return {"account": self._account(command.account), "amount": amount}

@@ -1,7 +1,8 @@
-"""Wealth space: deleveraging as a tax on open profits, the form in which policies are compared.
+"""Wealth space: deleveraging as a tax on open profits, the form in which papers compare policies.
 
-e = c + PNL; the endowment is w = (PNL)+, the deficit D = sum (-e)+, the capacity U = sum w. A severity theta
-asks for B = theta * D; a policy seizes x = h * w with sum x = B where B <= U, and afterwards e' = e - x.
+No venue deleverages so: the venue's policies are asked for atoms in place of lots. e = c + PNL; the endowment
+is w = (PNL)+, the deficit D = sum (-e)+, the capacity U = sum w. A severity theta asks for B = theta * D; a
+policy seizes x = h * w with sum x = B where B <= U, and afterwards e' = e - x.
 Source: Chitra, Autodeleveraging: Impossibilities and Optimization, arXiv 2512.01112 v3.
 """
 
