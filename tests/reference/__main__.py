@@ -3,7 +3,8 @@
 import argparse
 import sys
 
-from tests.reference.campaign import FailureError, campaign, names
+from tests.reference.campaign import FailureError, campaign
+from tests.reference.streams import names
 
 
 def main() -> int:

@@ -29,10 +29,22 @@ def fresh(w: World, prices: Prices, kind: str) -> list[tuple[int, int]]:
     ]
 
 
+def without_outliers(w: World, spots: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Sources too far from their weighted median are dropped, or count at the furthest price allowed."""
+    rules = w.rules.index
+    if not rules.outlier_ppb or not spots:
+        return spots
+    middle = exact.weighted_middle(spots)
+    far = exact.down(exact.share(abs(middle), rules.outlier_ppb))
+    if rules.outliers == "drop":
+        return [(price, weight) for price, weight in spots if abs(price - middle) <= far]
+    return [(max(middle - far, min(middle + far, price)), weight) for price, weight in spots]
+
+
 def set_marks(w: World) -> None:
     for n in w.contracts:
         prices = w.prices[n]
-        spots = fresh(w, prices, "spot")
+        spots = without_outliers(w, fresh(w, prices, "spot"))
         if spots:
             if w.rules.index.statistic == "median":
                 prices.index = exact.weighted_middle(spots)

@@ -67,9 +67,10 @@ def contracts(first: tuple[Tier, ...], second: tuple[Tier, ...], **changes: Any)
         "size_max_lots": 400,
         "open_interest_max_lots": 1500,
     }
+    of_first = common | changes
     return (
-        perpetual("BTC", tiers=first, **common, **changes),
-        perpetual("ETH", tiers=second, **common, **(changes | {"significant_figures": 0})),
+        perpetual("BTC", tiers=first, **of_first),
+        perpetual("ETH", tiers=second, **(of_first | {"significant_figures": 0})),
     )
 
 
@@ -149,6 +150,115 @@ def settings() -> tuple[Setting, ...]:
         Setting("harsh", harsh, contracts(BY_RATE, BY_LEVERAGE, tier_form="whole")),
         Setting("shared", shared, contracts(OTHER, BY_LEVERAGE)),
     )
+
+
+def swarm(seed: int) -> Setting:
+    """A rulebook and contracts of a seed: every field by itself, so that unlikely ones meet."""
+    draw = random.Random(f"rulebook {seed}")
+    some: Any = draw.choice
+    stages = [
+        s for s in ("backstop", "insurance", "adl", "socialise", "house", "recourse") if some((0, 1, 1))
+    ]
+    draw.shuffle(stages)
+    steps = draw.sample(("share", "whole", "restore"), some((1, 1, 2, 3)))
+    taker = some((0, 300_000, 700_000))
+    tables: dict[str, Any] = {
+        "fees": {
+            "taker_ppb": taker,
+            "maker_ppb": some((-taker, -taker // 3, 0, 100_001)),
+            "liquidation_ppb": some((0, 0, 1_000_000, 3_000_000)),
+        },
+        "orders": {
+            "market_slippage_ppb": some((0, 30_000_000, 100_000_000)),
+            "met_trigger": some(("refuse", "fire")),
+            "band": some(
+                ({}, {}, {"formula": "mark", "width_ppb": 70_000_000, "beyond": some(("refuse", "cap"))})
+            ),
+            "value_min_atoms": some((0, USD, 8 * USD)),
+            "open_orders_max": some((4, 9, 1000)),
+            "triggers_per_command_max": some((2, 10_000)),
+        },
+        "margin": {
+            "transfer_min_ppb": some((0, 100_000_000, 333_333_333)),
+            "index_age_max_ns": some((SECOND_NS, 60 * SECOND_NS)),
+        },
+        "liquidation": {
+            "trigger": some(("below", "at_or_below")),
+            "requirement_fee": some(("none", "taker", "liquidation")),
+            "steps": steps,
+            "chunk_threshold_atoms": some((0, 60 * USD)),
+            "chunk_ppb": some((10**9, 200_000_000, 333_333_333)),
+            "cooldown_ns": some((0, 3 * SECOND_NS)),
+            "surplus_max_ppb": some((0, 10_000_000, 10**9)) if "whole" in steps else 0,
+            "restore_buffer_ppb": some((0, 50_000_000)),
+            "restore_max_ppb": some((10**9, 400_000_000)),
+            "price_limit": some(("none", "bankruptcy", "bankruptcy", "band")),
+            "band_ppb": 40_000_000,
+            "backstop_below_ppb": some((666_666_667, 10**9, 300_000_000)),
+            "rounds_max": some((1, 2, 64)),
+        },
+        "adl": {
+            "policy": some(("queue", "queue", "pro_rata")),
+            "score": some(("hyperliquid", "binance", "bybit")),
+            "wallet_min_atoms": some((1, USD)),
+            "weights": some(("wealth", "profit", "equity", "contracts")),
+            "price": some(("previous_mark", "mark", "index", "bankruptcy")),
+            "clamp": some(("none", "bankruptcy")),
+            "bankruptcy_off_max_ppb": some((0, 50_000_000)),
+            "bankruptcy_allocation": some(("pro_rata_value", "pro_rata_requirement")),
+            "trigger": some(("bankrupt", "fund_cannot_pay", "unfilled")) if "adl" in stages else "bankrupt",
+        },
+        "insurance": {
+            "takes": some(("bankrupt", "unfilled", "never")) if "insurance" in stages else "never",
+            "price": some(("mark", "bankruptcy")),
+            "net_notional_max_atoms": some((None, 50 * USD)),
+        },
+        "house": {"deficit_max_atoms": some((None, 0, USD))},
+        "index": {
+            "statistic": some(("median", "mean")),
+            "outlier_ppb": some((0, 5_000_000)),
+            "outliers": some(("drop", "clamp")),
+        },
+        "mark": {
+            "formula": some(("median", "index", "funding_median", "fair", "basis_ema")),
+            "basis_ema_ns": some((2 * SECOND_NS, 150 * SECOND_NS)),
+            "book_ema_ns": some((SECOND_NS, 30 * SECOND_NS)),
+            "basis_points": some((1, 4)),
+            "basis_sample_ns": some((SECOND_NS, 7 * SECOND_NS)),
+            "band_ppb": some((0, 20_000_000)),
+        },
+        "funding": {
+            "interval_ns": some((20 * SECOND_NS, MINUTE_NS)),
+            "sample_ns": some((SECOND_NS, 5 * SECOND_NS)),
+            "premium": some(("impact", "mid", "mark")),
+            "average": some(("mean", "linear")),
+            "rate": some(("dampened", "deadband", "plain")),
+            "divisor": some((1, 8)),
+            "cap": some(("rate", "maintenance", "none")),
+            "cap_ppt": some((1_000_000_000, 40_000_000_000)),
+            "impact_notional_atoms": some((USD, 40 * USD)),
+            "paid_on": some(("index", "mark")),
+        },
+        "sources": [{"name": str(k), "weight": some((1, 2, 3))} for k in range(some((1, 2, 4)))]
+        + [{"name": f"perp {k}", "weight": 1, "kind": "perp"} for k in range(some((0, 0, 2)))],
+    }
+    tiers = [some((BY_LEVERAGE, OTHER, BY_RATE)) for _ in range(2)]
+    common = {
+        "tier_form": some(("marginal", "marginal", "whole")),
+        "significant_figures": some((0, 3)),
+        "tick_value_atoms": some((TICK_ATOMS, 10_000, 9_973)),
+        "open_interest_max_lots": some((90, 1500)),
+        "size_max_lots": some((60, 90)),
+    }
+    return Setting("swarm", rulebook("book", *stages, **tables), contracts(tiers[0], tiers[1], **common))
+
+
+def setting_of(name: str, seed: int) -> Setting:
+    return swarm(seed) if name == "swarm" else next(s for s in settings() if s.name == name)
+
+
+def names() -> list[str]:
+    return [*(setting.name for setting in settings()), "swarm"]
 
 
 class Stream:

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from tests.reference import arithmetic, margin, waterfall
-from tests.reference.campaign import LENGTH, FailureError, campaign, names
+from tests.reference.campaign import LENGTH, FailureError, campaign
 from tests.reference.compare import DivergenceError, run, shrink
-from tests.reference.streams import Setting, Stream, settings
+from tests.reference.streams import Setting, Stream, names, settings
 
-STREAMS = 24
+STREAMS = 16
 SETTINGS = {setting.name: setting for setting in settings()}
 OFTEN = {
     "hyperliquid": (
@@ -27,6 +27,7 @@ OFTEN = {
     "binance_usdm": ("StageArmed book", "TakenOver", "StagePaid insurance", "Deleveraged bankrupt"),
     "plain": ("TakenOver", "StagePaid insurance", "Deleveraged bankrupt"),
     "harsh": ("StageArmed book", "TakenOver", "StagePaid house", "StagePaid recourse", "ReceivableBooked"),
+    "swarm": ("StageArmed book", "TakenOver", "Deleveraged bankrupt", "StagePaid house"),
     "shared": ("StagePaid insurance", "StagePaid socialise", "Deleveraged bankrupt"),
 }
 """What the streams of a rulebook must reach, or the comparison has not seen it."""
