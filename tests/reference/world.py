@@ -64,7 +64,10 @@ class Waiting:
 
 @dataclass
 class Average:
-    """num = num * decay + value * elapsed, den = den * decay + elapsed; each product rounded down."""
+    """num = num * decay + value * elapsed, den = den * decay + elapsed.
+
+    What the past weighs is rounded down as it fades; its mean stays what it was.
+    """
 
     num: int = 0
     den: int = 0
@@ -74,9 +77,10 @@ class Average:
         elapsed = now - self.at if self.at >= 0 else 0
         self.at = now
         if elapsed > 0:
-            fade = exact.decay(elapsed, lifetime_ns)
-            self.num = self.num * fade // exact.FIXED_POINT + value * elapsed
-            self.den = self.den * fade // exact.FIXED_POINT + elapsed
+            mean = Fraction(self.num, self.den) if self.den else Fraction(0)
+            faded = exact.down(Fraction(self.den * exact.decay(elapsed, lifetime_ns), exact.FIXED_POINT))
+            self.num = exact.down(mean * faded) + value * elapsed
+            self.den = faded + elapsed
 
 
 @dataclass
