@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from tests.reference.campaign import FailureError, campaign
+from tests.reference.campaign import FailureError, Report, reports
 from tests.reference.streams import names
 
 
@@ -13,8 +13,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
     parser.add_argument("--rulebook", choices=names(), help="only this one; otherwise all in turn")
     given = parser.parse_args()
+    report = Report()
     try:
-        report = campaign(given.commands, given.seed, given.rulebook)
+        for done, report in enumerate(reports(given.commands, given.seed, given.rulebook)):
+            if done % 20 == 0:
+                sys.stderr.write(f"{report.commands} commands, no difference\n")
     except FailureError as failure:
         sys.stderr.write(f"{failure}\n")
         return 1

@@ -53,6 +53,14 @@ class FailureError(AssertionError):
 def campaign(commands: int, first_seed: int, rulebook: str | None = None) -> Report:
     """Streams of `LENGTH` commands, seed by seed and rulebook by rulebook, until there are so many."""
     report = Report()
+    for report in reports(commands, first_seed, rulebook):
+        pass
+    return report
+
+
+def reports(commands: int, first_seed: int, rulebook: str | None = None) -> Iterator[Report]:
+    """The report as it grows, after every seed."""
+    report = Report()
     chosen = [name for name in names() if rulebook in (None, name)]
     began = time.perf_counter()
     seed = first_seed
@@ -72,5 +80,5 @@ def campaign(commands: int, first_seed: int, rulebook: str | None = None) -> Rep
             report.by_command += tally.commands
             report.by_event += tally.events
         seed += 1
-    report.seconds = time.perf_counter() - began
-    return report
+        report.seconds = time.perf_counter() - began
+        yield report

@@ -1,6 +1,7 @@
 """Requirements and equity: the sum over the slices of a tier table, exact, rounded up once."""
 
 from fractions import Fraction
+from functools import cache
 from typing import NamedTuple
 
 from tests.reference import arithmetic as exact
@@ -36,10 +37,12 @@ class Risk(NamedTuple):
         return (1, Fraction(self.equity, self.required), -self.required, self.equity)
 
 
+@cache
 def initial_rate(tier: Tier) -> Fraction:
     return Fraction(tier.initial_ppb, exact.PPB) if tier.initial_ppb else Fraction(1, tier.leverage_max)
 
 
+@cache
 def maintenance_rate(tier: Tier) -> Fraction:
     return Fraction(tier.maintenance_ppb, exact.PPB) if tier.maintenance_ppb else initial_rate(tier) / 2
 
@@ -56,14 +59,20 @@ def charge(instrument: Instrument, rates: list[Fraction], value: int) -> Fractio
         reached = [rate for low, rate in zip(lowers, rates, strict=True) if value > low]
         return value * reached[-1] if reached else Fraction(0)
     uppers = [*lowers[1:], value]
-    slices = [max(0, min(value, high) - low) for low, high in zip(lowers, uppers, strict=True)]
-    return sum((part * rate for part, rate in zip(slices, rates, strict=True)), Fraction(0))
+    slices = [min(value, high) - low for low, high in zip(lowers, uppers, strict=True)]
+    return sum((part * rate for part, rate in zip(slices, rates, strict=True) if part > 0), Fraction(0))
+
+
+@cache
+def maintenance_rates(instrument: Instrument, fee_ppb: int) -> list[Fraction]:
+    """Of each tier, with the closing fee that the rulebook adds."""
+    return [maintenance_rate(tier) + Fraction(fee_ppb, exact.PPB) for tier in instrument.tiers]
 
 
 def maintenance(rules: VenueRules, instrument: Instrument, value: int) -> int:
     closing = {"none": 0, "taker": rules.fees.taker_ppb, "liquidation": rules.fees.liquidation_ppb}
-    fee = Fraction(closing[rules.liquidation.requirement_fee], exact.PPB)
-    return exact.up(charge(instrument, [maintenance_rate(tier) + fee for tier in instrument.tiers], value))
+    fee = closing[rules.liquidation.requirement_fee]
+    return exact.up(charge(instrument, maintenance_rates(instrument, fee), value))
 
 
 def maintenance_at_mark(w: World, n: int, lots: int) -> int:
