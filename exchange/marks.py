@@ -29,8 +29,9 @@ Weighted = tuple[int, int]
 class Average(Struct):
     """Exponentially weighted average over irregular samples: num = num*decay + x*t, den = den*decay + t.
 
-    Source: Hyperliquid docs, Robust price indices. Rounded down to the tick. The weight of the past is rounded
-    down as it fades, and its mean stays: rounded each by itself, a constant below zero would average to less.
+    Source: Hyperliquid docs, Robust price indices. Rounded down to the tick. The weight of the past is
+    rounded down as it fades, and its mean stays: rounded each by itself, a constant below zero would average
+    to less.
     """
 
     numerator: int = 0

@@ -52,10 +52,7 @@ class FailureError(AssertionError):
 
 def campaign(commands: int, first_seed: int, rulebook: str | None = None) -> Report:
     """Streams of `LENGTH` commands, seed by seed and rulebook by rulebook, until there are so many."""
-    report = Report()
-    for report in reports(commands, first_seed, rulebook):
-        pass
-    return report
+    return [*reports(commands, first_seed, rulebook)][-1]
 
 
 def reports(commands: int, first_seed: int, rulebook: str | None = None) -> Iterator[Report]:
