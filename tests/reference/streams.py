@@ -10,6 +10,8 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from msgspec import structs
+
 from tests.venues import USD, perpetual, rulebook
 from zerodebt.exchange import commands as ask
 from zerodebt.exchange.events import (
@@ -50,6 +52,8 @@ class Setting(NamedTuple):
     name: str
     rules: VenueRules
     instruments: tuple[Instrument, ...]
+    usd: int = USD
+    """Atoms of what wallets hold one, ten or a hundred of: few atoms make every rounding count."""
 
 
 def profile(name: str, **tables: Any) -> VenueRules:
@@ -156,6 +160,7 @@ def swarm(seed: int) -> Setting:
     """A rulebook and contracts of a seed: every field by itself, so that unlikely ones meet."""
     draw = random.Random(f"rulebook {seed}")
     some: Any = draw.choice
+    tick, usd = some(((TICK_ATOMS, USD), (10_000, USD), (9_973, USD), (1, 100), (7, 700), (3, 250)))
     stages = [
         s for s in ("backstop", "insurance", "adl", "socialise", "house", "recourse") if some((0, 1, 1))
     ]
@@ -174,7 +179,7 @@ def swarm(seed: int) -> Setting:
             "band": some(
                 ({}, {}, {"formula": "mark", "width_ppb": 70_000_000, "beyond": some(("refuse", "cap"))})
             ),
-            "value_min_atoms": some((0, USD, 8 * USD)),
+            "value_min_atoms": some((0, usd, 8 * usd)),
             "open_orders_max": some((4, 9, 1000)),
             "triggers_per_command_max": some((2, 10_000)),
         },
@@ -186,7 +191,7 @@ def swarm(seed: int) -> Setting:
             "trigger": some(("below", "at_or_below")),
             "requirement_fee": some(("none", "taker", "liquidation")),
             "steps": steps,
-            "chunk_threshold_atoms": some((0, 60 * USD)),
+            "chunk_threshold_atoms": some((0, 60 * usd)),
             "chunk_ppb": some((10**9, 200_000_000, 333_333_333)),
             "cooldown_ns": some((0, 3 * SECOND_NS)),
             "surplus_max_ppb": some((0, 10_000_000, 10**9)) if "whole" in steps else 0,
@@ -200,7 +205,7 @@ def swarm(seed: int) -> Setting:
         "adl": {
             "policy": some(("queue", "queue", "pro_rata")),
             "score": some(("hyperliquid", "binance", "bybit")),
-            "wallet_min_atoms": some((1, USD)),
+            "wallet_min_atoms": some((1, usd)),
             "weights": some(("wealth", "profit", "equity", "contracts")),
             "price": some(("previous_mark", "mark", "index", "bankruptcy")),
             "clamp": some(("none", "bankruptcy")),
@@ -211,9 +216,9 @@ def swarm(seed: int) -> Setting:
         "insurance": {
             "takes": some(("bankrupt", "unfilled", "never")) if "insurance" in stages else "never",
             "price": some(("mark", "bankruptcy")),
-            "net_notional_max_atoms": some((None, 50 * USD)),
+            "net_notional_max_atoms": some((None, 50 * usd)),
         },
-        "house": {"deficit_max_atoms": some((None, 0, USD))},
+        "house": {"deficit_max_atoms": some((None, 0, usd))},
         "index": {
             "statistic": some(("median", "mean")),
             "outlier_ppb": some((0, 5_000_000)),
@@ -236,21 +241,24 @@ def swarm(seed: int) -> Setting:
             "divisor": some((1, 8)),
             "cap": some(("rate", "maintenance", "none")),
             "cap_ppt": some((1_000_000_000, 40_000_000_000)),
-            "impact_notional_atoms": some((USD, 40 * USD)),
+            "impact_notional_atoms": some((usd, 40 * usd)),
             "paid_on": some(("index", "mark")),
         },
         "sources": [{"name": str(k), "weight": some((1, 2, 3))} for k in range(some((1, 2, 4)))]
         + [{"name": f"perp {k}", "weight": 1, "kind": "perp"} for k in range(some((0, 0, 2)))],
     }
-    tiers = [some((BY_LEVERAGE, OTHER, BY_RATE)) for _ in range(2)]
+    tiers = [
+        tuple(structs.replace(tier, lower=tier.lower * usd // USD) for tier in table)
+        for table in (some((BY_LEVERAGE, OTHER, BY_RATE)), some((BY_LEVERAGE, OTHER, BY_RATE)))
+    ]
     common = {
         "tier_form": some(("marginal", "marginal", "whole")),
         "significant_figures": some((0, 3)),
-        "tick_value_atoms": some((TICK_ATOMS, 10_000, 9_973)),
+        "tick_value_atoms": tick,
         "open_interest_max_lots": some((90, 1500)),
         "size_max_lots": some((60, 90)),
     }
-    return Setting("swarm", rulebook("book", *stages, **tables), contracts(tiers[0], tiers[1], **common))
+    return Setting("swarm", rulebook("book", *stages, **tables), contracts(tiers[0], tiers[1], **common), usd)
 
 
 def setting_of(name: str, seed: int) -> Setting:
@@ -267,6 +275,7 @@ class Stream:
     def __init__(self, seed: int, setting: Setting, length: int) -> None:
         self.draw = random.Random(seed)
         self.sources = len(setting.rules.sources)
+        self.usd = setting.usd
         self.length = length
         self.now = T0
         self.prices = list(PRICES)
@@ -322,10 +331,10 @@ class Stream:
         draw = self.draw
         yield self.now, ask.OpenAccounts(CUSTOMERS)
         yield self.now, ask.OpenAccounts(len(VAULTS), "vault")
-        poor = tuple(draw.choice((0, 3, 20, 60, 200)) * USD + draw.randint(0, 9) for _ in EVERYBODY[:-3])
-        yield self.now, ask.Deposit(0, FIRST_ACCOUNT, (3000 * USD, 900 * USD, *poor))
+        poor = tuple(draw.choice((0, 3, 20, 60, 200)) * self.usd + draw.randint(0, 9) for _ in EVERYBODY[:-3])
+        yield self.now, ask.Deposit(0, FIRST_ACCOUNT, (3000 * self.usd, 900 * self.usd, *poor))
         yield self.now, ask.Deposit(1, FIRST_ACCOUNT, (1000,) * 3)
-        yield self.now, ask.Deposit(0, draw.choice((INSURANCE, HOUSE)), (draw.choice((1, 5, 80)) * USD,))
+        yield self.now, ask.Deposit(0, draw.choice((INSURANCE, HOUSE)), (draw.choice((1, 5, 80)) * self.usd,))
         if draw.random() < 0.8:
             yield self.now, ask.SetBackstop(draw.choice(VAULTS), draw.choice(((0,), (1,), (0, 1))))
             yield self.now, ask.SetBackstop(draw.choice(VAULTS), draw.choice(((0,), (1,), (0, 1))))
@@ -349,7 +358,7 @@ class Stream:
             tuple(lots + [-x for x in lots]),
             tuple(price + draw.randint(-40, 40) for _ in who),
             tuple(draw.choice((1, 3, 7, 20)) for _ in who),
-            tuple(draw.choice((0, 0, 0, USD, 5 * USD)) for _ in who),
+            tuple(draw.choice((0, 0, 0, self.usd, 5 * self.usd)) for _ in who),
         )
 
     def season(self) -> Iterator[Row]:
@@ -421,7 +430,7 @@ class Stream:
         return (owner, order_id) if draw.random() < 0.8 else (account, draw.choice((order_id, 0, 1, 10**6)))
 
     def atoms(self) -> int:
-        return self.draw.choice((0, -5, 1, 777, USD, 5 * USD, 30 * USD, 10**19))
+        return self.draw.choice((0, -5, 1, 777, self.usd, 5 * self.usd, 30 * self.usd, 10**19))
 
     # Commands
 
@@ -477,7 +486,9 @@ class Stream:
             reduce_only=reduce_only,
             self_trade=draw.choice(("cancel_newest", "cancel_oldest", "cancel_both", "decrement")),
             trigger=trigger,
-            budget_atoms=draw.choice((USD, 60 * USD)) if tif == "fok" and draw.random() < 0.4 else None,
+            budget_atoms=draw.choice((self.usd, 60 * self.usd))
+            if tif == "fok" and draw.random() < 0.4
+            else None,
             leg="net" if draw.random() < 0.995 else "long",
         )
 
@@ -511,4 +522,4 @@ class Stream:
             return self.positions(n % 2, self.prices[n % 2])
         if what == 8:
             return draw.choice((ask.SettleInstrument(n, 100), ask.SettleVariation(n, 100)))
-        return draw.choice((ask.Contribute(account, USD), ask.HoldAuction(account, (0,), ())))
+        return draw.choice((ask.Contribute(account, self.usd), ask.HoldAuction(account, (0,), ())))
