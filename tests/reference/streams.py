@@ -160,7 +160,7 @@ def swarm(seed: int) -> Setting:
     """A rulebook and contracts of a seed: every field by itself, so that unlikely ones meet."""
     draw = random.Random(f"rulebook {seed}")
     some: Any = draw.choice
-    tick, usd = some(((TICK_ATOMS, USD), (10_000, USD), (9_973, USD), (1, 100), (7, 700), (3, 250)))
+    tick, usd = some(((TICK_ATOMS, USD), (10_000, USD), (1, 100), (1, 60), (2, 150), (7, 700)))
     stages = [
         s for s in ("backstop", "insurance", "adl", "socialise", "house", "recourse") if some((0, 1, 1))
     ]
@@ -191,7 +191,7 @@ def swarm(seed: int) -> Setting:
             "trigger": some(("below", "at_or_below")),
             "requirement_fee": some(("none", "taker", "liquidation")),
             "steps": steps,
-            "chunk_threshold_atoms": some((0, 60 * usd)),
+            "chunk_threshold_atoms": some((0, 60 * usd, 20 * tick * PRICES[0], 60 * tick * PRICES[1])),
             "chunk_ppb": some((10**9, 200_000_000, 333_333_333)),
             "cooldown_ns": some((0, 3 * SECOND_NS)),
             "surplus_max_ppb": some((0, 10_000_000, 10**9)) if "whole" in steps else 0,
@@ -375,6 +375,8 @@ class Stream:
                     self.prices[n] = min(9000, max(20, price * (1000 + move) // 1000))
                 if draw.random() < 0.01:
                     self.prices[draw.randrange(2)] = draw.choice((20, 150, 1000, 4000))
+                if draw.random() < 0.4:
+                    yield self.time(), self.ladder(draw.choice((0, 1)))
                 yield self.time(), self.index() if draw.random() < 0.9 else ask.Tick()
             else:
                 yield self.time(), self.command()
@@ -448,7 +450,7 @@ class Stream:
         if what < 0.68:
             return ask.CancelAll(account, draw.choice((None, n)))
         if what < 0.79:
-            return self.quotes(draw.choice((account, FIRST_ACCOUNT, FIRST_ACCOUNT + 1)), n)
+            return self.quotes(draw.choice((account, FIRST_ACCOUNT, FIRST_ACCOUNT, FIRST_ACCOUNT + 1)), n)
         if what < 0.83:
             return ask.Withdraw(account, draw.choice((0, 0, 0, 1, 2)), self.atoms())
         if what < 0.88:
@@ -505,6 +507,17 @@ class Stream:
                 levels.append((middle + sign * (apart // step * step), self.lots()))
             sides.append(tuple(levels))
         return ask.MassQuote(account, n, *sides)
+
+    def ladder(self, n: int) -> ask.MassQuote:
+        """A rich maker on both sides, deep enough for forced orders."""
+        draw = self.draw
+        step = 10 if n == 0 and self.prices[0] > 900 else 1
+        middle = self.prices[n] // step
+        away = (1, draw.choice((2, 4)), draw.choice((9, 30)))
+        sides = (
+            tuple(((middle + sign * k) * step, draw.choice((1, 8, 30))) for k in away) for sign in (-1, 1)
+        )
+        return ask.MassQuote(FIRST_ACCOUNT + draw.choice((0, 0, 1)), n, *sides)
 
     def rare(self, account: int, n: int) -> ask.Command:
         draw = self.draw
