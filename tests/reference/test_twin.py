@@ -1,5 +1,7 @@
 """The venue beside the plain model: every event, balance and position equal after every command."""
 
+import ast
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +33,25 @@ OFTEN = {
     "shared": ("StagePaid insurance", "StagePaid socialise", "Deleveraged bankrupt"),
 }
 """What the streams of a rulebook must reach, or the comparison has not seen it."""
+
+
+DATA = ("assets", "commands", "events", "instruments", "reject", "rules")
+TYPES = {"instruments": {"Instrument", "Tier"}, "rules": {"VenueRules", "ForcedForm", "StageName"}}
+
+
+@pytest.mark.parametrize(
+    "name", ["arithmetic", "book", "world", "margin", "prices", "orders", "waterfall", "model"]
+)
+def test_the_model_shares_data_types_with_the_venue_and_no_code(name: str) -> None:
+    tree = ast.parse((Path(__file__).parent / f"{name}.py").read_text("utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            assert not any(alias.name.startswith("zerodebt") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and str(node.module).startswith(("zerodebt", "tests.venues")):
+            names = {alias.name for alias in node.names}
+            of = str(node.module).removeprefix("zerodebt.exchange").removeprefix(".")
+            assert (names if not of else {of}) <= set(DATA), f"{name}.py imports {names} of {node.module}"
+            assert names <= TYPES.get(of, names), f"{name}.py imports {names} of {of}"
 
 
 def stream(name: str, seed: int = 0, length: int = LENGTH) -> Stream:
