@@ -352,9 +352,10 @@ class Venue:
         if any(isolated != cells[s][account] and self._is_in_use(account, s) for s in slots):
             refuse(RejectReason.MODE_HAS_POSITION, f"instrument {market.instrument.symbol}")
         before = [state.accounts.leverage.cells[s][account] for s in slots]
+        largest = max(before) if account in state.hedged else before[0]
         for s in slots:
             state.accounts.leverage.cells[s][account] = command.leverage
-        if command.leverage < max(before) and initial_excess_atoms(state, account) < 0:
+        if command.leverage < largest and initial_excess_atoms(state, account) < 0:
             for s, leverage in zip(slots, before, strict=True):
                 state.accounts.leverage.cells[s][account] = leverage
             refuse(RejectReason.MARGIN_TOO_SMALL, f"leverage {command.leverage} asks for more margin")
