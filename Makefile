@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test long twin bench clean
+.PHONY: run test long twin bench fuzz clean
 
 run: .venv/.run
 	$(BIN)/zerodebt run 2025-10-11
@@ -24,8 +24,14 @@ twin: .venv/.test
 bench: .venv/.test
 	$(BIN)/python -m pytest -o addopts="--import-mode=importlib --strict-markers" --benchmark-only tests/benchmarks
 
+# Until Ctrl-C: seeds of the simulator, what fails is kept in .simulation/. `make fuzz SEEDS=1000: JOBS=2`.
+SEEDS ?= 0:
+JOBS ?= 1
+fuzz: .venv/.test
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --jobs $(JOBS)
+
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks build dist
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks .simulation build dist
 	find exchange agents scenarios tests zerodebt -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:

@@ -375,9 +375,10 @@ class Clearing:
         """Bring the margin of lots that open an isolated position from the wallet, as far as it reaches.
 
         A maker's cross pool may have lost since his order was judged: it keeps its maintenance requirement.
+        The fund's pools answer with what they have: none is topped up from another one.
         """
         state = self.state
-        if not state.accounts.isolated.cells[market.number][account]:
+        if account == INSURANCE or not state.accounts.isolated.cells[market.number][account]:
             return
         before = state.accounts.lots.cells[market.number][account]
         opened = max(0, abs(before + signed_lots) - abs(before)) if before * signed_lots >= 0 else 0

@@ -318,7 +318,9 @@ class RiskRounds:
 
     def _is_for_deleveraging(self, compartment: Compartment, risk: Risk, bearers: list[Compartment]) -> bool:
         """Is the rulebook's trigger met for a compartment below zero, whose deficit these pools bear?"""
-        if self.state.rules.adl.trigger != "fund_cannot_pay" or self._forced.is_unfilled(compartment):
+        rules = self.state.rules
+        waits_for_fund = rules.adl.trigger == "fund_cannot_pay" and "insurance" in rules.waterfall
+        if not waits_for_fund or self._forced.is_unfilled(compartment):
             return True
         able = 0
         for pool in bearers:
@@ -373,6 +375,8 @@ class RiskRounds:
             value = market.value_atoms(lots)
             quote = allocation.bankruptcy_atoms(value, equity, weights[0], sum(weights))
             limit = closing_ticks(market.instrument, lots, quote)
+            if market.instrument.contract == "inverse":
+                limit = max(1, limit)  # no price of an inverse short brings more than the lowest one
             price = self._rule_price(market, lots)
             if at_bankruptcy:
                 if is_absorber or not is_bearable or not adl.is_far(rules, limit, market.mark_ticks):

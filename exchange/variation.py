@@ -61,7 +61,10 @@ def called_to_atoms(state: State, compartment: Compartment) -> int:
 
 
 def call(state: State, clearing: Clearing, market: Market) -> None:
-    """Call every holder below maintenance who is not called yet; an unmet call keeps its time."""
+    """Call every holder below maintenance who is not called yet; an unmet call keeps its time.
+
+    At a mark of zero a position may require nothing: who is below zero then is called all the same.
+    """
     rules = state.rules.settlement
     if rules.call_to == "none":
         return
@@ -73,7 +76,7 @@ def call(state: State, clearing: Clearing, market: Market) -> None:
     ):
         compartment = state.compartment_of(account, n)
         risk = risk_of(state, compartment)
-        if not risk.is_liquidatable or compartment in state.calls or not state.accounts.is_customer(account):
+        if risk.is_safe or compartment in state.calls or not state.accounts.is_customer(account):
             continue
         atoms = called_to_atoms(state, compartment) - risk.margin_atoms
         due_ns = state.time_ns + rules.call_due_ns
@@ -94,8 +97,13 @@ def review_calls(state: State, clearing: Clearing) -> None:
 
 
 def may_be_forced(state: State, compartment: Compartment) -> bool:
-    """Under margin calls only a compartment whose call is overdue; otherwise every one below maintenance."""
+    """Under margin calls only a compartment whose call is overdue; otherwise every one below maintenance.
+
+    What is owed without positions and without a call no settlement will call for: that is a debt at once.
+    """
     if state.rules.settlement.call_to == "none" or compartment in state.in_liquidation:
         return True
     called = state.calls.get(compartment)
-    return called is not None and state.time_ns >= called.due_ns
+    if called is None:
+        return not state.positions_of(compartment)
+    return state.time_ns >= called.due_ns

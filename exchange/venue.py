@@ -630,6 +630,12 @@ class Venue:
         value = abs(value_atoms(market.instrument, price, open_lots))
         if value < state.rules.orders.value_min_atoms and not order.reduce_only:
             refuse(RejectReason.VALUE_TOO_SMALL, f"{value} atoms are left")
+        leg = state.leg_of_order(order)
+        if order.reduce_only:
+            position = state.accounts.lots.cells[leg.number][order.account]
+            open_lots = min(open_lots, reducible_lots(position, order.side))
+            if not open_lots:
+                refuse(RejectReason.REDUCE_ONLY_NOTHING, "no position on the other side")
         if price == order.price_ticks and open_lots < order.open_lots:
             self._clearing.shrink(order, order.open_lots - open_lots)
             self._clearing.out.append(OrderAmended(order.order_id, price, open_lots, True))
@@ -638,12 +644,6 @@ class Venue:
             refuse(
                 RejectReason.WOULD_TAKE, f"best is {state.books[order.instrument].best_ticks(-order.side)}"
             )
-        leg = state.leg_of_order(order)
-        if order.reduce_only:
-            position = state.accounts.lots.cells[leg.number][order.account]
-            open_lots = min(open_lots, reducible_lots(position, order.side))
-            if not open_lots:
-                refuse(RejectReason.REDUCE_ONLY_NOTHING, "no position on the other side")
         plan = self._plan(market, order.account, order.side, open_lots, price, None)
         judge.judge_order(
             self._state,
@@ -862,6 +862,8 @@ class Venue:
 
     def _set_status(self, command: SetStatus) -> None:
         market = gates.market_of(self._state, command.instrument)
+        if market.number in self._state.expired:
+            refuse(RejectReason.NOTHING_TO_DO, f"{market.instrument.symbol} has expired")
         self._state.status[market.number] = Status(command.open, command.reduce, command.liquidate)
         self._clearing.out.append(StatusSet(market.number, command.open, command.reduce, command.liquidate))
 

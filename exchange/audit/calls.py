@@ -18,13 +18,17 @@ class Calls:
         self._due_ns: dict[Compartment, int] = {}
 
     def is_left_alone(self, account: int, pocket: int) -> bool:
-        """Under margin calls who is below maintenance is called at the settlement and has until it is due."""
+        """Under margin calls who is below maintenance is called at the settlement and has until it is due.
+
+        Who owes and holds nothing that could be settled is called by none.
+        """
         if self._rules.call_to == "none":
             return False
         due_ns = self._due_ns.get((account, pocket))
         if due_ns is not None:
             return self._notes.time_ns < due_ns
-        return not self._is_settled_now(account, pocket)
+        held = self._holdings.positions(account, pocket)
+        return bool(held) and not self._is_settled_now(account, pocket)
 
     def _is_settled_now(self, account: int, pocket: int) -> bool:
         return any(m.instrument in self.settled_now for m in self._holdings.positions(account, pocket))

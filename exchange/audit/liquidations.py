@@ -195,6 +195,8 @@ class Liquidations:
         for step in range(self._step.get(key, 0), len(rules.steps)):
             form = rules.steps[step]
             size = forced_order.lots_due(rules, form, case)
+            if not size:
+                continue
             own = self._own_equity(key, market, form, risk)
             limit = forced_order.limit_ticks(rules, case, size, own)
             limit = self._contracts.within_band(market, order.side, limit)

@@ -133,7 +133,7 @@ class Reading:
             conversions,
             lending,
         )
-        self.takeovers = Takeovers(rules, notes, holdings, ledger, deficits, harm, liquidations, stages)
+        self.takeovers = Takeovers(rules, notes, holdings, ledger, harm, liquidations, stages)
         self.settlements = Settlements(notes, holdings, ledger, contracts, calls, prices, claims)
         self.watch = Watch(notes, holdings, debts, calls, liquidations, prices)
         self._readers: dict[type, Callable[[Any], None]] = {

@@ -102,6 +102,11 @@ class Stages:
     def is_armed(self, stage: str) -> bool:
         return self._armed is not None and self._armed[0] == stage
 
+    @property
+    def is_for_a_deficit(self) -> bool:
+        """Does the waterfall work on a compartment that was below zero?"""
+        return self._deficits.current is not None
+
     def check_pays(self, event: StagePaid) -> None:
         deficit = self._deficits.current
         if deficit is not None and not self.is_armed_for(event.stage, deficit.account, deficit.pocket):

@@ -1,7 +1,6 @@
 """Takeovers: positions move at the mark or the bankruptcy price, and the margin goes with them."""
 
 from zerodebt.exchange.audit.arithmetic import split
-from zerodebt.exchange.audit.deficits import Deficits
 from zerodebt.exchange.audit.forms.valuation import price_of, worth_at
 from zerodebt.exchange.audit.harm import Harm
 from zerodebt.exchange.audit.holdings import Compartment, Holdings
@@ -40,7 +39,6 @@ class Takeovers:
         notes: Notes,
         holdings: Holdings,
         ledger: Ledger,
-        deficits: Deficits,
         harm: Harm,
         liquidations: Liquidations,
         stages: Stages,
@@ -50,7 +48,6 @@ class Takeovers:
         self._notes = notes
         self._holdings = holdings
         self._ledger = ledger
-        self._deficits = deficits
         self._harm = harm
         self._stages = stages
         self._find = notes.find
@@ -116,7 +113,7 @@ class Takeovers:
         """
         equity = self._holdings.equity(account, pocket)
         at_bankruptcy = self._rules.insurance.price == "bankruptcy" and self._stages.is_armed("insurance")
-        if not at_bankruptcy or equity < 0 or self._deficits.current is not None:
+        if not at_bankruptcy or equity < 0 or self._stages.is_for_a_deficit:
             return {}
         prices = {}
         for market, share in self._liquidations.shares_of_equity((account, pocket), equity).items():

@@ -95,9 +95,8 @@ def score(name: str, candidate: Candidate, wallet_min_atoms: int = 1) -> tuple[i
     """
     c = candidate
     if name == "bitmex":
-        sign = 1 if c.profit_atoms == c.value_atoms - c.entry_atoms else -1
-        value = sign * c.value_atoms
-        return bitmex_score(value, sign * c.entry_atoms, value - c.equity_atoms)
+        value = c.value_atoms if abs(c.value_atoms - c.profit_atoms) == c.entry_atoms else -c.value_atoms
+        return bitmex_score(value, value - c.profit_atoms, value - c.equity_atoms)
     if c.profit_atoms <= 0 or c.equity_atoms <= 0:
         return None
     if name == "binance":

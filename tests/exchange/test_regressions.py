@@ -34,6 +34,7 @@ from zerodebt.exchange.events import (
     Filled,
     FundingSet,
     OrderAccepted,
+    OrderAmended,
     OrderClosed,
     OrderReduced,
     StagePaid,
@@ -525,3 +526,16 @@ def test_raising_leverage_under_hedge_rules_asks_nothing_of_a_leg_that_is_not_th
     desk.index(100)
     desk.ok(SetLeverage(account, 0, 10))
     assert desk.refused(SetLeverage(account, 0, 5)) is RejectReason.MARGIN_TOO_SMALL
+
+
+@pytest.mark.spec("BOOK-10")
+def test_a_reduce_only_order_amended_beyond_its_position_is_clipped_and_keeps_its_place() -> None:
+    desk = Desk(rulebook(), index=(100,))
+    a, b, c = desk.open(1000, 1000, 1000)
+    desk.trade(a, b, 5, 100)
+    reducing = desk.order(a, SELL, 5, 102, reduce_only=True)
+    desk.order(c, SELL, 1, 102)
+    desk.trade(b, a, 2, 100)
+    amended = desk.ok(AmendOrder(a, reducing, size_lots=6))
+    assert amended == [OrderAmended(reducing, 102, 5 - 2, True)]
+    assert fills(desk.ok(PlaceOrder(b, 0, BUY, 3, 102))) == [(reducing, 102, 3)]

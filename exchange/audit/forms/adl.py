@@ -170,8 +170,12 @@ def allocated_atoms(missing_atoms: int, weights: list[int]) -> int:
 
 
 def bankruptcy_ticks(spec: Instrument, mark_ticks: int, lots: int, missing_atoms: int) -> int:
-    """Where closing `lots` (signed) brings `missing_atoms` more than the mark; against the winners."""
-    return price_of(spec, lots, value(spec, mark_ticks, lots) + missing_atoms)
+    """Where closing `lots` (signed) brings `missing_atoms` more than the mark; against the winners.
+
+    An inverse position cannot be closed below one tick, however much is missing.
+    """
+    price = price_of(spec, lots, value(spec, mark_ticks, lots) + missing_atoms)
+    return max(1, price) if spec.contract == "inverse" else price
 
 
 def transfer_atoms(spec: Instrument, mark_ticks: int, price_ticks: int, lots: int) -> int:
