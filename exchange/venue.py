@@ -201,12 +201,11 @@ class Venue:
     def _deposit(self, command: Deposit) -> None:
         state = self._state
         first = command.first_account
-        customers = state.accounts.is_customer(first) and state.accounts.is_customer(
-            first + len(command.atoms) - 1
-        )
-        if not customers and not (first in (INSURANCE, HOUSE) and len(command.atoms) == 1):
-            gates.customer(self._state, first)
-            refuse(RejectReason.UNKNOWN_ACCOUNT, f"{first} and the {len(command.atoms) - 1} after it")
+        if first not in (INSURANCE, HOUSE) or len(command.atoms) > 1:
+            gates.customer(state, first)
+            others = len(command.atoms) - 1
+            if others > 0 and not state.accounts.is_customer(first + others):
+                refuse(RejectReason.UNKNOWN_ACCOUNT, f"{first} and the {others} after it")
         gates.known_asset(self._state, command.asset)
         if first == INSURANCE and not may_hold(state, command.asset):
             refuse(

@@ -89,6 +89,18 @@ def walk(
     return result
 
 
+def first_fills(walked: Walk, count: int) -> Walk:
+    """The walk as far as its first trades; the lots of the others are left."""
+    met: list[Met] = []
+    for step in walked.met:
+        if step.traded and not count:
+            break
+        count -= step.traded > 0
+        met.append(step)
+    left = walked.left + walked.traded - sum(step.traded for step in met)
+    return Walk(met, left, walked.stopped)
+
+
 class Twin:
     """A book without money; `said` has what the venue should say."""
 

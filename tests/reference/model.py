@@ -93,11 +93,13 @@ class Model:
     def deposit(self, command: ask.Deposit) -> None:
         w = self.world
         first, amounts = command.first_account, command.atoms
-        if not (first in (INSURANCE, HOUSE) and len(amounts) == 1):
+        if not (first in (INSURANCE, HOUSE) and len(amounts) <= 1):
             orders.customer(w, first)
-            if not w.is_customer(first + len(amounts) - 1):
+            if amounts and not w.is_customer(first + len(amounts) - 1):
                 refuse(RejectReason.UNKNOWN_ACCOUNT)
         self.known_asset(command.asset)
+        if first == INSURANCE and command.asset != w.settle:
+            refuse(RejectReason.NOT_IN_RULEBOOK)
         if not amounts or min(amounts) < 0 or not any(amounts):
             refuse(RejectReason.AMOUNT_NOT_POSITIVE)
         if sum(amounts) > AMOUNT_MAX or sum(amounts) - w.cash((EXTERNAL, command.asset)) > AMOUNT_MAX:
@@ -280,16 +282,16 @@ class Model:
         lots = size - order.filled
         if not order.reduce_only and abs(w.value(n, price, lots)) < w.rules.orders.value_min_atoms:
             refuse(RejectReason.VALUE_TOO_SMALL)
+        if order.reduce_only:
+            lots = min(lots, orders.reducible(w.position(order.owner, n).lots, order.side))
+            if not lots:
+                refuse(RejectReason.REDUCE_ONLY_NOTHING)
         if price == order.price and lots < order.lots:
             order.lots = lots
             w.say(says.OrderAmended(order.order_id, price, lots, True))
             return
         if order.post_only:
             orders.not_taking(w, n, order.side, price)
-        if order.reduce_only:
-            lots = min(lots, orders.reducible(w.position(order.owner, n).lots, order.side))
-            if not lots:
-                refuse(RejectReason.REDUCE_ONLY_NOTHING)
         side = BUY if order.side > 0 else SELL
         taking = PlaceOrder(order.owner, n, side, lots, price, reduce_only=order.reduce_only)
         walked = orders.plan(w, taking, lots, price)

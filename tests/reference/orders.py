@@ -438,12 +438,14 @@ def arm(w: World, order: PlaceOrder) -> None:
 
 
 def execute(w: World, taker: Taker, walked: Walk) -> None:
+    """Margin that a taker's fills set free leaves his position after the last of them."""
     left = walked.left + sum(step.traded + step.taken for step in walked.met)
+    closed = 0
     for step in walked.met:
         maker = step.maker
         left -= step.traded + step.taken
         if step.traded:
-            fill(w, taker, maker, step.traded)
+            closed += fill(w, taker, maker, step.traded)
         if step.taken:
             w.say(OrderReduced(taker.order_id, left))
         if step.taken and step.closes is None:
@@ -451,10 +453,15 @@ def execute(w: World, taker: Taker, walked: Walk) -> None:
             w.say(OrderReduced(maker.order_id, maker.lots))
         if step.closes is not None and maker.lots:
             w.close(maker, step.closes)
+    if not taker.forced:
+        give_back(w, taker.account, taker.n, closed)
 
 
-def fill(w: World, taker: Taker, maker: Resting, lots: int) -> None:
-    """Margin for what opens, positions, fees; then margin of what closed goes back."""
+def fill(w: World, taker: Taker, maker: Resting, lots: int) -> int:
+    """Margin for what opens, positions, fees; then the maker's margin of what closed goes back.
+
+    Signed lots that the taker closed.
+    """
     n, price = taker.n, maker.price
     maker.lots -= lots
     maker.filled += lots
@@ -482,9 +489,8 @@ def fill(w: World, taker: Taker, maker: Resting, lots: int) -> None:
         )
     )
     w.next_trade_id += 1
-    if not taker.forced:
-        give_back(w, taker.account, n, closed[0])
     give_back(w, maker.owner, n, closed[1])
+    return closed[0]
 
 
 def charge_fees(w: World, taker: Taker, maker: int, value: int) -> tuple[int, int]:

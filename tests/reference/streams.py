@@ -201,6 +201,7 @@ def swarm(seed: int) -> Setting:
             "band_ppb": 40_000_000,
             "backstop_below_ppb": some((666_666_667, 10**9, 300_000_000)),
             "rounds_max": some((1, 2, 64)),
+            "shortfall": some(("account", "account", "fund")) if "insurance" in stages else "account",
         },
         "adl": {
             "policy": some(("queue", "queue", "pro_rata")),
@@ -209,6 +210,7 @@ def swarm(seed: int) -> Setting:
             "weights": some(("wealth", "profit", "equity", "contracts")),
             "price": some(("previous_mark", "mark", "index", "bankruptcy")),
             "clamp": some(("none", "bankruptcy")),
+            "cancels_orders": some((False, False, True)),
             "bankruptcy_off_max_ppb": some((0, 50_000_000)),
             "bankruptcy_allocation": some(("pro_rata_value", "pro_rata_requirement")),
             "trigger": some(("bankrupt", "fund_cannot_pay", "unfilled")) if "adl" in stages else "bankrupt",
@@ -461,7 +463,8 @@ class Stream:
             return ask.SetLeverage(account, n, draw.choice((1, 2, 3, 7, 20, 25, 40, 126)), mode)  # type: ignore[arg-type]
         if what < 0.97:
             who = draw.choice((account, account, account, INSURANCE, HOUSE, *VAULTS))
-            return ask.Deposit(draw.choice((0, 0, 0, 0, 1, 2)), who, (abs(self.atoms()) % 10**12,))
+            amounts = [abs(self.atoms()) % 10**12 for _ in range(draw.choice((1, 1, 1, 1, 1, 1, 0, 2)))]
+            return ask.Deposit(draw.choice((0, 0, 0, 0, 1, 2)), who, tuple(amounts))
         return self.rare(account, n)
 
     def order(self, account: int, n: int) -> ask.PlaceOrder:

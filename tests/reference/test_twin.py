@@ -29,7 +29,7 @@ OFTEN = {
     "binance_usdm": ("StageArmed book", "TakenOver", "StagePaid insurance", "Deleveraged bankrupt"),
     "plain": ("TakenOver", "StagePaid insurance", "Deleveraged bankrupt"),
     "harsh": ("StageArmed book", "TakenOver", "StagePaid house", "StagePaid recourse", "ReceivableBooked"),
-    "swarm": ("StageArmed book", "TakenOver", "Deleveraged bankrupt", "StagePaid house"),
+    "swarm": ("StageArmed book", "TakenOver", "Deleveraged bankrupt", "StagePaid recourse"),
     "shared": ("StagePaid insurance", "StagePaid socialise", "Deleveraged bankrupt"),
 }
 """What the streams of a rulebook must reach, or the comparison has not seen it."""

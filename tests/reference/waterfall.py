@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from tests.reference import arithmetic as exact
 from tests.reference import margin, orders
+from tests.reference.book import Walk, first_fills
 from tests.reference.margin import Risk, risk_of
 from tests.reference.world import Compartment, World
 from zerodebt.exchange.commands import BUY, SELL, PlaceOrder, Side
@@ -42,13 +43,17 @@ class Candidate(NamedTuple):
     weight: int
 
 
+def part_of(equity: int, weight: int, whole: int) -> int:
+    """What of an equity, or of a debt, goes with a weight: rounded down; all of it where nothing weighs."""
+    return exact.down(Fraction(equity * weight, whole)) if whole else equity
+
+
 class Rounds:
     """What one command remembers of its risk work."""
 
     def __init__(self, w: World) -> None:
         self.w = w
         self.sent: set[Compartment] = set()
-        self.filled: set[Compartment] = set()
         self.unfilled: set[Compartment] = set()
         self.unplaced: dict[Compartment, list[int]] = {}
         self.queues: dict[tuple[int, int], list[Candidate]] = {}
@@ -117,15 +122,17 @@ class Rounds:
             return False
         self.sent.add(where)
         acted = False
+        filled: dict[int, bool] = {}
         for form in w.rules.liquidation.steps:
             needs = {n: margin.maintenance_at_mark(w, n, self.lots(where, n)) for n in w.positions_of(where)}
             for n in sorted(needs, key=lambda n: (-needs[n], n)):
-                acted |= self.force(where, n, form)
-        if where not in self.filled:
+                acted |= self.force(where, n, form, filled)
+        if not filled or not all(filled.values()):
             self.unfilled.add(where)
         return acted
 
-    def force(self, where: Compartment, n: int, form: ForcedForm) -> bool:
+    def force(self, where: Compartment, n: int, form: ForcedForm, filled: dict[int, bool]) -> bool:
+        """One forced order; `filled` keeps whether the last one of each position was filled whole."""
         w, rules = self.w, self.w.rules.liquidation
         risk = risk_of(w, where)
         if risk.is_safe or not self.is_for_the_book(where, risk) or not w.status[n].liquidate:
@@ -135,12 +142,14 @@ class Rounds:
         wanted = self.wanted_lots(where, n, form, risk)
         equity = risk.equity
         if form == "whole" and rules.surplus_max_ppb:
-            equity = self.shares(where, risk.equity)[n]
+            equity = part_of(equity, self.weight(where, n), self.weights(where))
         limit = None if risk.is_bankrupt else self.limit(n, lots, equity)
         side: Side = SELL if lots > 0 else BUY
         order = PlaceOrder(where[0], n, side, wanted, limit, "ioc", reduce_only=True)
         walked = orders.plan(w, order, wanted, limit)
-        self.filled.discard(where)
+        deltas = self.fund_deltas(where, n, form, risk.equity, side, walked)
+        walked = first_fills(walked, len(deltas))
+        filled[n] = walked.traded == wanted
         if not walked.met:
             return False
         self.arm("book", where, risk)
@@ -148,20 +157,42 @@ class Rounds:
         orders.execute(w, taker, walked)
         if walked.left:
             w.say(OrderClosed(taker.order_id, walked.left, "unfilled"))
-        else:
-            self.filled.add(where)
+        w.pay(where, (INSURANCE, w.settle), min(sum(deltas), max(0, risk_of(w, where).equity)))
         if not walked.traded:
             return False
-        if form == "whole" and rules.surplus_max_ppb:
-            value = sum(w.value(n, step.maker.price, side * step.traded) for step in walked.met)
-            own = exact.down(Fraction(equity * walked.traded, abs(lots)))
-            brought = own + w.at_mark(n, side * walked.traded) - value
-            most = exact.down(exact.share(abs(value), rules.surplus_max_ppb))
-            left = max(0, risk_of(w, where).equity)
-            w.pay(where, (INSURANCE, w.settle), min(left, max(0, min(brought, most))))
         if form == "share" and wanted < abs(lots):
             held.cooling_until = w.now + rules.cooldown_ns
         return True
+
+    def fund_deltas(
+        self, where: Compartment, n: int, form: ForcedForm, equity: int, side: int, walked: Walk
+    ) -> list[int]:
+        """What the fund gets of each fill, or pays for it; the list ends where it could not.
+
+        Lots answer with the part of the equity that goes with the weight that they take away.
+        """
+        w, rules = self.w, self.w.rules.liquidation
+        deltas: list[int] = []
+        lots, whole, fund = self.lots(where, n), self.weights(where), self.fund()
+        for step in walked.met:
+            if not step.traded:
+                continue
+            closed = side * step.traded
+            weight = self.weight_at(n, lots) - self.weight_at(n, lots + closed)
+            own = part_of(equity, weight, whole)
+            gained = w.gain(n, closed, step.maker.price)
+            delta = own + gained
+            if delta > 0:
+                rate = rules.surplus_max_ppb if form == "whole" else 0
+                value = w.value(n, step.maker.price, step.traded)
+                delta = min(delta, exact.down(exact.share(abs(value), rate)))
+            elif rules.shortfall == "account":
+                delta = 0
+            if rules.shortfall == "fund" and delta < 0 and fund + delta < 0:
+                break
+            deltas.append(delta)
+            fund, equity, whole, lots = fund + delta, equity + gained - delta, whole - weight, lots + closed
+        return deltas
 
     def wanted_lots(self, where: Compartment, n: int, form: ForcedForm, risk: Risk) -> int:
         w, rules = self.w, self.w.rules.liquidation
@@ -218,7 +249,9 @@ class Rounds:
         return "adl" in rules.waterfall and self.is_for_adl(where, risk)
 
     def is_for_adl(self, where: Compartment, risk: Risk) -> bool:
-        if self.w.rules.adl.trigger != "fund_cannot_pay" or where in self.unfilled:
+        rules = self.w.rules
+        waits = rules.adl.trigger == "fund_cannot_pay" and "insurance" in rules.waterfall
+        if not waits or where in self.unfilled:
             return True
         return max(0, self.fund()) < -risk.equity
 
@@ -285,12 +318,18 @@ class Rounds:
         shares = {}
         whole = sum(weights.values())
         for n, weight in weights.items():
-            shares[n] = exact.down(Fraction(equity * weight, whole)) if whole else equity
+            shares[n] = part_of(equity, weight, whole)
             equity, whole = equity - shares[n], whole - weight
         return shares
 
+    def weights(self, where: Compartment) -> int:
+        return sum(self.weight(where, n) for n in self.w.positions_of(where))
+
     def weight(self, where: Compartment, n: int) -> int:
-        w, lots = self.w, self.lots(where, n)
+        return self.weight_at(n, self.lots(where, n))
+
+    def weight_at(self, n: int, lots: int) -> int:
+        w = self.w
         if w.rules.adl.bankruptcy_allocation == "pro_rata_value":
             return abs(w.at_mark(n, lots))
         return margin.maintenance_at_mark(w, n, lots)
@@ -416,6 +455,10 @@ class Rounds:
             )
             if not w.position(c.account, n).lots:
                 orders.give_back(w, c.account, n, closed)
+            if w.rules.adl.cancels_orders:
+                for other in w.contracts:
+                    for thing in w.own(c.account, other):
+                        w.close(thing, "deleveraged")
             brought += transfer
         return brought
 
