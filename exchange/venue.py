@@ -44,6 +44,7 @@ from zerodebt.exchange.commands import (
     UpdateIndex,
     Withdraw,
 )
+from zerodebt.exchange.custody import custody_of, share_atoms
 from zerodebt.exchange.events import (
     CLEARING,
     DEFAULT_FUND,
@@ -90,7 +91,6 @@ from zerodebt.exchange.rules import VenueRules
 from zerodebt.exchange.sessions import expiring, limit_band, within_limits
 from zerodebt.exchange.state import State, Status
 from zerodebt.exchange.triggers import is_met
-from zerodebt.exchange.units import div_floor
 from zerodebt.exchange.variation import review_calls
 from zerodebt.exchange.views import View
 from zerodebt.exchange.waterfall import auction, lenders
@@ -251,12 +251,13 @@ class Venue:
             most = withdrawable_collateral_atoms(state, account, asset)
         if atoms > most:
             refuse(RejectReason.BALANCE_TOO_SMALL, f"{atoms} atoms asked, {most} may leave")
-        hole = -state.accounts.balances.cells[asset][DEFICIT]
-        if asset == state.settle and (state.open_deficits or hole > 0):
-            custody = -state.accounts.balances.cells[asset][EXTERNAL]
-            share = 0 if state.open_deficits else div_floor(most * custody, custody + hole)
+        if asset == state.settle:
+            custody = custody_of(state, account)
+            share = share_atoms(custody, most)
             if atoms > share:
                 refuse(RejectReason.DEFICIT_OPEN, f"{atoms} atoms asked, {share} is the share of custody")
+            if custody.hole_atoms:
+                state.left_beside_hole[account] = custody.own_atoms + atoms
         self._clearing.post("withdrawal", [(account, asset, -atoms), (EXTERNAL, asset, atoms)])
         if asset == state.settle:
             state.accounts.session_base.cells[0][account] -= atoms
@@ -1095,6 +1096,8 @@ class Venue:
                 )
             assert not accounts.cost.array[rows, :count][lots == 0].any(), "cost without a position"
             state.books[n].check()
+        has_hole = accounts.balances.cells[state.settle][DEFICIT] < 0
+        assert has_hole or not state.left_beside_hole, "withdrawals are remembered without a hole"
         fund = accounts.balances.cells[state.settle][DEFAULT_FUND]
         assert fund == sum(state.contributions.values()), "the fund is not the sum of its contributions"
         if state.lending is not None:

@@ -78,6 +78,7 @@ def held_by_venue(venue: Venue) -> dict[str, object]:
         "in liquidation": sorted(state.in_liquidation),
         "open deficits": state.open_deficits,
         "receivables": state.receivables,
+        "left beside a hole": state.left_beside_hole,
         "last rates": [market.prices.last_rate_ppt for market in state.markets],
     }
 
@@ -104,6 +105,9 @@ def held_by_model(model: Model) -> dict[str, object]:
         "in liquidation": sorted(w.in_liquidation),
         "open deficits": w.open_deficits,
         "receivables": w.receivables,
+        "left beside a hole": {
+            n: account.left_beside_hole for n, account in enumerate(w.accounts) if account.left_beside_hole
+        },
         "last rates": [prices.last_rate for prices in w.prices],
     }
 

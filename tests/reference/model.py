@@ -15,8 +15,10 @@ deleveraging but queue and pro rata, and scores of BitMEX and the paper.
 """
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
+from tests.reference import arithmetic as exact
 from tests.reference import margin, orders, prices
 from tests.reference.book import Resting
 from tests.reference.margin import Order, risk_of
@@ -131,22 +133,28 @@ class Model:
         most = margin.withdrawable(w, account) if asset == w.settle else w.cash((account, asset))
         if atoms > most:
             refuse(RejectReason.BALANCE_TOO_SMALL)
-        if asset == w.settle and atoms > self.share_of_custody(most):
-            refuse(RejectReason.DEFICIT_OPEN)
-        w.pay((account, asset), (EXTERNAL, asset), atoms)
         if asset == w.settle:
+            if atoms > self.share_of_custody(account, most):
+                refuse(RejectReason.DEFICIT_OPEN)
             w.accounts[account].base -= atoms
+            if w.hole:
+                w.accounts[account].left_beside_hole += atoms
+        w.pay((account, asset), (EXTERNAL, asset), atoms)
 
-    def share_of_custody(self, most: int) -> int:
-        """Nobody leaves while a deficit is open; a hole that stays is shared by who withdraws. WFALL-06."""
+    def share_of_custody(self, account: int, most: int) -> int:
+        """Nobody leaves while a deficit is open; a hole that stays is shared by all, however often they ask.
+
+        The share is of what would be there if nobody had left. WFALL-06.
+        """
         w = self.world
-        hole = -w.cash((says.DEFICIT, w.settle))
         if w.open_deficits:
             return 0
-        if hole <= 0:
+        if not w.hole:
             return most
-        custody = -w.cash((EXTERNAL, w.settle))
-        return most * custody // (custody + hole)
+        custody, own = -w.cash((EXTERNAL, w.settle)), w.accounts[account].left_beside_hole
+        brought = custody + sum(other.left_beside_hole for other in w.accounts)
+        share = exact.down((most + own) * Fraction(brought, brought + w.hole)) - own
+        return max(0, min(share, custody))
 
     def load_positions(self, command: ask.LoadPositions) -> None:
         w = self.world

@@ -11,7 +11,15 @@ from tests.reference import arithmetic as exact
 from tests.reference.book import Resting
 from zerodebt.exchange.assets import Asset
 from zerodebt.exchange.commands import PlaceOrder
-from zerodebt.exchange.events import CLEARING, FIRST_ACCOUNT, INSURANCE, CloseReason, Event, OrderClosed
+from zerodebt.exchange.events import (
+    CLEARING,
+    DEFICIT,
+    FIRST_ACCOUNT,
+    INSURANCE,
+    CloseReason,
+    Event,
+    OrderClosed,
+)
 from zerodebt.exchange.instruments import Instrument
 from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.rules import VenueRules
@@ -52,6 +60,7 @@ class Account:
     positions: list[Position]
     is_vault: bool = False
     base: int = 0
+    left_beside_hole: int = 0
 
 
 @dataclass
@@ -163,6 +172,11 @@ class World:
 
     def cash(self, compartment: Compartment) -> int:
         return self.accounts[compartment[0]].cash[compartment[1]]
+
+    @property
+    def hole(self) -> int:
+        """What the deficit account owes: debts that nobody paid."""
+        return -self.cash((DEFICIT, self.settle))
 
     def value(self, n: int, price: int, lots: int) -> int:
         return price * lots * self.instruments[n].tick_value_atoms
