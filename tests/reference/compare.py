@@ -6,11 +6,15 @@ from typing import NamedTuple
 
 from msgspec import structs
 
+from tests.reference import margin
 from tests.reference.book import Resting, queue
 from tests.reference.model import Model
 from tests.reference.streams import Row, Setting
 from tests.venues import ASSETS
 from zerodebt.exchange.events import (
+    DEFICIT,
+    FIRST_ACCOUNT,
+    DeficitClosed,
     Deleveraged,
     Event,
     LiquidationStarted,
@@ -80,6 +84,9 @@ def held_by_venue(venue: Venue) -> dict[str, object]:
         "receivables": state.receivables,
         "left beside a hole": state.left_beside_hole,
         "last rates": [market.prices.last_rate_ppt for market in state.markets],
+        "may leave": [venue.view.withdrawable_atoms(n) for n in range(FIRST_ACCOUNT, count)]
+        if accounts.balances.cells[state.settle][DEFICIT]
+        else [],
     }
 
 
@@ -109,6 +116,12 @@ def held_by_model(model: Model) -> dict[str, object]:
             n: account.left_beside_hole for n, account in enumerate(w.accounts) if account.left_beside_hole
         },
         "last rates": [prices.last_rate for prices in w.prices],
+        "may leave": [
+            model.share_of_custody(n, margin.withdrawable(w, n))
+            for n in range(FIRST_ACCOUNT, len(w.accounts))
+        ]
+        if w.hole
+        else [],
     }
 
 
@@ -164,6 +177,8 @@ def kind(event: Event) -> str:
         return f"{name} {event.stage}"
     if isinstance(event, Rejected):
         return f"{name}: {event.reason.value}"
+    if isinstance(event, DeficitClosed) and event.residual_atoms:
+        return f"{name} with a residual"
     if isinstance(event, Deleveraged):
         return f"{name} {'bankrupt' if event.deficit_id else 'unfilled'}"
     if isinstance(event, LiquidationStarted):

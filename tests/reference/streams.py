@@ -18,6 +18,7 @@ from zerodebt.exchange.events import (
     FIRST_ACCOUNT,
     HOUSE,
     INSURANCE,
+    DeficitClosed,
     Event,
     Filled,
     LeverageSet,
@@ -141,11 +142,19 @@ def settings() -> tuple[Setting, ...]:
         "adl",
         "socialise",
         fees={"maker_ppb": 50_000, "taker_ppb": 300_000, "liquidation_ppb": 4_000_000},
-        liquidation={"steps": ["whole"], "price_limit": "none", "requirement_fee": "liquidation"},
+        liquidation={"steps": ["whole"], "price_limit": "none", "requirement_fee": "liquidation"}
+        | {"shortfall": "fund", "surplus_max_ppb": 20_000_000},
         insurance={"takes": "never"},
         adl={"trigger": "fund_cannot_pay", "price": "bankruptcy", "score": "bybit"}
         | {"bankruptcy_off_max_ppb": 50_000_000, "bankruptcy_allocation": "pro_rata_requirement"},
         mark={"formula": "fair"},
+    )
+    bare = rulebook(
+        "book",
+        fees={"taker_ppb": 300_000},
+        liquidation={"steps": ["whole"]},
+        funding={"interval_ns": MINUTE_NS},
+        margin={"transfer_min_ppb": 100_000_000},
     )
     return (
         Setting("hyperliquid", hyperliquid, contracts(BY_LEVERAGE, OTHER, significant_figures=3)),
@@ -153,6 +162,7 @@ def settings() -> tuple[Setting, ...]:
         Setting("plain", plain, contracts(BY_LEVERAGE, BY_RATE)),
         Setting("harsh", harsh, contracts(BY_RATE, BY_LEVERAGE, tier_form="whole")),
         Setting("shared", shared, contracts(OTHER, BY_LEVERAGE)),
+        Setting("bare", bare, contracts(BY_LEVERAGE, OTHER)),
     )
 
 
@@ -285,6 +295,7 @@ class Stream:
         self.live: dict[int, tuple[int, int]] = {1: (FIRST_ACCOUNT, 1)}
         self.held: dict[tuple[int, int], int] = {}
         self.isolated: list[tuple[int, int]] = [(FIRST_ACCOUNT, 0)]
+        self.has_hole = False
 
     def __iter__(self) -> Iterator[Row]:
         for row in self._all():
@@ -315,6 +326,8 @@ class Stream:
                     live.pop(event.order_id, None)
                 case Filled():
                     self.hear_fill(event)
+                case DeficitClosed() if event.residual_atoms:
+                    self.has_hole = True
                 case LeverageSet() if event.mode == "isolated":
                     self.isolated.append((event.account, event.instrument))
 
@@ -442,6 +455,8 @@ class Stream:
         draw = self.draw
         what = draw.random()
         n, account = self.instrument(), self.account()
+        if self.has_hole and draw.random() < 0.1:
+            return ask.Withdraw(account, 0, draw.choice((1, 40, 777, self.usd, 5 * self.usd, 200 * self.usd)))
         if what < 0.52:
             return self.order(account, n)
         if what < 0.62:
