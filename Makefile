@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test long bench fuzz clean
+.PHONY: run test long twin bench fuzz clean
 
 run: .venv/.run
 	$(BIN)/zerodebt run 2025-10-11
@@ -15,6 +15,10 @@ test: .venv/.test
 
 long: .venv/.test
 	$(BIN)/python -m pytest -n 2 -m long
+
+# The venue beside the plain model of tests/reference: a million commands, in about eight minutes.
+twin: .venv/.test
+	$(BIN)/python -m tests.reference --commands 1000000 --seed 0
 
 # addopts is set anew, because --benchmark-skip and --benchmark-only exclude each other.
 bench: .venv/.test

@@ -504,6 +504,8 @@ class Replier:
         share = self.book.rules.margin.transfer_min_ppb
         if share:
             rule += f"; {decimal_text(Fraction(share, PPB))} of the positions' value stays"
+        if self.situation.custody.hole_atoms > 0 or self.situation.custody.is_shut:
+            rule += "; while debts stand that nobody paid, the account's share of what the venue holds"
         line = Line("withdrawable", amount, rule, self.book.source("margin"))
         return {"amount": amount}, [*self._margin_lines(self.cross), self._initial_line(), line]
 

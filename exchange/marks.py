@@ -29,7 +29,9 @@ Weighted = tuple[int, int]
 class Average(Struct):
     """Exponentially weighted average over irregular samples: num = num*decay + x*t, den = den*decay + t.
 
-    Source: Hyperliquid docs, Robust price indices. Rounded down to the tick.
+    Source: Hyperliquid docs, Robust price indices. Rounded down to the tick. The weight of the past is
+    rounded down as it fades, and its mean stays: rounded each by itself, a constant below zero would average
+    to less.
     """
 
     numerator: int = 0
@@ -41,9 +43,10 @@ class Average(Struct):
         self.sampled_at_ns = time_ns
         if elapsed <= 0:
             return
-        decay = exp_decay_fp(elapsed, tau_ns)
-        self.numerator = self.numerator * decay // FIXED_POINT + value * elapsed
-        self.denominator = self.denominator * decay // FIXED_POINT + elapsed
+        faded = self.denominator * exp_decay_fp(elapsed, tau_ns) // FIXED_POINT
+        past = div_floor(self.numerator * faded, self.denominator) if faded else 0
+        self.numerator = past + value * elapsed
+        self.denominator = faded + elapsed
 
     def value(self, divisor: int = 1) -> int | None:
         if not self.denominator:

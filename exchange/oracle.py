@@ -29,6 +29,7 @@ from zerodebt.exchange.commands import (
     Side,
     UpdateIndex,
 )
+from zerodebt.exchange.custody import Custody, custody_of, share_atoms
 from zerodebt.exchange.events import EXTERNAL, FIRST_ACCOUNT, HOUSE, INSURANCE, Event, Rejected
 from zerodebt.exchange.instruments import (
     Instrument,
@@ -155,6 +156,7 @@ class Situation:
         is_hedged: bool = False,
     ) -> None:
         self.state = State(rules, assets, instruments)
+        self.custody = Custody()
         state = self.state
         state.accounts.open(4)
         state.accounts.recheck_at.array[0, FIRST_ACCOUNT : state.accounts.count] = -1
@@ -220,6 +222,7 @@ class Situation:
             is_hedged=is_hedged,
         )
         situation._take_on(view, account)
+        situation.custody = custody_of(view, account)
         theirs = situation.state.accounts
         for market in view.contracts:
             for name in ("leverage", "isolated"):
@@ -350,8 +353,8 @@ class Situation:
         return maintenance_of(self.state, leg, ASKED, lots)
 
     def withdrawable_atoms(self) -> int:
-        """Settlement asset that may leave the wallet."""
-        return withdrawable_atoms(self.state, ASKED)
+        """Settlement asset that may leave the wallet, as far as the venue can pay."""
+        return share_atoms(self.custody, withdrawable_atoms(self.state, ASKED))
 
     # Prices
 

@@ -134,6 +134,7 @@ class State:
         self.in_liquidation: dict[Compartment, None] = {}
         self.open_deficits: dict[Compartment, int] = {}
         self.receivables: dict[int, int] = {}
+        self.left_beside_hole: dict[int, int] = {}
         self.calls: dict[Compartment, Call] = {}
         self.settled_ticks: dict[int, int] = {}
         self.expired: dict[int, None] = {}
@@ -247,11 +248,12 @@ class State:
         ]
 
     def _optional_content(self) -> list[Any]:
-        """What only some rulebooks have; what comes before it in the order is written too."""
+        """What only some rulebooks and venues have; what comes before it in the order is written too."""
         written: list[tuple[bool, Any]] = [
             (self.offers_legs, sorted(self.hedged)),
             (self.lending is not None, self.lending and _written_pool(self.lending)),
             (any(c.rule.redemption_lag_ns for c in self.collateral), self.redemptions),
+            (bool(self.left_beside_hole), sorted(self.left_beside_hole.items())),
         ]
         last = max((n for n, (is_there, _) in enumerate(written, 1) if is_there), default=0)
         return [content for _, content in written[:last]]
@@ -314,6 +316,7 @@ class State:
         self.redemptions = inner.redemptions
         for redemption in self.redemptions:
             self.accounts.coming.cells[redemption.row][redemption.account] += redemption.atoms
+        self.left_beside_hole = dict(inner.left_beside_hole)
         if inner.lending is not None:
             index, shares, next_ns = inner.lending
             self.lending = LendingPool(index, dict(shares), next_ns)
@@ -396,6 +399,7 @@ class _Content(Struct, array_like=True):
     hedged: list[int] = []
     lending: tuple[int, list[tuple[int, int]], int] | None = None
     redemptions: list[Redemption] = []
+    left_beside_hole: list[tuple[int, int]] = []
 
 
 class _Snapshot(Struct, array_like=True):

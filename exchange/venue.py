@@ -44,6 +44,7 @@ from zerodebt.exchange.commands import (
     UpdateIndex,
     Withdraw,
 )
+from zerodebt.exchange.custody import custody_of, share_atoms
 from zerodebt.exchange.events import (
     CLEARING,
     DEFAULT_FUND,
@@ -90,7 +91,6 @@ from zerodebt.exchange.rules import VenueRules
 from zerodebt.exchange.sessions import expiring, limit_band, within_limits
 from zerodebt.exchange.state import Compartment, State, Status
 from zerodebt.exchange.triggers import is_met
-from zerodebt.exchange.units import div_floor
 from zerodebt.exchange.variation import review_calls
 from zerodebt.exchange.views import View
 from zerodebt.exchange.waterfall import auction, lenders
@@ -201,12 +201,11 @@ class Venue:
     def _deposit(self, command: Deposit) -> None:
         state = self._state
         first = command.first_account
-        customers = state.accounts.is_customer(first) and state.accounts.is_customer(
-            first + len(command.atoms) - 1
-        )
-        if not customers and not (first in (INSURANCE, HOUSE) and len(command.atoms) == 1):
-            gates.customer(self._state, first)
-            refuse(RejectReason.UNKNOWN_ACCOUNT, f"{first} and the {len(command.atoms) - 1} after it")
+        if first not in (INSURANCE, HOUSE) or len(command.atoms) > 1:
+            gates.customer(state, first)
+            others = len(command.atoms) - 1
+            if others > 0 and not state.accounts.is_customer(first + others):
+                refuse(RejectReason.UNKNOWN_ACCOUNT, f"{first} and the {others} after it")
         gates.known_asset(self._state, command.asset)
         if first == INSURANCE and not may_hold(state, command.asset):
             refuse(
@@ -252,12 +251,13 @@ class Venue:
             most = withdrawable_collateral_atoms(state, account, asset)
         if atoms > most:
             refuse(RejectReason.BALANCE_TOO_SMALL, f"{atoms} atoms asked, {most} may leave")
-        hole = -state.accounts.balances.cells[asset][DEFICIT]
-        if asset == state.settle and (state.open_deficits or hole > 0):
-            custody = -state.accounts.balances.cells[asset][EXTERNAL]
-            share = 0 if state.open_deficits else div_floor(most * custody, custody + hole)
+        if asset == state.settle:
+            custody = custody_of(state, account)
+            share = share_atoms(custody, most)
             if atoms > share:
                 refuse(RejectReason.DEFICIT_OPEN, f"{atoms} atoms asked, {share} is the share of custody")
+            if custody.hole_atoms:
+                state.left_beside_hole[account] = custody.own_atoms + atoms
         self._clearing.post("withdrawal", [(account, asset, -atoms), (EXTERNAL, asset, atoms)])
         if asset == state.settle:
             state.accounts.session_base.cells[0][account] -= atoms
@@ -352,9 +352,10 @@ class Venue:
         if any(isolated != cells[s][account] and self._is_in_use(account, s) for s in slots):
             refuse(RejectReason.MODE_HAS_POSITION, f"instrument {market.instrument.symbol}")
         before = [state.accounts.leverage.cells[s][account] for s in slots]
+        largest = max(before) if account in state.hedged else before[0]
         for s in slots:
             state.accounts.leverage.cells[s][account] = command.leverage
-        if command.leverage < max(before) and initial_excess_atoms(state, account) < 0:
+        if command.leverage < largest and initial_excess_atoms(state, account) < 0:
             for s, leverage in zip(slots, before, strict=True):
                 state.accounts.leverage.cells[s][account] = leverage
             refuse(RejectReason.MARGIN_TOO_SMALL, f"leverage {command.leverage} asks for more margin")
@@ -1116,6 +1117,8 @@ class Venue:
                 )
             assert not accounts.cost.array[rows, :count][lots == 0].any(), "cost without a position"
             state.books[n].check()
+        has_hole = accounts.balances.cells[state.settle][DEFICIT] < 0
+        assert has_hole or not state.left_beside_hole, "withdrawals are remembered without a hole"
         fund = accounts.balances.cells[state.settle][DEFAULT_FUND]
         assert fund == sum(state.contributions.values()), "the fund is not the sum of its contributions"
         if state.lending is not None:

@@ -6,6 +6,7 @@ from hashlib import blake2b
 import numpy as np
 from msgspec import Struct
 
+from zerodebt.exchange.custody import custody_of, share_atoms
 from zerodebt.exchange.events import DEFAULT_FUND, DEFICIT, FIRST_ACCOUNT, INSURANCE
 from zerodebt.exchange.instruments import Instrument
 from zerodebt.exchange.lending import annual_rate_ppb, utilisation_ppb, worth_atoms
@@ -139,7 +140,8 @@ class View:
         return risk.equity_atoms, risk.maintenance_atoms
 
     def withdrawable_atoms(self, account: int) -> int:
-        return withdrawable_atoms(self._state, account)
+        """Settlement asset that may leave now; beside a debt that nobody paid the account's share of it."""
+        return share_atoms(custody_of(self._state, account), withdrawable_atoms(self._state, account))
 
     def default_fund(self, moves_ticks: Sequence[int]) -> tuple[int, int]:
         """(held, required) atoms of the default fund, if every mark moved so."""

@@ -38,6 +38,7 @@ ORDER = (
     "state",
     "sessions",
     "margin",
+    "custody",
     "liquidation",
     "waterfall",
     "clearing",

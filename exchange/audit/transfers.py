@@ -43,6 +43,7 @@ class Transfers:
         self.deposited: dict[int, int] = {}
         self.withdrawn: dict[int, int] = {}
         self.withdrawn_beyond_share_atoms = 0
+        self._left_beside_hole: dict[int, int] = {}
         self.swept_atoms = 0
 
     def refuse(self, event: Rejected) -> None:
@@ -99,7 +100,7 @@ class Transfers:
                     f"account {account} withdraws {-atoms}, which leaves {equity} over {required}",
                 )
             if pocket == settle:
-                self._check_share(account, -atoms)
+                self._check_share(account, -atoms, min(left, equity - required) - atoms)
 
     def record_out(self, event: Posted) -> None:
         """What leaves the venue in a borrowing."""
@@ -107,15 +108,26 @@ class Transfers:
             if account == EXTERNAL:
                 self.withdrawn[pocket] = self.withdrawn.get(pocket, 0) + atoms
 
-    def _check_share(self, account: int, atoms: int) -> None:
-        """While debts stand nobody takes more of the settlement asset than a share of what is there."""
+    def _check_share(self, account: int, atoms: int, free: int) -> None:
+        """While debts stand nobody takes more of the settlement asset than a share of what is there.
+
+        What all have taken since the hole arose counts as if it were still there and asked for at once.
+
+        free  what the account's margin set free before it took its atoms
+        """
         balances = self._holdings.balances[self._settle]
-        hole = -balances[DEFICIT]
-        hole += sum(max(0, -self._holdings.equity(*key)) for key in self._debts.standing)
+        hole, gone = -balances[DEFICIT], self._left_beside_hole
+        if hole <= 0:
+            gone.clear()
+        owed = hole + sum(max(0, -self._holdings.equity(*key)) for key in self._debts.standing)
+        if owed <= 0:
+            return
+        held, taken = atoms - balances[EXTERNAL], gone.get(account, 0)
+        payable = held + sum(gone.values())
+        share = (free + taken) * payable // (payable + owed) - taken
+        self.withdrawn_beyond_share_atoms += max(0, atoms - max(0, min(share, held)))
         if hole > 0:
-            custody = atoms - balances[EXTERNAL]
-            share = (balances[account] + atoms) * custody // (custody + hole)
-            self.withdrawn_beyond_share_atoms += max(0, atoms - share)
+            gone[account] = taken + atoms
 
     def isolate(self, event: Posted) -> None:
         """Margin moves between an account's own wallet and own isolated position and covers no debt there."""

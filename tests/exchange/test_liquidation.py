@@ -92,6 +92,22 @@ def test_large_position_sends_a_fifth_then_within_the_cooldown_all_that_is_left(
     assert desk.lots(a) == 160 - 1 - 2 - 3
 
 
+@pytest.mark.spec("LIQ-05")
+def test_position_at_the_threshold_goes_whole_and_starts_no_cooldown() -> None:
+    """100 lots sold at 960 with 6000; at 1000 they are worth 100,000 and 6000 - 4000 < 100,000 / 40.
+
+    One is bought; at 1015 the other 99 are worth 100,485, and no fifth was sent before: 99 // 5.
+    """
+    desk = Desk(rulebook("book", "adl", liquidation=CHUNKS), index=(960,))
+    a, b, maker = desk.open(6000, RICH, RICH)
+    desk.trade(b, a, 100, 960)
+    desk.order(maker, SELL, 1, 1000)
+    assert forced(desk.index(1000)) == [(a, 100)]
+    assert desk.lots(a) == -99
+    desk.order(maker, SELL, 1, 1015)
+    assert forced(desk.index(1015)) == [(a, 99 // 5)]
+
+
 @pytest.mark.spec("LIQ-06")
 def test_liquidation_stops_as_soon_as_the_account_is_safe() -> None:
     """Two positions need 40 * 960 / 40 and 8 * 960 / 40; closing the larger one is enough."""

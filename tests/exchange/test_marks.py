@@ -102,11 +102,14 @@ def test_average_has_no_value_before_time_has_passed_and_ignores_repeats() -> No
     assert average.value() == 30
 
 
-def test_constant_value_averages_to_itself() -> None:
+@pytest.mark.spec("NUM-03", "NUM-05")
+@pytest.mark.parametrize("value", [-38, -37, 0, 37])
+def test_constant_value_averages_to_itself(value: int) -> None:
     average = Average(sampled_at_ns=0)
     for k in range(1, 50):
-        average.add(-37, k * SECOND_NS, 30 * SECOND_NS)
-    assert average.value() in (-37, -38)
+        average.add(value, k * SECOND_NS, 30 * SECOND_NS)
+        assert average.value() == value
+        assert average.value(divisor=2) == value // 2
 
 
 @pytest.mark.spec("MARK-05")

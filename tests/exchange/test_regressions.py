@@ -513,6 +513,21 @@ def test_collateral_is_nobody_s_open_profit() -> None:
     assert sorted((e.winner, -e.lots) for e in taken) == [(first, 5), (second, 5)]
 
 
+@pytest.mark.spec("MARG-03")
+def test_raising_leverage_under_hedge_rules_asks_nothing_of_a_leg_that_is_not_there() -> None:
+    """10 lots at 100 with leverage 1 ask for 1000, and 40 are there: leverage 10 asks for 100 only.
+
+    The short leg that the account does not have stood at the largest leverage, 20, so that 10 seemed lower.
+    """
+    desk = Desk(rulebook(margin={"hedge_mode": True}))
+    account, other = desk.open(40, 10_000)
+    pair = (account, other)
+    desk.ok(LoadPositions(0, 100, pair, (10, -10), (100, 100), (1, 1), (0, 0)))
+    desk.index(100)
+    desk.ok(SetLeverage(account, 0, 10))
+    assert desk.refused(SetLeverage(account, 0, 5)) is RejectReason.MARGIN_TOO_SMALL
+
+
 @pytest.mark.spec("BOOK-10")
 def test_a_reduce_only_order_amended_beyond_its_position_is_clipped_and_keeps_its_place() -> None:
     desk = Desk(rulebook(), index=(100,))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.golden.published import load
-from tests.property.test_book_twin import Twin, resting
+from tests.reference.book import Twin
 from tests.venues import Desk, perpetual, rulebook, spot
 from zerodebt.exchange.commands import (
     BUY,
@@ -35,6 +35,10 @@ UNLIMITED: dict[str, Any] = {
     "open_interest_max_lots": 2 * 10**10,
     "tick_value_atoms": 1,
 }
+
+
+def resting(desk: Desk, side: int) -> list[tuple[int, int, int]]:
+    return [(o.order_id, o.price_ticks, o.open_lots) for o in desk.state.books[0].walk(side)]
 
 
 class TriggerTwin(Twin):

@@ -364,10 +364,8 @@ class Settling:
                 continue
             for asset in range(len(state.assets)):
                 atoms = cells[asset][account]
-                hole = -cells[asset][DEFICIT]
-                if hole:
-                    custody = -cells[asset][EXTERNAL]
-                    atoms = atoms * custody // (custody + hole)
+                if cells[asset][DEFICIT]:
+                    atoms = self._share_of_custody(account, atoms)
                 if atoms > 0:
                     self._must(Withdraw(account, asset, atoms), "REST-06")
         margins = state.accounts.balances.array[len(state.assets) :, FIRST_ACCOUNT:]
@@ -375,6 +373,14 @@ class Settling:
             fail("REST-06", "margin is left beside positions that are closed")
         if any(sum(balances) for balances in self._by_asset()):
             fail("LEDG-01", "the ledger does not sum to zero")
+
+    def _share_of_custody(self, account: int, atoms: int) -> int:
+        """What of a wallet leaves beside a hole: the same share of what each has and has taken out."""
+        state = self._state
+        cells, left = state.accounts.balances.cells[state.settle], state.left_beside_hole
+        held, own = -cells[EXTERNAL], left.get(account, 0)
+        whole = held + sum(left.values())
+        return min(held, (atoms + own) * whole // (whole - cells[DEFICIT]) - own)
 
     def _by_asset(self) -> list[list[int]]:
         state = self._state

@@ -1,0 +1,49 @@
+"""Beside a hole of any size, asked in any order and however often, everybody gets one and the same share."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.venues import USD, Desk, rulebook
+from zerodebt.exchange.audit import audit
+from zerodebt.exchange.commands import BUY, Withdraw
+from zerodebt.exchange.events import DEFICIT, EXTERNAL
+
+MARGIN = 10 * 100 // 20
+
+
+def with_hole(price: int, wallets: list[int]) -> tuple[Desk, list[int]]:
+    """10 lots bought at 100 with their initial margin are sold at a price that leaves a hole."""
+    desk = Desk(rulebook("book"), index=(100,))
+    loser, winner, bidder, *idle = desk.open(MARGIN, MARGIN, MARGIN, *wallets)
+    desk.trade(loser, winner, 10, 100)
+    desk.order(bidder, BUY, 10, price)
+    desk.index(price)
+    assert desk.cash(DEFICIT) == (MARGIN - 10 * (100 - price)) * USD < 0
+    return desk, [winner, bidder, *idle]
+
+
+@pytest.mark.spec("WFALL-06", "ATK-09")
+@given(
+    st.integers(1, 94),
+    st.lists(st.sampled_from([1, 2, 7, 60, 500]), min_size=1, max_size=3),
+    st.lists(st.tuples(st.integers(0, 4), st.sampled_from([1, 2, 3, 1000])), max_size=12),
+)
+def test_asking_often_takes_what_asking_once_takes_and_others_keep_their_share(
+    price: int, wallets: list[int], asks: list[tuple[int, int]]
+) -> None:
+    """Parts of what is left are asked for, and then all of it: exactly the share of the first moment."""
+    desk, accounts = with_hole(price, wallets)
+    once = {account: desk.venue.view.withdrawable_atoms(account) for account in accounts}
+    taken = dict.fromkeys(accounts, 0)
+    for number, part in [*asks, *((number, 1) for number in range(len(accounts)))]:
+        account = accounts[number % len(accounts)]
+        atoms = desk.venue.view.withdrawable_atoms(account) // part
+        if atoms:
+            desk.ok(Withdraw(account, 0, atoms))
+        taken[account] += atoms
+        left = {other: desk.venue.view.withdrawable_atoms(other) for other in accounts}
+        assert left == {other: once[other] - taken[other] for other in accounts}
+    assert taken == once
+    assert desk.cash(EXTERNAL) <= 0, "more has left than was there"
+    assert not audit(desk.batches).findings
