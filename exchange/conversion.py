@@ -12,6 +12,7 @@ goes to its issuer instead, at the index, who pays when the lag is over.
 
 import numpy as np
 
+from zerodebt.exchange.accounts import BACKSTOP
 from zerodebt.exchange.clearing import Clearing
 from zerodebt.exchange.collateral import Collateral, margin_array, worth_atoms
 from zerodebt.exchange.commands import SELL, PlaceOrder
@@ -88,7 +89,7 @@ class Conversions:
             coins = accounts.balances.array[collateral.asset, rows]
             held |= coins > 0
             backing += margin_array(collateral, coins)
-        absorbs = (accounts.vault.array[0, rows] != 0) | (rows == INSURANCE)
+        absorbs = (accounts.vault.array[0, rows] == BACKSTOP) | (rows == INSURANCE)
         by_size = absorbs.copy()
         by_share = np.zeros_like(by_size)
         if rules.trigger_atoms:
