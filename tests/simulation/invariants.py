@@ -13,12 +13,12 @@ from zerodebt.exchange.events import (
     FIRST_ACCOUNT,
     HOUSE,
     INSURANCE,
+    LENDING,
     Batch,
     Event,
     LiquidationStarted,
     Marked,
     OrderAccepted,
-    PositionModeSet,
     Rejected,
     TriggerFired,
     WorkLeft,
@@ -66,16 +66,10 @@ class Watch:
         self._assets = range(len(built.assets))
         self._audit = Audit(findings_max=1)
         self._audit.feed(built.venue().opening())
-        self._is_audited = True
         rules = built.rules
         takes_all = {"adl", "house"} <= set(rules.waterfall) and rules.house.deficit_max_atoms is None
         self._is_guaranteed = takes_all and "default_fund" not in rules.waterfall
         self._is_guaranteed &= rules.settlement.call_to == "none"
-
-    @property
-    def is_audited(self) -> bool:
-        """Does the second witness read along? It stops where an account chooses hedge mode."""
-        return self._is_audited
 
     def after(self, venue: Venue, command: Command, batch: Batch) -> None:
         """The laws that are cheap enough to be looked at after every command."""
@@ -96,11 +90,6 @@ class Watch:
         self._read(batch)
 
     def _read(self, batch: Batch) -> None:
-        if not self._is_audited:
-            return
-        if any(type(event) is PositionModeSet and event.mode == "hedge" for event in batch.events):
-            self._is_audited = False
-            return
         self._audit.feed(batch)
         notes = self._audit._notes
         if notes.findings_count:
@@ -153,9 +142,14 @@ class Watch:
         """The venue's own money is never spent twice: no pot that pays is below zero."""
         for pocket in range(len(state.assets)):
             cells = state.accounts.balances.cells[pocket]
-            if cells[HOUSE] < 0 or cells[DEFAULT_FUND] < 0 or cells[DEFICIT] > 0 or cells[FEES] < 0:
-                pots = {"house": cells[HOUSE], "default fund": cells[DEFAULT_FUND]}
-                fail("WFALL-01", f"{pots | {'deficit': cells[DEFICIT], 'fees': cells[FEES]}}")
+            pots = {
+                "house": cells[HOUSE],
+                "default fund": cells[DEFAULT_FUND],
+                "lending": cells[LENDING],
+                "fees": cells[FEES],
+            }
+            if min(pots.values()) < 0 or cells[DEFICIT] > 0:
+                fail("WFALL-01", f"{pots | {'deficit': cells[DEFICIT]}}")
 
     def _check_nobody_owes(self, state: State, events: tuple[Event, ...]) -> None:
         """WFALL-02: after risk work nobody is below zero, unless it could not be done or paid for."""
@@ -177,13 +171,12 @@ class Watch:
         twin = self._built.restore(venue.snapshot())
         if twin.state_hash() != venue.state_hash():
             fail("DET-02", "the venue from the snapshot has another hash")
-        if self._is_audited and self._audit.digest() != venue.view.statement().holdings_digest:
+        if self._audit.digest() != venue.view.statement().holdings_digest:
             fail("LEDG-03", "the audit holds other balances than the venue")
         self._check_margins(state)
         if state.counters.started:
             self._check_scan(state, twin._state)
-        if self._is_audited:
-            self._check_audited_books(state)
+        self._check_audited_books(state)
 
     @staticmethod
     def _check_margins(state: State) -> None:
@@ -219,11 +212,9 @@ class Watch:
         if len(live) != len(state.orders):
             fail("BOOK-01", f"by the events {len(live)} orders live, {len(state.orders)} rest")
 
-    def end(self, venue: Venue) -> Report | None:
+    def end(self, venue: Venue) -> Report:
         """All invariants, and the audit's last look."""
         self.all(venue)
-        if not self._is_audited:
-            return None
         report = self._audit.finish()
         if report.findings_count:
             fail(f"the audit's {report.findings[0].rule}", report.findings[0].text)

@@ -73,7 +73,7 @@ class Run:
         """All invariants, now."""
         self._guarded(lambda: self.watch.all(self.venue))
 
-    def end(self) -> Report | None:
+    def end(self) -> Report:
         """All invariants, and what the second witness says of the whole run."""
         return self._guarded(lambda: self.watch.end(self.venue))
 
