@@ -332,8 +332,11 @@ class RiskRounds:
         return able < -risk.equity_atoms
 
     def _can_pay(self, pool: Compartment, atoms: int) -> bool:
-        """Does the pool have the money, if need be after a sale of its own assets?"""
-        if pool[1] == self.state.settle:
+        """Does the pool have the money, if need be after a sale of its own assets?
+
+        For a position without a debt it sells nothing: what it lost itself is no reason to.
+        """
+        if atoms and pool[1] == self.state.settle:
             self._conversions.raise_cash(atoms)
         return pools.payable_atoms(self.state, pool) >= atoms
 
