@@ -230,6 +230,8 @@ def _override(rng: Random, rules: Table, instruments: list[Table], unit_atoms: i
         # A band can be narrower than a step of two figures: then there is no price to trade at.
         for table in instruments:
             table.pop("significant_figures", None)
+        # Nor may it hold prices so low that no order is worth enough.
+        rules["orders"].pop("value_min_atoms", None)
     if "backstop" in rules["waterfall"]:
         rules["liquidation"] = {"backstop_below_ppb": 666_666_667} | rules.get("liquidation", {})
     if rng.random() < share:
@@ -285,7 +287,7 @@ def _orders(rng: Random, unit: int) -> Table:
             market_slippage_ppb=[0, PPB // 20],
             met_trigger=["refuse", "fire"],
             value_min_atoms=[0, 150 * unit],
-            open_orders_max=[4, 1000],
+            open_orders_max=[8, 1000],
             triggers_per_command_max=[2, 10_000],
         ),
     }
