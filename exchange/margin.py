@@ -160,7 +160,8 @@ def maintenance_after(
         others = [(m, held) for m, held in _cross_lots(state, account) if m not in legs]
         return requirement_atoms(state.portfolio, [*others, *legs.items()])
     now = {market: state.accounts.lots.cells[market.number][account] for market in legs}
-    return risk.maintenance_atoms - _legs_atoms(state, account, now) + _legs_atoms(state, account, legs, planned)
+    before = _legs_atoms(state, account, now)
+    return risk.maintenance_atoms - before + _legs_atoms(state, account, legs, planned)
 
 
 def _legs_atoms(
