@@ -78,7 +78,7 @@ class Watch:
             fail("DET-03", f"batch {batch.seq} at {batch.time_ns} follows {self._seq} at {self._time_ns}")
         self._seq, self._time_ns = batch.seq, batch.time_ns
         events = batch.events
-        if len(events) > 1 and any(type(event) is Rejected for event in events[:1]):
+        if len(events) > 1 and type(events[0]) is Rejected:
             fail("LEDG-04", "a refusal is not alone")
         self._check_sums(state)
         self._check_books(state)
@@ -102,11 +102,11 @@ class Watch:
         accounts = state.accounts
         count = accounts.count
         sums = [0] * len(state.assets)
-        for pocket, atoms in enumerate(accounts.balances.array[:, :count].sum(axis=1).tolist()):
-            sums[state.ledger.pocket_assets[pocket]] += atoms
+        for asset, cells in zip(state.ledger.pocket_assets, accounts.balances.cells, strict=True):
+            sums[asset] += sum(cells[:count])
         if any(sums):
             fail("LEDG-01", f"balances sum to {sums}")
-        lots = accounts.lots.array[:, :count].sum(axis=1).tolist()
+        lots = [sum(cells[:count]) for cells in accounts.lots.cells]
         width = len(state.markets)
         if any(sum(lots[n::width]) for n in range(width)):
             fail("POS-03", f"signed lots sum to {lots}")
@@ -116,12 +116,11 @@ class Watch:
         """BOOK-05, BOOK-08."""
         resting = 0
         for book in state.books:
-            bids, asks = book._levels[BUY], book._levels[SELL]
-            if bids and asks and -bids.keys()[0] >= asks.keys()[0]:
-                fail("BOOK-05", f"crossed: {-bids.keys()[0]} >= {asks.keys()[0]}")
-            for levels in (bids, asks):
-                for level in levels.values():
-                    resting += len(level)
+            bid, ask = book.best_ticks(BUY), book.best_ticks(SELL)
+            if bid is not None and ask is not None and bid >= ask:
+                fail("BOOK-05", f"crossed: {bid} >= {ask}")
+            for levels in book._levels.values():
+                resting += sum(len(level) for level in levels.values())
         if resting != len(state.orders):
             fail("BOOK-08", f"{resting} orders rest, {len(state.orders)} are indexed")
 

@@ -12,10 +12,11 @@ SEEDS = range(40)
 REACHING = {
     46: "WrittenDown",
     85: "PoolStatus",
-    105: "WorkLeft",
+    87: "WorkLeft",
     112: "AuctionHeld",
     114: "ReceivableBooked",
     120: "MarginCalled",
+    190: "LayerDrawn",
 }
 """Seeds for what forty do not reach. After a change of the workload others may be the ones that do."""
 SHORT = 300
