@@ -12,6 +12,7 @@ goes to its issuer instead, at the index, who pays when the lag is over.
 
 import numpy as np
 
+from zerodebt.exchange.accounts import BACKSTOP
 from zerodebt.exchange.clearing import Clearing
 from zerodebt.exchange.collateral import Collateral, margin_array, worth_atoms
 from zerodebt.exchange.commands import SELL, PlaceOrder
@@ -88,7 +89,7 @@ class Conversions:
             coins = accounts.balances.array[collateral.asset, rows]
             held |= coins > 0
             backing += margin_array(collateral, coins)
-        absorbs = (accounts.vault.array[0, rows] != 0) | (rows == INSURANCE)
+        absorbs = (accounts.vault.array[0, rows] == BACKSTOP) | (rows == INSURANCE)
         by_size = absorbs.copy()
         by_share = np.zeros_like(by_size)
         if rules.trigger_atoms:
@@ -158,7 +159,8 @@ class Conversions:
         for collateral in self.state.collateral:
             held = self._held(account, collateral)
             acted |= self._sell(account, collateral, held, self._owed(account), "bankruptcy")
-            acted |= self._hand_over(account, collateral, self._held(account, collateral))
+            while self._hand_over(account, collateral, self._held(account, collateral)):
+                acted = True
         return acted
 
     def is_halted(self, account: int) -> bool:
@@ -239,7 +241,10 @@ class Conversions:
         return True
 
     def _hand_over(self, account: int, collateral: Collateral, atoms: int) -> bool:
-        """The insurance fund buys an asset at the index times the price ratio, as far as it has the money."""
+        """The insurance fund buys an asset at the index times the price ratio, as far as it has the money.
+
+        It takes nothing for nothing.
+        """
         state = self.state
         if "insurance" not in state.rules.waterfall or account == INSURANCE:
             return False
@@ -247,9 +252,9 @@ class Conversions:
             return False
         rules, cash = state.rules.exchange, pools.cash_atoms(state)
         atoms = min(atoms, self._held(account, collateral), affordable_atoms(rules, collateral, cash))
-        if atoms <= 0:
-            return False
         paid = mul_ppb_floor(worth_atoms(collateral, atoms), rules.price_ratio_ppb)
+        if atoms <= 0 or not paid:
+            return False
         n, index = collateral.market.number, collateral.market.prices.index_ticks
         assert index is not None
         asset, settle = collateral.asset, state.settle

@@ -140,7 +140,8 @@ class ForcedOrders:
             rules = self.state.rules.liquidation
             lost = self._lost_atoms.get(account, 0)
             cost = self.state.accounts.cost.cells[market.number][account]
-            limit = limit_ticks(rules, market, lots, cost, closed_lots, risk, own_atoms, lost)
+            beside = size_beside(self.state, market, account)
+            limit = limit_ticks(rules, market, lots, cost, closed_lots, risk, own_atoms, lost, beside=beside)
         return within_limits(self.state, market.instrument_number, -lots, limit)
 
     def _send(

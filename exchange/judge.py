@@ -7,6 +7,7 @@ from zerodebt.exchange.commands import BUY, SELL
 from zerodebt.exchange.instruments import closing_ticks, value_atoms
 from zerodebt.exchange.margin import (
     Change,
+    Held,
     Risk,
     initial_at_mark,
     initial_excess_atoms,
@@ -16,6 +17,7 @@ from zerodebt.exchange.margin import (
 )
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.matching import Plan, reducible_lots
+from zerodebt.exchange.position import apply_fill
 from zerodebt.exchange.reject import RejectReason, refuse
 from zerodebt.exchange.state import Compartment, State
 from zerodebt.exchange.units import mul_ppb_ceil
@@ -244,7 +246,7 @@ class Pools:
     def __init__(self, state: State, market: Market) -> None:
         self._state = state
         self._market = market
-        self._moved: dict[tuple[int, int], int] = {}
+        self._planned: dict[tuple[int, int], Held] = {}
         self._gained: dict[Compartment, int] = {}
         self._risks: dict[Compartment, Risk] = {}
 
@@ -253,14 +255,24 @@ class Pools:
         return self._after(maker.account, self._state.leg_of_order(maker))
 
     def _after(self, account: int, leg: Market) -> int:
-        held = self._state.accounts.lots.cells[leg.number][account]
-        return held + self._moved.get((account, leg.number), 0)
+        return self._held(account, leg)[0]
+
+    def _held(self, account: int, leg: Market) -> Held:
+        """Signed lots and their cost after the fills planned so far."""
+        planned = self._planned.get((account, leg.number))
+        if planned is not None:
+            return planned
+        accounts = self._state.accounts
+        return accounts.lots.cells[leg.number][account], accounts.cost.cells[leg.number][account]
 
     def take(self, maker: Order, lots: int) -> None:
         """Plan these lots."""
-        slot = (maker.account, self._state.leg_of_order(maker).number)
-        compartment = self._state.compartment_of(*slot)
-        self._moved[slot] = self._moved.get(slot, 0) + maker.side * lots
+        leg = self._state.leg_of_order(maker)
+        compartment = self._state.compartment_of(maker.account, leg.number)
+        value = value_atoms(leg.instrument, maker.price_ticks, maker.side * lots)
+        held, cost = self._held(maker.account, leg)
+        change = apply_fill(held, cost, cost, maker.side * lots, value)
+        self._planned[maker.account, leg.number] = change.lots, change.cost
         self._gained[compartment] = self._gained.get(compartment, 0) + self._gain(maker, lots)
 
     def bearable_lots(self, maker: Order, lots: int) -> int:
@@ -271,24 +283,25 @@ class Pools:
         risk = self._risks.get(compartment)
         if risk is None:
             risk = self._risks[compartment] = risk_of(self._state, compartment)
-        moved = self._moved.get((account, market.number), 0)
         gained = self._gained.get(compartment, 0)
         equity = risk.equity_atoms + gained
         margin = risk.margin_atoms + gained
         if market.instrument.kind == "spot":
             spare = margin - risk.maintenance_atoms + self._gain(maker, lots)
             if maker.side == SELL:
+                moved = self._after(account, market)
                 brought = gained + self._gain(maker, lots)
                 cost = sale_cost_atoms(self._state, account, market, lots - moved, brought)
                 return lots if not cost or spare - brought >= cost else 0
             cash = self._state.accounts.balances.cells[market.instrument.settle_asset][account]
             return lots if min(spare, cash + self._gain(maker, lots)) >= 0 else 0
         after = self._after(account, market) + maker.side * lots
-        legs = [(market, after)]
+        legs, planned = [(market, after)], {market: self._held(account, market)}
         other = self._state.other_leg(account, market)
         if other is not None:
             legs.append((other, self._after(account, other)))
-        required = maintenance_after(self._state, compartment, risk, legs)
+            planned[other] = self._held(account, other)
+        required = maintenance_after(self._state, compartment, risk, legs, planned)
         if margin + self._gain(maker, lots) >= required and self._can_isolate(maker, after):
             return lots
         closing = min(lots, reducible_lots(self._after(account, market), maker.side))

@@ -161,12 +161,15 @@ def limit_ticks(
     risk: Risk,
     own_atoms: int,
     lost_atoms: int,
+    *,
+    beside: Size = ALONE,
 ) -> int | None:
     """How far a forced order for `closed_lots` of a position of signed `lots` may go; None: to any price.
 
     own_atoms   equity that the position may use up: the compartment's, or its share of it
     lost_atoms  what the account lost beyond its equity in this command; where the rulebook has a budget for
     it, closing at the limit loses no more than what it leaves. Rounded in favour of the account.
+    beside      what is summed with the position to find its tier
     """
     limit = None
     match rules.price_limit:
@@ -176,7 +179,7 @@ def limit_ticks(
             band = mul_ppb_floor(abs(market.mark_ticks), rules.band_ppb)
             limit = market.mark_ticks - band if lots > 0 else market.mark_ticks + band
         case "fillable":
-            limit = fillable_ticks(rules, market, lots, cost_atoms, risk)
+            limit = fillable_ticks(rules, market, lots, cost_atoms, risk, beside)
     if rules.insurance_lost_max_atoms is not None:
         reach = risk.equity_atoms + left_atoms(rules.insurance_lost_max_atoms, lost_atoms)
         worst = bankruptcy_ticks(market, closed_lots if lots > 0 else -closed_lots, reach)
@@ -191,7 +194,14 @@ def bankruptcy_ticks(market: Market, lots: int, equity_atoms: int) -> int:
     return closing_ticks(market.instrument, lots, market.value_atoms(lots) - equity_atoms)
 
 
-def fillable_ticks(rules: LiquidationRules, market: Market, lots: int, cost_atoms: int, risk: Risk) -> int:
+def fillable_ticks(
+    rules: LiquidationRules,
+    market: Market,
+    lots: int,
+    cost_atoms: int,
+    risk: Risk,
+    beside: Size = ALONE,
+) -> int:
     """Worst price at which a liquidation order may trade, rounded towards the mark.
 
     (value - clamp(adjustment * (1 - equity/requirement), 0, 1) * spread * position's requirement) / lots.
@@ -200,6 +210,7 @@ def fillable_ticks(rules: LiquidationRules, market: Market, lots: int, cost_atom
     whole = risk.maintenance_atoms * PPB
     reach = rules.fillable_adjustment_ppb * (risk.maintenance_atoms - risk.margin_atoms)
     reach = min(max(reach, 0), whole)
-    own = _own_requirement_atoms(market, lots, cost_atoms, lots)
+    value = maintained_value_atoms(market, lots, cost_atoms, lots)
+    own = maintenance_atoms(market.margin, value, abs(lots), beside)
     spread = reach * rules.fillable_spread_ppb * own // (whole * PPB)
     return bankruptcy_ticks(market, lots, spread)

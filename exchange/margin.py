@@ -1,6 +1,6 @@
 """Initial and maintenance requirement, equity, and what may be withdrawn."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cmp_to_key
 
 import numpy as np
@@ -45,6 +45,8 @@ from zerodebt.exchange.units import INT64_MAX, PPB, Int64Array, mul_ppb_ceil, mu
 
 _ROUNDING_SLACK_ATOMS = 64
 _NEVER = INT64_MAX // 2
+Held = tuple[int, int]
+"""Signed lots of a position, and what they cost."""
 
 
 class Risk(Struct, frozen=True, gc=False):
@@ -138,11 +140,16 @@ def _cross_lots(state: State, account: int) -> list[tuple[Market, int]]:
 
 
 def maintenance_after(
-    state: State, compartment: Compartment, risk: Risk, after: Sequence[tuple[Market, int]]
+    state: State,
+    compartment: Compartment,
+    risk: Risk,
+    after: Sequence[tuple[Market, int]],
+    planned: Mapping[Market, Held] | None = None,
 ) -> int:
     """Requirement of a compartment whose legs of one instrument become (market, lots) of `after`.
 
-    risk  as it stands. A leg that stays as it is may be left out.
+    risk     as it stands. A leg that stays as it is may be left out.
+    planned  what legs hold and cost after fills that are planned already; None: as they are
     """
     account, pocket = compartment
     legs = dict(after)
@@ -153,17 +160,21 @@ def maintenance_after(
         others = [(m, held) for m, held in _cross_lots(state, account) if m not in legs]
         return requirement_atoms(state.portfolio, [*others, *legs.items()])
     now = {market: state.accounts.lots.cells[market.number][account] for market in legs}
-    return risk.maintenance_atoms - _legs_atoms(state, account, now) + _legs_atoms(state, account, legs)
+    before = _legs_atoms(state, account, now)
+    return risk.maintenance_atoms - before + _legs_atoms(state, account, legs, planned)
 
 
-def _legs_atoms(state: State, account: int, legs: dict[Market, int]) -> int:
+def _legs_atoms(
+    state: State, account: int, legs: dict[Market, int], planned: Mapping[Market, Held] | None = None
+) -> int:
     """Maintenance requirement of one instrument's legs if they were of these signed lots."""
     required = 0
     for market, lots in legs.items():
         beside = ALONE
         if state.rules.margin.tier_sum == "gross":
             beside = next((_size(other, held) for other, held in legs.items() if other is not market), ALONE)
-        required += maintenance_of(state, market, account, lots, beside)
+        held = planned.get(market) if planned else None
+        required += maintenance_of(state, market, account, lots, beside, held)
     return required
 
 
@@ -461,18 +472,27 @@ def maintenance_at_mark(market: Market, lots: int, beside: Size = ALONE) -> int:
     return maintenance_atoms(market.margin, abs(market.value_atoms(lots)), abs(lots), beside)
 
 
-def maintenance_of(state: State, market: Market, account: int, lots: int, beside: Size | None = None) -> int:
+def maintenance_of(
+    state: State,
+    market: Market,
+    account: int,
+    lots: int,
+    beside: Size | None = None,
+    held: Held | None = None,
+) -> int:
     """Maintenance requirement of an account's position if it were of these signed lots, rounded up.
 
     beside  what is summed with it to find its tier; None: what is held now
+    held    lots and cost that it comes from; None: as they are
     Where the requirement is a share of what the lots cost, lots that remain keep their share of the cost and
     lots that are added cost the mark. Source: BitMEX docs, Isolated and cross margin.
     """
     if beside is None:
         beside = size_beside(state, market, account)
-    held = state.accounts.lots.cells[market.number][account]
-    cost = state.accounts.cost.cells[market.number][account]
-    basis = maintained_value_atoms(market, held, cost, lots)
+    if held is None:
+        cells = state.accounts.lots.cells[market.number], state.accounts.cost.cells[market.number]
+        held = cells[0][account], cells[1][account]
+    basis = maintained_value_atoms(market, *held, lots)
     return maintenance_atoms(market.margin, basis, abs(lots), beside)
 
 

@@ -235,7 +235,7 @@ class RiskRounds:
                 risk = risk_of(state, compartment)
                 if not risk.is_bankrupt:
                     return True
-            if self._redeem(account, -risk.equity_atoms):
+            if self._redeem(compartment):
                 risk = risk_of(state, compartment)
                 if not risk.is_bankrupt:
                     return True
@@ -332,8 +332,11 @@ class RiskRounds:
         return able < -risk.equity_atoms
 
     def _can_pay(self, pool: Compartment, atoms: int) -> bool:
-        """Does the pool have the money, if need be after a sale of its own assets?"""
-        if pool[1] == self.state.settle:
+        """Does the pool have the money, if need be after a sale of its own assets?
+
+        For a position without a debt it sells nothing: what it lost itself is no reason to.
+        """
+        if atoms and pool[1] == self.state.settle:
             self._conversions.raise_cash(atoms)
         return pools.payable_atoms(self.state, pool) >= atoms
 
@@ -547,15 +550,20 @@ class RiskRounds:
                     )
         return brought
 
-    def _redeem(self, account: int, deficit_atoms: int) -> bool:
-        """A bankrupt account's own shares of the lending pool pay before anybody else does."""
-        state = self.state
-        if state.lending is None:
-            return False
-        shares = lenders.shares_for_debt(state, state.lending, account, deficit_atoms)
-        if shares:
+    def _redeem(self, compartment: Compartment) -> bool:
+        """A bankrupt account's own shares of the lending pool pay before anybody else does.
+
+        Rounding may leave a share that can be redeemed, too: then it is redeemed after the others.
+        """
+        state, account = self.state, compartment[0]
+        has_redeemed = False
+        while state.lending is not None and (deficit := -risk_of(state, compartment).equity_atoms) > 0:
+            shares = lenders.shares_for_debt(state, state.lending, account, deficit)
+            if not shares:
+                break
             self.clearing.redeem(account, shares)
-        return shares > 0
+            has_redeemed = True
+        return has_redeemed
 
     def _write_down(self, compartment: Compartment, deficit_id: int) -> int:
         """Let the lending pool's suppliers bear what they lent; returns what it brought."""

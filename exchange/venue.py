@@ -323,6 +323,7 @@ class Venue:
             refuse(RejectReason.UNKNOWN_ACCOUNT, f"account {command.account} is not a vault")
         for instrument in command.instruments:
             gates.contract_of(self._state, instrument)
+        gates.not_in_liquidation(self._state, command.account)
         state = self._state
         for instrument in command.instruments:
             state.backstops[instrument] = command.account

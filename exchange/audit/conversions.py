@@ -239,7 +239,8 @@ class Conversions:
         for pledge in self._pledges.values():
             held = self._holdings.balances[pledge.asset][event.account]
             bought = collateral.affordable_atoms(self._rules, pledge, held, self._fund_cash())
-            is_for_the_fund = self._fund_buys and bought > 0
+            paid = collateral.handed_over_atoms(self._rules, pledge, bought)
+            is_for_the_fund = self._fund_buys and paid > 0
             is_left = held > 0 and (pledge.market.stands_still or pledge.rule.redemption_lag_ns > 0)
             if is_left or is_for_the_fund or self._is_bid_for(pledge, event.account):
                 self._find(

@@ -70,11 +70,11 @@ class Lending:
         held = self._shares.get(account, 0)
         if not 0 < shares <= held:
             self._find("LEND-01", f"account {account} redeems {shares} shares of {held}")
-        if atoms > self._cash_atoms():
-            self._find(
-                "(g)", f"account {account} redeems {atoms}, the pool has {self._cash_atoms()} not lent"
-            )
-        if self._debts.standing and self._holdings.equity(account, self._settle) >= 0:
+        is_bankrupt = self._holdings.equity(account, self._settle) < 0
+        cash = self._cash_atoms(account if is_bankrupt else None)
+        if atoms > cash:
+            self._find("(g)", f"account {account} redeems {atoms}, the pool has {cash} not lent")
+        if self._debts.standing and not is_bankrupt:
             self._find("(g)", f"account {account} redeems {atoms} while debts stand that it may have to bear")
         self._shares[account] = held - shares
         self._move(account, event.atoms, f"a redemption by account {account}")
@@ -156,16 +156,19 @@ class Lending:
     def _owed_atoms(self) -> int:
         return sum(-atoms for atoms in self._holdings.balances[self._settle][FIRST_ACCOUNT:] if atoms < 0)
 
-    def _cash_atoms(self) -> int:
-        return max(0, self._holdings.balances[self._settle][LENDING] - self._owed_atoms())
+    def _cash_atoms(self, debtor: int | None = None) -> int:
+        """What the pool has not lent; what a debtor owes it gets back when his shares pay for that."""
+        balances = self._holdings.balances[self._settle]
+        own = 0 if debtor is None else max(0, -balances[debtor])
+        return max(0, balances[LENDING] - self._owed_atoms() + own)
 
     # Losses
 
     def check_used_up(self, event: DeficitOpened) -> None:
-        """Nobody else pays for who has shares that could be redeemed."""
+        """Nobody else pays for who has shares that could be redeemed for anything."""
         held = self._shares.get(event.account, 0)
-        could = min(held, self._cash_atoms() * form.ONE // self._index)
-        if event.pocket == self._settle and could:
+        could = min(held, self._cash_atoms(event.account) * form.ONE // self._index)
+        if event.pocket == self._settle and form.worth_atoms(could, self._index):
             self._find(
                 "WFALL-01", f"account {event.account} is in deficit although it could redeem {could} shares"
             )

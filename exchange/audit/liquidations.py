@@ -222,7 +222,7 @@ class Liquidations:
             mark_ticks=market.mark or 0,
             worth=worth_at(market.spec, market.mark or 0),
             charged=lambda after: holdings.maintained_value(account, market, after),
-            maintenance=lambda after: holdings.requirement_of(account, market, after),
+            maintenance=lambda after: holdings.own_requirement_of(account, market, after),
             beside=holdings.beside(account, market, holdings.worths),
             margin_atoms=risk.margin_atoms,
             required_atoms=risk.maintenance_atoms,

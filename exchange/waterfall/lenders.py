@@ -7,7 +7,7 @@ house what lies beyond; what is lent cannot be redeemed.
 import numpy as np
 
 from zerodebt.exchange.events import FIRST_ACCOUNT, LENDING
-from zerodebt.exchange.lending import LendingPool, shares_bringing, shares_of
+from zerodebt.exchange.lending import LendingPool, shares_bringing, shares_of, worth_atoms
 from zerodebt.exchange.state import Compartment, State
 
 
@@ -39,8 +39,15 @@ def redeemable_shares(state: State, pool: LendingPool, account: int) -> int:
 
 
 def shares_for_debt(state: State, pool: LendingPool, account: int, deficit_atoms: int) -> int:
-    """What a bankrupt account redeems before anybody else pays for it."""
-    return min(redeemable_shares(state, pool, account), shares_bringing(deficit_atoms, pool.index))
+    """What a bankrupt account redeems before anybody else pays for it; nothing that is worth no atom.
+
+    What it gets pays back what it borrowed itself, so that only what others owe is out of its reach.
+    """
+    own = max(0, -state.accounts.balances.cells[state.settle][account])
+    cash = max(0, pool_atoms(state) - owed_atoms(state) + own)
+    held = min(pool.shares.get(account, 0), shares_of(cash, pool.index))
+    shares = min(held, shares_bringing(deficit_atoms, pool.index))
+    return shares if worth_atoms(shares, pool.index) else 0
 
 
 def bearable_atoms(state: State, debtor: Compartment) -> int:

@@ -440,6 +440,21 @@ def test_a_debtors_own_shares_pay_before_anybody_elses() -> None:
     assert audit(desk.batches).findings == ()
 
 
+def test_what_a_debtor_borrowed_himself_does_not_hold_his_shares_back() -> None:
+    """900 of the 1100 are lent, all to him: his shares pay the 700 that his coins do not bring."""
+    desk = lending_desk()
+    supplier(desk, 100)
+    (debtor,) = desk.open(1000)
+    desk.ok(Supply(debtor, 1000 * USD))
+    desk.ok(Deposit(1, debtor, (100 * COIN,)))
+    desk.ok(Borrow(debtor, 900 * USD))
+    bid_for(desk, 100, 2)
+    events = desk.index(100, 2)
+    assert of(events, Redeemed) == [Redeemed(debtor, 700 * USD, 700 * USD)]
+    assert paid(events) == []
+    assert audit(desk.batches).findings == ()
+
+
 def test_nobody_redeems_while_a_deficit_is_open() -> None:
     """Nobody may be forced to trade in coins: the debt of 900 on 500 stands, and suppliers wait."""
     desk = lending_desk()

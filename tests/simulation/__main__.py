@@ -32,7 +32,7 @@ class Tally:
     """Sums over seeds."""
 
     def __init__(self) -> None:
-        self.seeds = self.applied = self.audited = 0
+        self.seeds = self.applied = 0
         self.failed: list[int] = []
         self.faults: Counter[str] = Counter(dict.fromkeys(FAULTS, 0))
         self.commands: Counter[str] = Counter({kind.__name__: 0 for kind in Command.__args__})
@@ -45,11 +45,10 @@ class Tally:
     def add(self, outcome: Outcome) -> None:
         self.seeds += 1
         self.applied += outcome.commands.total()
-        self.audited += outcome.is_audited
-        self.faults += outcome.faults
-        self.commands += outcome.commands
-        self.rejects += outcome.rejects
-        self.events += outcome.events
+        self.faults.update(outcome.faults)
+        self.commands.update(outcome.commands)
+        self.rejects.update(outcome.rejects)
+        self.events.update(outcome.events)
         self.verdicts[outcome.verdict or "none"] += 1
         if outcome.violation is not None:
             self.failed.append(outcome.world.seed)
@@ -63,7 +62,7 @@ class Tally:
         speed = self.applied / max(wall_s, 1e-9)
         rows = [
             f"{self.seeds} seeds, {self.applied} commands, {speed:.0f} a second",
-            f"{self.audited} seeds audited to the end, {len(self.failed)} failed: {self.failed}",
+            f"{len(self.failed)} failed: {self.failed}",
         ]
         for title in ("faults", "commands", "rejects", "events", "verdicts"):
             table: Counter[str] = getattr(self, title)

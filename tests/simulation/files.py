@@ -12,6 +12,7 @@ from tests.simulation.worlds import Built, World, build
 from zerodebt.exchange.commands import (
     BUY,
     AmendOrder,
+    Borrow,
     CancelAll,
     CancelOrder,
     Command,
@@ -22,11 +23,14 @@ from zerodebt.exchange.commands import (
     MassQuote,
     OpenAccounts,
     PlaceOrder,
+    Redeem,
     SetBackstop,
     SetLeverage,
+    SetPositionMode,
     SetStatus,
     SettleInstrument,
     SettleVariation,
+    Supply,
     Tick,
     TransferMargin,
     UpdateIndex,
@@ -36,10 +40,11 @@ from zerodebt.exchange.decimals import from_units
 from zerodebt.exchange.events import FIRST_ACCOUNT, HOUSE_ACCOUNT_NAMES
 
 Table = dict[str, Any]
+_SIDES = {"net": "both", "long": "long", "short": "short"}
 
 
 class InexpressibleError(ValueError):
-    """A command that a command file has no words for: garbled fields, legs, several sources at once."""
+    """A command that a command file has no words for: garbled fields, several sources at once."""
 
 
 class Case(Struct):
@@ -105,8 +110,16 @@ class _Writer:
                 return {"account": self._account(command.account), "instruments": symbols}
             case SetLeverage():
                 return self._in(command) | {"leverage": command.leverage, "mode": command.mode}
-            case TransferMargin(leg="net"):
-                return self._in(command) | {"amount": self._amount(command.atoms, self._settle)}
+            case SetPositionMode():
+                return {"account": self._account(command.account), "mode": command.mode}
+            case TransferMargin():
+                amount = self._amount(command.atoms, self._settle)
+                return self._in(command) | {"amount": amount, "position_side": _SIDES[command.leg]}
+            case Supply() | Borrow():
+                amount = self._amount(command.atoms, self._settle)
+                return {"account": self._account(command.account), "amount": amount}
+            case Redeem():
+                return {"account": self._account(command.account), "share_count": command.share_count}
             case PlaceOrder():
                 return self._order(command)
             case AmendOrder():
@@ -156,7 +169,7 @@ class _Writer:
         raise InexpressibleError(f"{command}")
 
     def _order(self, order: PlaceOrder) -> Table:
-        if order.budget_atoms is not None or order.leg != "net":
+        if order.budget_atoms is not None:
             raise InexpressibleError(f"{order}")
         n = order.instrument
         table = self._in(order) | {
@@ -166,6 +179,7 @@ class _Writer:
             "post_only": order.post_only,
             "reduce_only": order.reduce_only,
             "self_trade": order.self_trade,
+            "position_side": _SIDES[order.leg],
         }
         if order.price_ticks is not None:
             table["price"] = self._price(n, order.price_ticks)

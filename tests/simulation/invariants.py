@@ -13,12 +13,12 @@ from zerodebt.exchange.events import (
     FIRST_ACCOUNT,
     HOUSE,
     INSURANCE,
+    LENDING,
     Batch,
     Event,
     LiquidationStarted,
     Marked,
     OrderAccepted,
-    PositionModeSet,
     Rejected,
     TriggerFired,
     WorkLeft,
@@ -66,16 +66,10 @@ class Watch:
         self._assets = range(len(built.assets))
         self._audit = Audit(findings_max=1)
         self._audit.feed(built.venue().opening())
-        self._is_audited = True
         rules = built.rules
         takes_all = {"adl", "house"} <= set(rules.waterfall) and rules.house.deficit_max_atoms is None
         self._is_guaranteed = takes_all and "default_fund" not in rules.waterfall
         self._is_guaranteed &= rules.settlement.call_to == "none"
-
-    @property
-    def is_audited(self) -> bool:
-        """Does the second witness read along? It stops where an account chooses hedge mode."""
-        return self._is_audited
 
     def after(self, venue: Venue, command: Command, batch: Batch) -> None:
         """The laws that are cheap enough to be looked at after every command."""
@@ -84,7 +78,7 @@ class Watch:
             fail("DET-03", f"batch {batch.seq} at {batch.time_ns} follows {self._seq} at {self._time_ns}")
         self._seq, self._time_ns = batch.seq, batch.time_ns
         events = batch.events
-        if len(events) > 1 and any(type(event) is Rejected for event in events[:1]):
+        if len(events) > 1 and type(events[0]) is Rejected:
             fail("LEDG-04", "a refusal is not alone")
         self._check_sums(state)
         self._check_books(state)
@@ -96,11 +90,6 @@ class Watch:
         self._read(batch)
 
     def _read(self, batch: Batch) -> None:
-        if not self._is_audited:
-            return
-        if any(type(event) is PositionModeSet and event.mode == "hedge" for event in batch.events):
-            self._is_audited = False
-            return
         self._audit.feed(batch)
         notes = self._audit._notes
         if notes.findings_count:
@@ -113,11 +102,11 @@ class Watch:
         accounts = state.accounts
         count = accounts.count
         sums = [0] * len(state.assets)
-        for pocket, atoms in enumerate(accounts.balances.array[:, :count].sum(axis=1).tolist()):
-            sums[state.ledger.pocket_assets[pocket]] += atoms
+        for asset, cells in zip(state.ledger.pocket_assets, accounts.balances.cells, strict=True):
+            sums[asset] += sum(cells[:count])
         if any(sums):
             fail("LEDG-01", f"balances sum to {sums}")
-        lots = accounts.lots.array[:, :count].sum(axis=1).tolist()
+        lots = [sum(cells[:count]) for cells in accounts.lots.cells]
         width = len(state.markets)
         if any(sum(lots[n::width]) for n in range(width)):
             fail("POS-03", f"signed lots sum to {lots}")
@@ -127,12 +116,11 @@ class Watch:
         """BOOK-05, BOOK-08."""
         resting = 0
         for book in state.books:
-            bids, asks = book._levels[BUY], book._levels[SELL]
-            if bids and asks and -bids.keys()[0] >= asks.keys()[0]:
-                fail("BOOK-05", f"crossed: {-bids.keys()[0]} >= {asks.keys()[0]}")
-            for levels in (bids, asks):
-                for level in levels.values():
-                    resting += len(level)
+            bid, ask = book.best_ticks(BUY), book.best_ticks(SELL)
+            if bid is not None and ask is not None and bid >= ask:
+                fail("BOOK-05", f"crossed: {bid} >= {ask}")
+            for levels in book._levels.values():
+                resting += sum(len(level) for level in levels.values())
         if resting != len(state.orders):
             fail("BOOK-08", f"{resting} orders rest, {len(state.orders)} are indexed")
 
@@ -153,9 +141,14 @@ class Watch:
         """The venue's own money is never spent twice: no pot that pays is below zero."""
         for pocket in range(len(state.assets)):
             cells = state.accounts.balances.cells[pocket]
-            if cells[HOUSE] < 0 or cells[DEFAULT_FUND] < 0 or cells[DEFICIT] > 0 or cells[FEES] < 0:
-                pots = {"house": cells[HOUSE], "default fund": cells[DEFAULT_FUND]}
-                fail("WFALL-01", f"{pots | {'deficit': cells[DEFICIT], 'fees': cells[FEES]}}")
+            pots = {
+                "house": cells[HOUSE],
+                "default fund": cells[DEFAULT_FUND],
+                "lending": cells[LENDING],
+                "fees": cells[FEES],
+            }
+            if min(pots.values()) < 0 or cells[DEFICIT] > 0:
+                fail("WFALL-01", f"{pots | {'deficit': cells[DEFICIT]}}")
 
     def _check_nobody_owes(self, state: State, events: tuple[Event, ...]) -> None:
         """WFALL-02: after risk work nobody is below zero, unless it could not be done or paid for."""
@@ -177,13 +170,12 @@ class Watch:
         twin = self._built.restore(venue.snapshot())
         if twin.state_hash() != venue.state_hash():
             fail("DET-02", "the venue from the snapshot has another hash")
-        if self._is_audited and self._audit.digest() != venue.view.statement().holdings_digest:
+        if self._audit.digest() != venue.view.statement().holdings_digest:
             fail("LEDG-03", "the audit holds other balances than the venue")
         self._check_margins(state)
         if state.counters.started:
             self._check_scan(state, twin._state)
-        if self._is_audited:
-            self._check_audited_books(state)
+        self._check_audited_books(state)
 
     @staticmethod
     def _check_margins(state: State) -> None:
@@ -219,11 +211,9 @@ class Watch:
         if len(live) != len(state.orders):
             fail("BOOK-01", f"by the events {len(live)} orders live, {len(state.orders)} rest")
 
-    def end(self, venue: Venue) -> Report | None:
+    def end(self, venue: Venue) -> Report:
         """All invariants, and the audit's last look."""
         self.all(venue)
-        if not self._is_audited:
-            return None
         report = self._audit.finish()
         if report.findings_count:
             fail(f"the audit's {report.findings[0].rule}", report.findings[0].text)

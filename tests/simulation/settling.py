@@ -21,6 +21,7 @@ from zerodebt.exchange.commands import (
     Observation,
     OpenAccounts,
     PlaceOrder,
+    Redeem,
     SetStatus,
     SettleVariation,
     Tick,
@@ -34,7 +35,8 @@ from zerodebt.exchange.marks import Market, market_band_ticks
 from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.sessions import is_closed, limit_band
 from zerodebt.exchange.state import Compartment, State
-from zerodebt.exchange.units import HOUR_NS, MINUTE_NS
+from zerodebt.exchange.units import HOUR_NS, MINUTE_NS, mul_ppb_ceil
+from zerodebt.exchange.waterfall import lenders
 
 _MONEY_UNITS = 10**8
 _CAPITAL_UNITS = 10**7
@@ -347,6 +349,9 @@ class Settling:
                 self._must(self._quote_at_mark(market, BUY), "REST-05")
                 before = coins[account]
                 price = self._at_mark(market, BUY)
+                fee = mul_ppb_ceil(market.value_atoms(lots), state.rules.fees.taker_ppb)
+                if risk_of(state, (account, state.settle)).equity_atoms < fee:
+                    return  # what is left of his coins is worth his debt, and no fee beside it
                 self._must(PlaceOrder(account, market.number, SELL, lots, price, "ioc"), "REST-05")
                 if coins[account] == before:
                     fail("REST-05", f"account {account} cannot sell what it has to pay what it owes")
@@ -358,6 +363,8 @@ class Settling:
         for account, atoms in sorted(state.contributions.items()):
             if atoms:
                 self._must(Contribute(account, -atoms), "REST-06")
+        self._await_issuers()
+        self._redeem_everything()
         self._cancel_everything()
         for account in range(FIRST_ACCOUNT, self._maker + 1):
             if cells[state.settle][account] < 0:
@@ -381,6 +388,26 @@ class Settling:
         held, own = -cells[EXTERNAL], left.get(account, 0)
         whole = held + sum(left.values())
         return min(held, (atoms + own) * whole // (whole - cells[DEFICIT]) - own)
+
+    def _await_issuers(self) -> None:
+        """What issuers of collateral still owe is paid in time."""
+        for _ in range(_HOURS_MAX):
+            if not self._state.redemptions:
+                return
+            self._index(later_ns=HOUR_NS)
+        fail("REST-06", f"issuers owe {self._state.redemptions} and never pay")
+
+    def _redeem_everything(self) -> None:
+        """Whoever has lent gets it back, as far as no debt that its owner could not sell off is left."""
+        state = self._state
+        if state.lending is None:
+            return
+        for account, shares in sorted(state.lending.shares.items()):
+            most = lenders.redeemable_shares(state, state.lending, account)
+            if most < shares and not lenders.owed_atoms(state):
+                fail("REST-06", f"account {account} can redeem {most} of {shares} shares, nothing is lent")
+            if most:
+                self._must(Redeem(account, most), "REST-06")
 
     def _by_asset(self) -> list[list[int]]:
         state = self._state

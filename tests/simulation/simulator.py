@@ -37,7 +37,6 @@ class Outcome(Struct, frozen=True):
     commands: Counter[str]
     rejects: Counter[str]
     events: Counter[str]
-    is_audited: bool
     verdict: str
     state_hash: str
 
@@ -69,8 +68,7 @@ def _play(run: Run, orders: Iterable[Order], faults: Counter[str]) -> Outcome:
         phase = 2
         run.look()
         Settling(run).settle()
-        report = run.end()
-        verdict = report.verdict if report else ""
+        verdict = run.end().verdict
     except ViolatedError as error:
         violation = Violation(error.law, error.text, phase)
     return Outcome(
@@ -82,7 +80,6 @@ def _play(run: Run, orders: Iterable[Order], faults: Counter[str]) -> Outcome:
         run.kinds,
         run.rejects,
         run.events,
-        run.watch.is_audited,
         verdict,
         run.venue.state_hash(),
     )

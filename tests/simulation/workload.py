@@ -16,6 +16,7 @@ from zerodebt.exchange.commands import (
     SELL,
     AmendOrder,
     AuctionBid,
+    Borrow,
     CancelAll,
     CancelOrder,
     Command,
@@ -27,12 +28,14 @@ from zerodebt.exchange.commands import (
     Observation,
     OpenAccounts,
     PlaceOrder,
+    Redeem,
     SetBackstop,
     SetLeverage,
     SetPositionMode,
     SetStatus,
     SettleInstrument,
     SettleVariation,
+    Supply,
     Tick,
     TransferMargin,
     Trigger,
@@ -100,6 +103,7 @@ class Workload:
         self._customers = world.customers
         self._kinds = kinds
         self._sources = len(rules.sources)
+        self._has_legs = rules.margin.hedge_mode
         self._contracts = [n for n, kind in enumerate(kinds) if kind != "spot"]
         self._futures = [n for n, kind in enumerate(kinds) if kind == "future"]
         self._markets = list(range(len(kinds)))
@@ -138,12 +142,16 @@ class Workload:
             "variation": (2, self._variation),
             "contribute": (2, self._contribute),
             "auction": (2, self._auction),
+            "supply": (2, self._supply),
+            "redeem": (1, self._redeem),
+            "borrow": (2, self._borrow),
             "load": (1, self._load),
             "open": (1, self._open),
         }
         idle = [] if "future" in kinds else ["settle", "variation"]
         idle += [] if rules.margin.hedge_mode else ["mode"]
         idle += [] if "default_fund" in rules.waterfall else ["contribute", "auction"]
+        idle += [] if rules.lending is not None else ["supply", "redeem", "borrow"]
         for name in idle:
             del makers[name]
         rare = {"settle": 0.1, "open": 0.1, "load": 0.02, "backstop": 0.2, "auction": 0.4}
@@ -166,12 +174,19 @@ class Workload:
         money = tuple(rng.choice([60, 120, 300, 1000, 5000]) * unit for _ in range(self._customers + 1))
         yield Order(T0, Deposit(0, FIRST_ACCOUNT, money))
         if "spot" in self._kinds:
-            coins = (*(rng.choice([0, 0, 7000, 50_000]) for _ in range(self._customers)), 50_000)
-            yield Order(T0, Deposit(1, FIRST_ACCOUNT, coins))
+            held = (*(rng.choice([0, 0, 7000, 50_000]) for _ in range(self._customers)), 50_000)
+            yield Order(T0, Deposit(1, FIRST_ACCOUNT, held))
         for account, amounts in ((INSURANCE, (0, 40, 2000)), (HOUSE, (0, 40, 10**5, 10**5))):
             atoms = rng.choice(amounts) * unit
             if atoms:
                 yield Order(T0, Deposit(0, account, (atoms,)))
+        coins = rng.choice((0, 0, 7000, 50_000)) if "spot" in self._kinds else 0
+        if coins:
+            yield Order(T0, Deposit(1, INSURANCE, (coins,)))
+        if self._has_legs:
+            for account in range(FIRST_ACCOUNT + 1, self._last + 1):
+                if rng.random() < 0.4:
+                    yield Order(T0, SetPositionMode(account, "hedge"))
         if rng.random() < 0.8:
             yield Order(T0, SetBackstop(FIRST_ACCOUNT, tuple(self._contracts)))
         if rng.random() < 0.3:
@@ -363,6 +378,9 @@ class Workload:
             SettleInstrument(market, n()),
             SettleVariation(market, n()),
             Contribute(known, n()),
+            Supply(known, n()),
+            Redeem(known, n()),
+            Borrow(known, n()),
             HoldAuction(known, few(), (AuctionBid(n(), few()),)),
         )
         return rng.choice(commands)
@@ -465,7 +483,7 @@ class Workload:
         rng = self._rng
         asset = rng.choice((0, 0, 0, 1, 2))
         amounts = (7, 7000) if asset else (self._unit, 50 * self._unit, 500 * self._unit)
-        account = self._account() if rng.random() < 0.9 else rng.choice((INSURANCE, HOUSE))
+        account = self._account() if rng.random() < 0.9 else rng.choice((INSURANCE, INSURANCE, HOUSE))
         return Deposit(asset, account, (rng.choice(amounts),))
 
     def _withdraw(self, _: State) -> Command:
@@ -542,6 +560,19 @@ class Workload:
 
     def _contribute(self, _: State) -> Command:
         return Contribute(self._customer(), self._rng.choice((-50, -7, 7, 50)) * self._unit)
+
+    def _supply(self, _: State) -> Command:
+        return Supply(self._account(), self._rng.choice((1, 7, 50, 200)) * self._unit)
+
+    def _redeem(self, state: State) -> Command:
+        """Some of the shares that an account has, or all of them."""
+        rng, shares = self._rng, {} if state.lending is None else state.lending.shares
+        account = rng.choice(list(shares)) if shares and rng.random() < 0.8 else self._account()
+        held = shares.get(account, 0)
+        return Redeem(account, rng.choice((1, held // 2, held, held, held + 1)))
+
+    def _borrow(self, _: State) -> Command:
+        return Borrow(self._account(), self._rng.choice((1, 7, 50, 500)) * self._unit)
 
     def _auction(self, state: State) -> Command:
         """A good bid for the portfolio of somebody in default, if there is one."""

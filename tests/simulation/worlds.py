@@ -47,6 +47,10 @@ _WATERFALLS = (
     "book insurance recourse",
     "book default_fund",
     "book default_fund house",
+    "book lenders",
+    "book insurance adl lenders",
+    "book backstop adl lenders house",
+    "book insurance lenders socialise house",
 )
 
 
@@ -226,6 +230,8 @@ def _override(rng: Random, rules: Table, instruments: list[Table], unit_atoms: i
         # A band can be narrower than a step of two figures: then there is no price to trade at.
         for table in instruments:
             table.pop("significant_figures", None)
+        # Nor may it hold prices so low that no order is worth enough.
+        rules["orders"].pop("value_min_atoms", None)
     if "backstop" in rules["waterfall"]:
         rules["liquidation"] = {"backstop_below_ppb": 666_666_667} | rules.get("liquidation", {})
     if rng.random() < share:
@@ -238,13 +244,17 @@ def _override(rng: Random, rules: Table, instruments: list[Table], unit_atoms: i
     if any(i["kind"] != "future" for i in instruments if i["kind"] != "spot"):
         # Only a settlement of the day calls, and perpetuals have none.
         rules.get("settlement", {})["call_to"] = "none"
+    if "insurance" not in rules["waterfall"]:
+        rules.get("liquidation", {})["shortfall"] = "account"
+    if "lenders" in rules["waterfall"] or rng.random() < share / 2:
+        rules["lending"] = _lending(rng)
     if "default_fund" in rules["waterfall"]:
         rules["default_fund"] = rules.get("default_fund", {}) | _default_fund(rng, unit_atoms)
     else:
         rules.pop("default_fund", None)
     symbols = [i["symbol"] for i in instruments if i["kind"] != "spot"]
     if any(i["kind"] == "spot" for i in instruments) and rng.random() < 0.5:
-        rules["collateral"] = [_coin(rng)]
+        rules["collateral"] = [_coin(rng, may_lag="backstop" not in rules["waterfall"])]
         rules["exchange"] = _pick(
             rng,
             trigger_atoms=[5 * unit_atoms],
@@ -277,7 +287,7 @@ def _orders(rng: Random, unit: int) -> Table:
             market_slippage_ppb=[0, PPB // 20],
             met_trigger=["refuse", "fire"],
             value_min_atoms=[0, 150 * unit],
-            open_orders_max=[4, 1000],
+            open_orders_max=[8, 1000],
             triggers_per_command_max=[2, 10_000],
         ),
     }
@@ -316,6 +326,7 @@ def _liquidation(rng: Random, unit: int) -> Table:
             notional_max_atoms=[3000 * unit],
             insurance_lost_max_atoms=[20 * unit],
             rounds_max=[2, 64],
+            shortfall=["account", "fund"],
         ),
     }
 
@@ -343,6 +354,7 @@ def _adl(rng: Random, unit: int) -> Table:
         haircut_max_ppb=[PPB // 2, PPB],
         keep=["nothing", "maintenance"],
         trigger=["bankrupt", "fund_cannot_pay", "unfilled"],
+        cancels_orders=[True, False],
     )
 
 
@@ -440,7 +452,18 @@ def _default_fund(rng: Random, unit: int) -> Table:
     )
 
 
-def _coin(rng: Random) -> Table:
+def _lending(rng: Random) -> Table:
+    return _pick(
+        rng,
+        base_ppb=[0, PPB // 50, 2 * PPB],
+        slope1_ppb=[PPB // 20, 3 * PPB],
+        kink_ppb=[PPB // 2, PPB - 1],
+        slope2_ppb=[0, 5 * PPB],
+        interval_ns=[MINUTE_NS, HOUR_NS],
+    )
+
+
+def _coin(rng: Random, *, may_lag: bool) -> Table:
     table = {"asset": "COIN", "decimals": 3, "ratio_ppb": rng.choice([PPB // 2, 9 * PPB // 10, PPB])}
     table |= _pick(
         rng,
@@ -448,7 +471,9 @@ def _coin(rng: Random) -> Table:
         ask_buffer_ppb=[PPB // 100],
         haircut_for=["both", "initial"],
     )
-    if rng.random() < 0.3:
+    if may_lag and rng.random() < 0.4:
+        table["redemption_lag_ns"] = rng.choice([1, MINUTE_NS, HOUR_NS, 9 * HOUR_NS])
+    elif rng.random() < 0.3:
         table["tiers"] = [{"upto": 5000, "ratio_ppb": PPB}, {"upto": 50_000, "ratio_ppb": PPB // 2}]
     return table
 
