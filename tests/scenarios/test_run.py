@@ -85,7 +85,8 @@ def test_same_seed_gives_the_same_bytes_under_another_hash_seed(small_run: Resul
 
 def test_journal_replays_to_the_recorded_hash(small_run: Result, zerodebt: Call) -> None:
     meta = rundir.read_json(small_run.path / rundir.META)
-    assert runner.replay_run(small_run.path) == (meta["commands"], meta["state_hash"], meta["state_hash"])
+    replayed = runner.replay_run(small_run.path)
+    assert replayed == runner.Replayed(meta["commands"], meta["state_hash"], meta["state_hash"], "")
     code, out, _ = zerodebt("replay", small_run.path)
     assert code == 0
     assert meta["state_hash"] in out
