@@ -84,6 +84,12 @@ def recorded(path: Path, key: str) -> Any:
     return table[key]
 
 
+def says(path: Path, key: str) -> bool:
+    """Does a run's meta.json speak of `key`?"""
+    table = read_json(path)
+    return isinstance(table, dict) and key in table
+
+
 def is_done(run: Path) -> bool:
     return (run / DONE).is_file()
 

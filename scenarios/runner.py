@@ -169,7 +169,8 @@ def resume(path: Path, progress: bool | Progress = False, single_file: bool = Fa
     with rundir.take_up(path) as marker:
         meta = path / rundir.META
         seed, argv = rundir.recorded(meta, "seed"), rundir.recorded(meta, "argv")
-        version = rundir.recorded(meta, "versions")["zerodebt"]
+        versions = rundir.recorded(meta, "versions")
+        version = versions.get("zerodebt") if isinstance(versions, dict) else versions
         if version != zerodebt.__version__:
             raise DataError(
                 f"{path}: begun by zerodebt {version}, allowed is {zerodebt.__version__}, this one"
@@ -703,7 +704,7 @@ def replay_run(path: Path) -> Replayed:
     world = config.build(scenario, str(path / rundir.CONFIG))
     meta, journal = path / rundir.META, path / rundir.JOURNAL
     is_done = rundir.is_done(path)
-    is_told = is_done or "state_hash" in rundir.read_json(meta)
+    is_told = is_done or (meta.is_file() and rundir.says(meta, "state_hash"))
     state_hash = str(rundir.recorded(meta, "state_hash")) if is_told else None
     venue = Venue(world.rules, world.assets, world.instruments)
     broken_off = ""
