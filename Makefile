@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test long bench clean
+.PHONY: run test long crash bench clean
 
 run: .venv/.run
 	$(BIN)/zerodebt run 2025-10-11
@@ -15,6 +15,11 @@ test: .venv/.test
 
 long: .venv/.test
 	$(BIN)/python -m pytest -n 2 -m long
+
+# Fifty runs killed at random points, each taken to its end; prints its seed. `make crash POINTS=500`.
+POINTS ?= 50
+crash: .venv/.test
+	$(BIN)/python -m tests.scenarios.kills $(POINTS)
 
 # addopts is set anew, because --benchmark-skip and --benchmark-only exclude each other.
 bench: .venv/.test

@@ -212,7 +212,8 @@ class _Signals:
     """SIGINT and SIGTERM during a run.
 
     While the world runs the first one waits until the venue is between two steps; every other one is a
-    KeyboardInterrupt at once. Only the main thread hears signals.
+    KeyboardInterrupt at once. Only the main thread hears signals; one that the process was told to ignore,
+    as a job in the background is, stays ignored.
     """
 
     def __init__(self) -> None:
@@ -223,7 +224,8 @@ class _Signals:
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._hear)
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                    self._before[number] = signal.signal(number, self._hear)
         return self
 
     def __exit__(

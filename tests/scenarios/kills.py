@@ -9,6 +9,8 @@ import json
 import os
 import random
 import secrets
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -33,11 +35,14 @@ PHASES = ("before the directory", "genesis", "simulation", "audit", "tables", "r
 
 
 def started(*arguments: str | Path) -> "subprocess.Popen[bytes]":
-    """The command line in a process of its own."""
+    """The command line in a process of its own, which hears signals though this one may not."""
     words = [str(argument) for argument in arguments]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        [*ZERODEBT, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+        [*ZERODEBT, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -144,15 +149,17 @@ def kill_points(points: int, seed: int, home: Path) -> Iterator[tuple[str, int]]
     """Kill a run at each point, check it and take it to its end; phase and whole commands of each."""
     draw = random.Random(seed)
     reference = Reference(home)
-    for number in range(points):
-        folder = home / str(number)
-        folder.mkdir()
+    number = 0
+    while number < points:
+        folder = Path(tempfile.mkdtemp(dir=home))
         phase = PHASES[number % len(PHASES)]
         killed(folder, (*WORLD, "--out", folder), phase, draw.random() * reference.seconds[phase])
         found, run = phase_of(folder), run_in(folder)
+        if found not in PHASES:  # it was faster than the kill, which then is none
+            continue
         whole = 0 if run is None else check_what_is_left(run, reference)
         part = draw.random()
-        if run is not None and number % 3 == 2 and found in PHASES:
+        if run is not None and draw.randrange(3) == 0:
             killed(folder, ("resume", run), PHASES[0], part * sum(reference.seconds.values()))
             check_what_is_left(run, reference)
         if run is None:
@@ -162,6 +169,8 @@ def kill_points(points: int, seed: int, home: Path) -> Iterator[tuple[str, int]]
         else:
             runner.resume(run)
         check_is_the_same(run, reference)
+        shutil.rmtree(folder)
+        number += 1
         yield found, whole
 
 

@@ -20,6 +20,7 @@ from tests.scenarios.kills import PHASES, ROOT, ZERODEBT, kill_points, phase_of,
 from zerodebt.exchange import journal
 from zerodebt.scenarios import rundir, runner
 from zerodebt.scenarios.runner import Result
+from zerodebt.scenarios.streams import Recorder
 
 NOTHING = ("run", "flat", "--set", "clock.end=2025-10-09T20:46:00Z", "--accounts", "50")
 STREAMS = (rundir.JOURNAL, rundir.EVENTS)
@@ -279,6 +280,28 @@ def test_two_processes_are_never_at_one_run(zerodebt: Call, whole: Path, tmp_pat
     assert digest(run) == before
 
 
+def test_batch_is_never_on_disk_before_its_command(whole: Path, tmp_path: Path) -> None:
+    run = killed_copy(whole, tmp_path)
+    for name in STREAMS:
+        os.truncate(run / name, 8)
+    recorder = Recorder(run)
+    stamped = rundir.read_commands(whole / rundir.JOURNAL)
+    batches = rundir.read_batches(whole / rundir.EVENTS)
+    recorder.batch(next(batches))
+    written = 0
+    for command, batch in zip(stamped, batches, strict=True):
+        recorder.command(command)
+        if batch.seq > 100:  # its journal is far from a full buffer then, and its events are not
+            batch = type(batch)(batch.seq, batch.time_ns, batch.events * 2000)
+        recorder.batch(batch)
+        if (run / rundir.EVENTS).stat().st_size > 8:
+            written = batch.seq
+            break
+    assert written > 100
+    assert [entry.seq for entry in rundir.read_commands(run / rundir.JOURNAL)][-1] == written
+    recorder.close()
+
+
 def limited(size: int) -> Callable[[], None]:
     """No file may grow beyond `size` bytes: writes are cut there, then refused."""
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
@@ -432,7 +455,7 @@ def test_signal_ends_a_run_with_a_partial_verdict_and_it_goes_on_later(
 
 
 class Signaller:
-    """Progress that sends SIGINT to its own process `times` when a phase has gone on for some seconds."""
+    """Progress that sends SIGTERM to its own process `times` when a phase has gone on for some seconds."""
 
     def __init__(self, phase: str, times: int = 1) -> None:
         self.phase, self.left = phase, times
@@ -441,7 +464,7 @@ class Signaller:
         if phase == self.phase and (done > 30 or phase != "simulate"):
             while self.left:
                 self.left -= 1
-                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(signal.SIGTERM)
 
 
 @pytest.mark.parametrize(
@@ -456,11 +479,11 @@ class Signaller:
 def test_signal_in_any_phase_leaves_a_run_that_says_so_and_goes_on(
     whole: Path, tmp_path: Path, phase: str, times: int, said: str
 ) -> None:
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.getsignal(signal.SIGTERM)
     options: dict[str, Any] = {"accounts": 50, "out": tmp_path, "clock": {"end": "2025-10-09T20:46:00Z"}}
     with pytest.raises(KeyboardInterrupt, match=said):
         runner.run("flat", progress=Signaller(phase, times), **options)
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(signal.SIGTERM) is before
     run = tmp_path / whole.name
     assert said in (run / rundir.INTERRUPTED).read_text()
     assert runner.replay_run(run).broken_off == ""
@@ -468,6 +491,16 @@ def test_signal_in_any_phase_leaves_a_run_that_says_so_and_goes_on(
         runner.resume(run, progress=Signaller("simulate"))
     runner.resume(run)
     assert_same_run(run, whole)
+
+
+def test_signal_that_is_ignored_stays_ignored(whole: Path, tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        clock = {"end": "2025-10-09T20:46:00Z"}
+        result = runner.run("flat", accounts=50, out=tmp_path, progress=Signaller("simulate"), clock=clock)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert_same_run(result.path, whole)
 
 
 def test_signal_before_a_resumed_run_caught_up_gives_no_verdict(whole: Path, tmp_path: Path) -> None:
