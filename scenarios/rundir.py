@@ -100,7 +100,7 @@ def finished(run: Path) -> Path:
         raise DataError(f"{run}: there is no such run, allowed is a run directory")
     if not is_done(run):
         state = _state(run)
-        said = state.read_text(encoding="utf-8").strip()
+        said = state.read_text(encoding="utf-8", errors="replace").strip()
         raise DataError(
             f"{run}: the run is not finished ({said}), allowed is one with {DONE}; "
             f"`zerodebt resume {run}` goes on with it"
@@ -148,7 +148,8 @@ def take_up(run: Path) -> BinaryIO:
 
 
 def go_on(run: Path) -> None:
-    """An interrupted run is a running one again."""
+    """An interrupted run is a running one again, without the summary of where it stood."""
+    (run / SUMMARY).unlink(missing_ok=True)
     if (run / INTERRUPTED).is_file():
         (run / INTERRUPTED).replace(run / RUNNING)
         (run / RUNNING).write_bytes(_BEGUN)

@@ -520,14 +520,13 @@ class Prepared:
     ) -> dict[str, Any]:
         """Without measures: of a run that was stopped, whose verdict is partial and whose claims are open."""
         is_partial = measures is None
-        checked = (
-            ()
-            if measures is None
-            else claims.check(self.scenario.claims, {**audit_measures(report), **measures})
-        )
+        checked: tuple[claims.Checked, ...] = ()
+        if measures is not None:
+            checked = claims.check(self.scenario.claims, {**audit_measures(report), **measures})
         asset = self.world.assets[self.world.settle]
         owed = sum(share.atoms for share in report.receivables)
         verdict = report.verdict if report.agrees and not apart else "NO VERDICT"
+        is_kept = self.world.rules.promise == "none" or verdict.startswith("HELD")
 
         def money(atoms: int) -> str:
             return from_units(atoms, asset.decimals)
@@ -546,9 +545,7 @@ class Prepared:
             "partial": is_partial,
             "verdict": f"PARTIAL: {verdict}" if is_partial else verdict,
             "promise": self.world.rules.promise,
-            "promise_kept": None
-            if is_partial
-            else self.world.rules.promise == "none" or verdict.startswith("HELD"),
+            "promise_kept": None if is_partial else is_kept,
             "audit": self._audit_summary(report, apart),
             "paid_by_stage": {stage: money(atoms) for stage, atoms in report.paid_by_stage.items()},
             "paid": [
