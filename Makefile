@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test long twin bench fuzz clean
+.PHONY: run test long twin bench fuzz crash clean
 
 run: .venv/.run
 	$(BIN)/zerodebt run 2025-10-11
@@ -19,6 +19,11 @@ long: .venv/.test
 # The venue beside the plain model of tests/reference: a million commands, in about eight minutes.
 twin: .venv/.test
 	$(BIN)/python -m tests.reference --commands 1000000 --seed 0
+
+# Fifty runs killed at random points, each taken to its end; prints its seed. `make crash POINTS=500`.
+POINTS ?= 50
+crash: .venv/.test
+	$(BIN)/python -m tests.scenarios.kills $(POINTS)
 
 # addopts is set anew, because --benchmark-skip and --benchmark-only exclude each other.
 bench: .venv/.test

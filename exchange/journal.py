@@ -24,18 +24,29 @@ _BATCHES = msgspec.msgpack.Decoder(Batch)
 
 
 class DamagedError(ValueError):
-    """A journal or event file is whole only up to `whole` entries; `good_bytes` is where they end."""
+    """A journal or event file is whole only up to `whole` entries; `good_bytes` is where they end.
 
-    def __init__(self, what: str, whole: int, good_bytes: int) -> None:
+    `breaks_off` says that the file ends inside its last frame, as it does when its writer was killed.
+    """
+
+    def __init__(self, what: str, whole: int, good_bytes: int, *, breaks_off: bool = False) -> None:
         super().__init__(f"{what}; whole up to entry {whole}")
         self.whole = whole
         self.good_bytes = good_bytes
+        self.breaks_off = breaks_off
 
 
 def encode(entry: Stamped | Batch) -> bytes:
     """One frame."""
     payload = _ENCODER.encode(entry)
     return _FRAME.pack(len(payload), zlib.crc32(payload)) + payload
+
+
+def frame_at(data: bytes | memoryview, at: int) -> bytes:
+    """The frame that starts at byte `at`, whole or not."""
+    view = memoryview(data)
+    length = int.from_bytes(view[at : at + 4], "little")
+    return bytes(view[at : at + _FRAME.size + length])
 
 
 def _frames(data: bytes | memoryview, header: bytes) -> Iterator[tuple[int, memoryview]]:
@@ -46,11 +57,11 @@ def _frames(data: bytes | memoryview, header: bytes) -> Iterator[tuple[int, memo
     number = 0
     while at < len(view):
         if at + _FRAME.size > len(view):
-            raise DamagedError(f"breaks off inside the frame at byte {at}", number, at)
+            raise DamagedError(f"breaks off inside the frame at byte {at}", number, at, breaks_off=True)
         length, checksum = _FRAME.unpack_from(view, at)
         payload = view[at + _FRAME.size : at + _FRAME.size + length]
         if len(payload) < length:
-            raise DamagedError(f"breaks off inside the frame at byte {at}", number, at)
+            raise DamagedError(f"breaks off inside the frame at byte {at}", number, at, breaks_off=True)
         if zlib.crc32(payload) != checksum:
             raise DamagedError(f"checksum differs in the frame at byte {at}", number, at)
         yield at, payload

@@ -12,6 +12,7 @@ import zerodebt
 
 if TYPE_CHECKING:
     from zerodebt.scenarios.orders import Session
+    from zerodebt.scenarios.runner import Result
 
 OK, BROKEN, WRONG_CALL, BAD_DATA, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -164,6 +165,12 @@ def run(
         result = runner.Result(path)
     else:
         result = runner.execute(prepared, path, is_interactive(), single_file, sys.argv[1:])
+    return _show_result(result, path, as_json=as_json, strict=strict)
+
+
+def _show_result(result: "Result", path: Path, *, as_json: bool, strict: bool) -> int:
+    from zerodebt.scenarios import rundir
+
     if as_json:
         _write_json(result.summary | {"path": str(path)})
     else:
@@ -207,6 +214,25 @@ def _run_seeds(
 
 
 @app.command(sort_key=4)
+def resume(
+    run_directory: Path,
+    /,
+    *,
+    as_json: Json = False,
+    strict: Annotated[bool, Parameter(negative="", help="exit 1 when a predicted claim failed")] = False,
+    single_file: Annotated[
+        bool, Parameter(negative="", help="put the chart script into report.html")
+    ] = False,
+) -> int:
+    """Take a run that was killed or interrupted to its end, with what it would have come to by itself."""
+    from zerodebt.scenarios import runner
+    from zerodebt.scenarios.terminal import is_interactive
+
+    result = runner.resume(run_directory, is_interactive(), single_file)
+    return _show_result(result, run_directory, as_json=as_json, strict=strict)
+
+
+@app.command(sort_key=5)
 def audit(run_directory: Path, /, *, as_json: Json = False) -> int:
     """Read a run's events again with the second witness; 0 when it agrees, whatever the verdict."""
     from zerodebt.exchange.audit import audit as second_opinion
@@ -245,7 +271,7 @@ def audit(run_directory: Path, /, *, as_json: Json = False) -> int:
     return OK if agrees else BROKEN
 
 
-@app.command(sort_key=5)
+@app.command(sort_key=6)
 def replay(
     file: Path,
     /,
@@ -301,19 +327,21 @@ def _replay_run(path: Path) -> int:
     from zerodebt.scenarios import runner
     from zerodebt.scenarios.terminal import console
 
-    count, state_hash, recorded = runner.replay_run(path)
+    found = runner.replay_run(path)
     same = (
         ""
-        if recorded is None
+        if found.recorded is None
         else ", as recorded"
-        if recorded == state_hash
-        else f", RECORDED WAS {recorded}"
+        if found.recorded == found.state_hash
+        else f", RECORDED WAS {found.recorded}"
     )
-    console().print(f"{count} commands, state hash {state_hash}{same}")
-    return OK if recorded in (None, state_hash) else BROKEN
+    console().print(f"{found.commands} commands, state hash {found.state_hash}{same}")
+    if found.broken_off:
+        _say(f"the run did not come to its end: {found.broken_off}")
+    return OK if found.recorded in (None, found.state_hash) else BROKEN
 
 
-@app.command(sort_key=6)
+@app.command(sort_key=7)
 def explain(
     run_directory: Path,
     /,
@@ -338,7 +366,7 @@ def explain(
     return OK
 
 
-@app.command(sort_key=7)
+@app.command(sort_key=8)
 def report(
     run_directory: Path,
     /,
@@ -358,7 +386,7 @@ def report(
     return OK
 
 
-@app.command(sort_key=8)
+@app.command(sort_key=9)
 def compare(first: Path, second: Path, /, *, as_json: Json = False) -> int:
     """Two runs side by side: verdict, claims, who paid, liquidations, deleveraging and digest."""
     from zerodebt.scenarios.compare import compare as compared
@@ -377,7 +405,7 @@ def compare(first: Path, second: Path, /, *, as_json: Json = False) -> int:
     return OK
 
 
-@app.command(sort_key=9)
+@app.command(sort_key=10)
 def ask(
     file: Annotated[Path, Parameter(allow_leading_hyphen=True)] = Path("-"),
     /,
@@ -441,14 +469,15 @@ def call(arguments: Sequence[str] | None = None) -> int:
     except CycloptsError as error:
         _say(f"zerodebt: {' '.join(str(error).split())}")
         return WRONG_CALL
-    except KeyboardInterrupt:
-        _say("zerodebt: interrupted")
+    except KeyboardInterrupt as stop:
+        _say(f"zerodebt: {str(stop) or 'interrupted'}")
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except OSError as error:
-        _say(f"zerodebt: {error.filename or ''}: {error.strerror}")
+        place = f"{error.filename}: " if error.filename else ""
+        _say(f"zerodebt: {place}{error.strerror}")
         return BAD_DATA
     except ValueError as error:
         code = _code_of(error)

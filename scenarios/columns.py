@@ -1,6 +1,7 @@
 """The columns of a run's tables and their units; docs/tables.md describes every one."""
 
 from collections.abc import Iterable, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import polars as pl
 from zerodebt.exchange.assets import Asset
 from zerodebt.exchange.events import Opened
 from zerodebt.scenarios.quantities import DataError
-from zerodebt.scenarios.rundir import EVENTS, read_batches
+from zerodebt.scenarios.rundir import EVENTS, read_batches, write_bytes
 
 SCHEMA_VERSION = 1
 TABLES = "tables"
@@ -146,5 +147,7 @@ class Writer:
     def put(self, frame: pl.DataFrame) -> None:
         """Write a part of its own."""
         version = {"zerodebt_schema_version": str(SCHEMA_VERSION)}
-        frame.write_parquet(self.folder / f"part-{self.parts:05}.parquet", metadata=version)
+        part = BytesIO()
+        frame.write_parquet(part, metadata=version)
+        write_bytes(self.folder / f"part-{self.parts:05}.parquet", part.getvalue())
         self.parts += 1

@@ -2,13 +2,16 @@
 
 import platform
 import shutil
+import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self
 
 import msgspec
 
@@ -38,6 +41,7 @@ from zerodebt.scenarios import claims, config, rundir
 from zerodebt.scenarios.config import AuctionAt, Scenario, SettleAt, StatusAt, VariationAt, World
 from zerodebt.scenarios.prices import read_waypoints, waypoints_path
 from zerodebt.scenarios.quantities import CallError, DataError, time_ns, utc
+from zerodebt.scenarios.streams import Recorder
 
 if TYPE_CHECKING:
     import polars as pl
@@ -146,13 +150,98 @@ def execute(
     *,
     is_temporary: bool = False,
 ) -> Result:
-    """Run into `path`, which is emptied first."""
+    """Run into `path`; what stood there is removed."""
+    marker = rundir.begin(path, prepared.first_files(argv))
+    _to_the_end(prepared, path, marker, progress, single_file, argv)
+    return Result(path, is_temporary=is_temporary)
+
+
+def resume(path: Path, progress: bool | Progress = False, single_file: bool = False) -> Result:
+    """Take an unfinished run to its end: the world runs again from its seed.
+
+    Each command and each event must be the one that is on disk, up to where the files end; DataError names
+    the first that is not, and nothing is written then.
+    """
+    if rundir.is_done(path):
+        return Result(path)
+    if not path.is_dir():
+        raise DataError(f"{path}: there is no such run, allowed is a run directory")
+    with rundir.take_up(path) as marker:
+        meta = path / rundir.META
+        seed, argv = rundir.recorded(meta, "seed"), rundir.recorded(meta, "argv")
+        versions = rundir.recorded(meta, "versions")
+        version = versions.get("zerodebt") if isinstance(versions, dict) else versions
+        if version != zerodebt.__version__:
+            raise DataError(
+                f"{path}: begun by zerodebt {version}, allowed is {zerodebt.__version__}, this one"
+            )
+        prepared = prepare(path / rundir.CONFIG, seed=seed)
+        if prepared.id != (begun := rundir.recorded(meta, "id")):
+            raise DataError(
+                f"{path}: {rundir.CONFIG}, {rundir.WAYPOINTS} and seed are those of {prepared.id}, "
+                f"allowed are those with which it began as {begun}"
+            )
+        rundir.check_streams(path)
+        rundir.go_on(path)
+        rundir.write_json(meta, prepared.identity(argv))
+        _to_the_end(prepared, path, marker, progress, single_file, argv)
+    return Result(path)
+
+
+def _to_the_end(
+    prepared: "Prepared",
+    path: Path,
+    marker: BinaryIO,
+    progress: bool | Progress,
+    single_file: bool,
+    argv: Sequence[str],
+) -> None:
     tell = _teller(progress)
     try:
-        prepared.execute(path, tell, single_file, argv)
+        with marker, _Signals() as signals:
+            prepared.execute(path, tell, single_file, argv, signals)
     finally:
         tell("done", 0, 0)
-    return Result(path, is_temporary=is_temporary)
+
+
+class _StopAskedError(Exception):
+    """Between two steps of the world somebody wants it to stop."""
+
+
+class _Signals:
+    """SIGINT and SIGTERM during a run.
+
+    While the world runs the first one waits until the venue is between two steps; every other one is a
+    KeyboardInterrupt at once. Only the main thread hears signals; one that the process was told to ignore,
+    as a job in the background is, stays ignored.
+    """
+
+    def __init__(self) -> None:
+        self.wait = False
+        self.came = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                    self._before[number] = signal.signal(number, self._hear)
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
+    ) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    def _hear(self, _number: int, _frame: FrameType | None) -> None:
+        if not self.wait or self.came:
+            raise KeyboardInterrupt
+        self.came = True
+
+    def heed(self) -> None:
+        if self.came:
+            raise _StopAskedError
 
 
 def _silent(_phase: str, _done: int, _whole: int) -> None:
@@ -242,29 +331,59 @@ class Prepared:
             return f"accounts: found {few}, allowed are enough to hold the open interest, as {enough} are"
         return ""
 
-    def execute(self, path: Path, tell: Progress, single_file: bool, argv: Sequence[str]) -> None:
-        """Simulate, then read the events again for the audit, the tables, the claims and the report."""
+    def first_files(self, argv: Sequence[str]) -> dict[str, bytes]:
+        """What a run directory holds from the start: enough to run the world again."""
         import tomli_w
 
-        if path.exists():
-            shutil.rmtree(path)
-        path.mkdir(parents=True)
-        running = path / rundir.RUNNING
-        running.write_text("running, or killed before its end\n", encoding="utf-8")
-        rundir.write_bytes(path / rundir.CONFIG, tomli_w.dumps(self._table).encode())
-        rundir.write_bytes(path / rundir.WAYPOINTS, self._waypoint_bytes)
+        return {
+            rundir.CONFIG: tomli_w.dumps(self._table).encode(),
+            rundir.WAYPOINTS: self._waypoint_bytes,
+            rundir.META: rundir.as_json(self.identity(argv)),
+        }
+
+    def execute(
+        self, path: Path, tell: Progress, single_file: bool, argv: Sequence[str], signals: _Signals
+    ) -> None:
+        """Simulate, then read the events again for the audit, the tables, the claims and the report."""
         seconds: dict[str, float] = {}
         try:
             began = time.perf_counter()
-            venue = simulate(self, path, tell)
+            simulated = simulate(self, path, tell, signals)
             seconds["simulate"] = time.perf_counter() - began
-            self._finish(path, venue, tell, single_file, argv, seconds)
-        except KeyboardInterrupt:
-            running.write_text("interrupted; the journal is whole up to its last command\n", encoding="utf-8")
-            running.replace(path / rundir.INTERRUPTED)
-            raise
-        rundir.write_bytes(path / rundir.DONE, b"")
-        running.unlink()
+            if simulated.stopped_at_ns is not None:
+                said = self._finish_partly(path, simulated, tell, argv, seconds)
+                raise KeyboardInterrupt(said)
+            self._finish(path, simulated.venue, tell, single_file, argv, seconds)
+        except KeyboardInterrupt as stop:
+            said = str(stop) or "interrupted without a verdict"
+            rundir.interrupt(path, said)
+            raise KeyboardInterrupt(f"{said}; `zerodebt resume {path}` goes on with it") from None
+        rundir.end(path)
+
+    def _finish_partly(
+        self,
+        path: Path,
+        simulated: "Simulated",
+        tell: Progress,
+        argv: Sequence[str],
+        seconds: dict[str, float],
+    ) -> str:
+        """The verdict on the world up to where it was stopped, and the sentence on it."""
+        from zerodebt.exchange.audit import audit
+        from zerodebt.scenarios.witness import differences
+
+        venue, at_ns = simulated.venue, simulated.stopped_at_ns
+        assert at_ns is not None
+        stopped = f"interrupted at {utc(at_ns)} after {venue.seq} commands"
+        if simulated.is_behind:
+            return f"{stopped}, before it had caught up with its files"
+        rundir.write_json(path / rundir.META, self._meta(path, venue, argv, seconds))
+        tell("audit", 0, 0)
+        report = audit(rundir.read_batches(path / rundir.EVENTS))
+        apart = tuple(differences(report, msgspec.to_builtins(venue.view.statement()), self.world.settle))
+        summary = self._summary(report, apart, None) | {"stopped_utc": utc(at_ns)}
+        rundir.write_json(path / rundir.SUMMARY, summary)
+        return f"{stopped}, {summary['verdict']}"
 
     def _finish(
         self,
@@ -301,6 +420,19 @@ class Prepared:
     def _meta(
         self, path: Path, venue: Venue, argv: Sequence[str], seconds: Mapping[str, float]
     ) -> dict[str, Any]:
+        return self.identity(argv) | {
+            "commands": venue.seq,
+            "state_hash": venue.state_hash(),
+            "settle": self.world.settle,
+            "statement": msgspec.to_builtins(venue.view.statement()),
+            "journal_sha256": rundir.sha256_of(path / rundir.JOURNAL),
+            "events_sha256": rundir.sha256_of(path / rundir.EVENTS),
+            "populations": self.populations(),
+            "wall_s": {phase: round(value, 3) for phase, value in seconds.items()},
+        }
+
+    def identity(self, argv: Sequence[str]) -> dict[str, Any]:
+        """The part of meta.json that is known before the run."""
         return {
             "schema": rundir.SCHEMA,
             "id": self.id,
@@ -312,14 +444,6 @@ class Prepared:
                 "python": platform.python_version(),
                 **{name: metadata.version(name) for name in _PACKAGES},
             },
-            "commands": venue.seq,
-            "state_hash": venue.state_hash(),
-            "settle": self.world.settle,
-            "statement": msgspec.to_builtins(venue.view.statement()),
-            "journal_sha256": rundir.sha256_of(path / rundir.JOURNAL),
-            "events_sha256": rundir.sha256_of(path / rundir.EVENTS),
-            "populations": self.populations(),
-            "wall_s": {phase: round(value, 3) for phase, value in seconds.items()},
         }
 
     def populations(self) -> list[dict[str, Any]]:
@@ -392,11 +516,18 @@ class Prepared:
         )
         return HoldAuction(accounts[action.account], numbers, bids)
 
-    def _summary(self, report: "Report", apart: Sequence[str], measures: Mapping[str, Any]) -> dict[str, Any]:
-        checked = claims.check(self.scenario.claims, {**audit_measures(report), **measures})
+    def _summary(
+        self, report: "Report", apart: Sequence[str], measures: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        """Without measures: of a run that was stopped, whose verdict is partial and whose claims are open."""
+        is_partial = measures is None
+        checked: tuple[claims.Checked, ...] = ()
+        if measures is not None:
+            checked = claims.check(self.scenario.claims, {**audit_measures(report), **measures})
         asset = self.world.assets[self.world.settle]
         owed = sum(share.atoms for share in report.receivables)
         verdict = report.verdict if report.agrees and not apart else "NO VERDICT"
+        is_kept = self.world.rules.promise == "none" or verdict.startswith("HELD")
 
         def money(atoms: int) -> str:
             return from_units(atoms, asset.decimals)
@@ -412,9 +543,10 @@ class Prepared:
             "start_utc": utc(self.world.start_ns),
             "end_utc": utc(self.world.end_ns),
             "settle_asset": asset.symbol,
-            "verdict": verdict,
+            "partial": is_partial,
+            "verdict": f"PARTIAL: {verdict}" if is_partial else verdict,
             "promise": self.world.rules.promise,
-            "promise_kept": self.world.rules.promise == "none" or verdict.startswith("HELD"),
+            "promise_kept": None if is_partial else is_kept,
             "audit": self._audit_summary(report, apart),
             "paid_by_stage": {stage: money(atoms) for stage, atoms in report.paid_by_stage.items()},
             "paid": [
@@ -445,7 +577,7 @@ class Prepared:
             "overcharge": money(sum(share.atoms for share in report.overcharge_by_payer)),
             "harm": money(report.harm_atoms),
             "interventions": [{"at": utc(i.time_ns), "what": i.what} for i in report.interventions],
-            "metrics": dict(measures),
+            "metrics": dict(measures or {}),
             "claims": [msgspec.to_builtins(claim) for claim in checked],
             "claims_by_evidence": [msgspec.to_builtins(score) for score in claims.scores(checked)],
         }
@@ -491,11 +623,22 @@ def audit_measures(report: "Report") -> dict[str, Any]:
     }
 
 
-def simulate(prepared: Prepared, path: Path, tell: Progress) -> Venue:
+class Simulated(NamedTuple):
+    """The venue after its last command, and when the world was stopped before its end."""
+
+    venue: Venue
+    stopped_at_ns: int | None
+    is_behind: bool
+    """It was stopped before it had come again to where an earlier run ended."""
+
+
+def simulate(prepared: Prepared, path: Path, tell: Progress, signals: _Signals) -> Simulated:
     """Drive the venue; each command is in the journal before it is applied."""
     world = prepared.world
     venue = Venue(world.rules, world.assets, world.instruments)
-    recorder = rundir.Recorder(path)
+    recorder = Recorder(path)
+    signals.wait = True
+    stopped_at_ns = None
     try:
         recorder.batch(venue.opening())
 
@@ -514,11 +657,21 @@ def simulate(prepared: Prepared, path: Path, tell: Progress) -> Venue:
         agents = AgentWorld(venue.view, send, world.start_ns, world.end_ns)
         prepared.start(agents)
         whole = (world.end_ns - world.start_ns) // SECOND_NS
-        agents.run(lambda elapsed_ns: tell("simulate", elapsed_ns // SECOND_NS, whole))
+
+        def on_progress(elapsed_ns: int) -> None:
+            tell("simulate", elapsed_ns // SECOND_NS, whole)
+            signals.heed()
+
+        try:
+            agents.run(on_progress, SECOND_NS)
+            recorder.end()
+        except _StopAskedError:
+            stopped_at_ns = agents.now_ns
         venue.check()
     finally:
+        signals.wait = False
         recorder.close()
-    return venue
+    return Simulated(venue, stopped_at_ns, recorder.is_behind)
 
 
 def _must_be_done(batch: Batch) -> None:
@@ -529,20 +682,39 @@ def _must_be_done(batch: Batch) -> None:
             raise DataError(f"schedule: {event.command} at {at} is refused: {event.reason}, {event.detail}")
 
 
-def replay_run(path: Path) -> tuple[int, str, str | None]:
-    """Replay a run's journal: commands applied, state hash, and the recorded hash.
+class Replayed(NamedTuple):
+    """A journal's commands applied to a venue of their own."""
 
-    A run that was stopped may have none; of a finished one every command must be there, else DataError.
+    commands: int
+    state_hash: str
+    recorded: str | None
+    """What the run said was its state hash; None of one that did not come so far."""
+    broken_off: str
+    """The sentence on the frame that a killed run left unfinished, or nothing."""
+
+
+def replay_run(path: Path) -> Replayed:
+    """Replay a run's journal, of a killed run up to its last whole command.
+
+    Of a finished run every command must be there, else DataError; so is any other damage.
     """
     if not (path / rundir.CONFIG).is_file():
         raise DataError(f"{path}: found no {rundir.CONFIG}, allowed is a run directory")
     scenario, _ = config.load(path / rundir.CONFIG)
     world = config.build(scenario, str(path / rundir.CONFIG))
     meta, journal = path / rundir.META, path / rundir.JOURNAL
-    state_hash = str(rundir.recorded(meta, "state_hash")) if meta.is_file() else None
+    is_done = rundir.is_done(path)
+    is_told = is_done or (meta.is_file() and rundir.says(meta, "state_hash"))
+    state_hash = str(rundir.recorded(meta, "state_hash")) if is_told else None
     venue = Venue(world.rules, world.assets, world.instruments)
-    for _ in replay(venue, rundir.read_commands(journal)):
-        pass
-    if state_hash is not None and venue.seq != (commands := rundir.recorded(meta, "commands")):
+    broken_off = ""
+    try:
+        for _ in replay(venue, rundir.read_commands(journal)):
+            pass
+    except rundir.BrokenOffError as error:
+        if is_done:
+            raise
+        broken_off = str(error)
+    if is_told and venue.seq != (commands := rundir.recorded(meta, "commands")):
         raise DataError(f"{journal}: ends after command {venue.seq}, the run had {commands}")
-    return venue.seq, venue.state_hash(), state_hash
+    return Replayed(venue.seq, venue.state_hash(), state_hash, broken_off)
