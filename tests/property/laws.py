@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from msgspec import Struct
 
-from zerodebt.exchange.accounts import Accounts
+from zerodebt.exchange.accounts import BACKSTOP, Accounts
 from zerodebt.exchange.commands import (
     CancelAll,
     CancelOrder,
@@ -471,7 +471,7 @@ class Witness:
         if account not in before.excess:
             return
         if not any(isinstance(event, FORCED) for event in batch.events):
-            self._judge_excess(command, account)
+            self._judge_excess(command, account, batch)
             self._judge_equities(command, account)
         if any(who == account for who, _ in before.in_liquidation):
             self._judge_in_liquidation(command, account)
@@ -484,21 +484,22 @@ class Witness:
         if refused.reason is RejectReason.DEFICIT_OPEN and isinstance(command, Withdraw):
             assert self.before.is_gate_shut, "WFALL-06: the gate stays shut"
 
-    def _judge_excess(self, command: Command, account: int) -> None:
+    def _judge_excess(self, command: Command, account: int, batch: Batch) -> None:
         """MARG-02, MARG-03, MARG-07: only who reduces or cancels may be short of initial margin after it."""
         after = initial_excess_atoms(self.state, account)
         if after >= 0 or isinstance(command, CancelOrder | CancelAll | Deposit):
             return
-        if isinstance(command, MassQuote):
-            assert not command.bids, f"MARG-02: {command} leaves {after} atoms missing"
-            assert not command.asks, f"MARG-02: {command} leaves {after} atoms missing"
+        for event in batch.events:
+            if isinstance(event, Quoted) and self.state.instruments[event.instrument].kind != "spot":
+                assert not event.placed, f"MARG-02: {command} leaves {after} atoms missing"
         for n in range(len(self.state.instruments)):
             held, now = (lots.get((n, account), 0) for lots in (self.before.lots, self.lots))
             smaller = abs(now) <= abs(held) and held * now >= 0
             assert smaller, f"MARG-02: {command} leaves {after} atoms missing"
+        margined = [market.number for market in self.state.contracts]
         for name in ("buy_lots", "sell_lots"):
-            now_resting = getattr(self.state.accounts, name).array[:, account]
-            was_resting = self.before.tables[name][:, account]
+            tables = (getattr(self.state.accounts, name).array, self.before.tables[name])
+            now_resting, was_resting = (table[margined, account] for table in tables)
             assert (now_resting <= was_resting).all(), f"MARG-03: {command} leaves {after} atoms missing"
         assert not isinstance(command, Withdraw), f"MARG-05: {after} atoms missing"
         if isinstance(command, SetLeverage | TransferMargin):
@@ -540,10 +541,12 @@ class Witness:
         assert self.liquidated == set(state.in_liquidation), "LIQ-03"
 
     def rest(self) -> None:
-        """LIQ-02, WFALL-05: whoever is below maintenance is being liquidated, and pools stay apart."""
+        """LIQ-02, WFALL-05: whoever is short is being liquidated, a backstop apart; pools stay apart."""
         state = self.state
         isolated = state.accounts.isolated.cells
         for account in range(FIRST_ACCOUNT, state.accounts.count):
+            if state.accounts.vault.cells[0][account] == BACKSTOP:
+                continue
             for market in (None, *state.contracts):
                 if market is not None and not isolated[market.number][account]:
                     continue

@@ -127,7 +127,7 @@ rulebooks = st.sampled_from(
     [
         rulebook(
             *waterfall,
-            fees={"maker_ppb": maker, "taker_ppb": 450_000, "liquidation_ppb": liquidation},
+            fees={"maker_ppb": maker, "taker_ppb": 450_123, "liquidation_ppb": liquidation},
             liquidation={
                 "chunk_threshold_atoms": 1000 * USD,
                 "chunk_ppb": 200_000_000,
@@ -147,7 +147,7 @@ rulebooks = st.sampled_from(
             ("book", "insurance", "adl", "house"),
             ("book", "backstop", "adl", "house"),
         )
-        for maker, liquidation in ((150_000, 0), (-100_000, 5_000_000))
+        for maker, liquidation in ((150_077, 0), (-100_003, 5_000_000))
         for score, price, formula, funding, band, own, more in (
             ("hyperliquid", "previous_mark", "index", {}, {}, [], {}),
             ("binance", "bankruptcy", "median", {}, {}, [], {}),
@@ -160,7 +160,7 @@ rulebooks = st.sampled_from(
     ]
     + [
         rulebook(
-            fees={"maker_ppb": 150_000, "taker_ppb": 450_000, "liquidation_ppb": fee},
+            fees={"maker_ppb": 150_077, "taker_ppb": 450_123, "liquidation_ppb": fee},
             mark={"formula": formula},
             **tables,
         )
@@ -386,7 +386,56 @@ SHORT = settings(
 LONG = settings(SHORT, max_examples=2_000, stateful_step_count=150)
 
 
-@pytest.mark.spec("LEDG-01", "LEDG-02", "LEDG-04", "BOOK-05", "BOOK-07", "POS-03", "RO-01", "WFALL-02")
+@pytest.mark.spec(
+    "BOOK-01",
+    "BOOK-02",
+    "BOOK-03",
+    "BOOK-04",
+    "BOOK-05",
+    "BOOK-06",
+    "BOOK-07",
+    "BOOK-08",
+    "BOOK-10",
+    "BOOK-11",
+    "BOOK-12",
+    "BOOK-13",
+    "BOOK-14",
+    "BOOK-15",
+    "TRIG-01",
+    "TRIG-02",
+    "TRIG-03",
+    "TRIG-04",
+    "RO-01",
+    "POS-03",
+    "MARG-02",
+    "MARG-03",
+    "MARG-05",
+    "MARG-06",
+    "MARG-07",
+    "MARK-03",
+    "MARK-04",
+    "MARK-06",
+    "FUND-01",
+    "FUND-03",
+    "FUND-05",
+    "FEE-01",
+    "LIQ-01",
+    "LIQ-02",
+    "LIQ-03",
+    "LIQ-04",
+    "LIQ-05",
+    "LIQ-12",
+    "WFALL-02",
+    "WFALL-04",
+    "WFALL-05",
+    "WFALL-06",
+    "LEDG-01",
+    "LEDG-02",
+    "LEDG-03",
+    "LEDG-04",
+    "DET-02",
+    "ACC-01",
+)
 class TestShort(Exchange.TestCase):  # type: ignore[valid-type, misc]
     settings = SHORT
 
