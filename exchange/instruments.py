@@ -193,7 +193,8 @@ def margin_table(instrument: Instrument, fee_ppb: int = 0) -> MarginTable:
     numerators, deductions = _lines(i, lowers, [int(rate * denominator) for rate in maintenance])
     initial_numerators, initial_deductions = _lines(i, lowers, [int(rate * denominator) for rate in initial])
     is_simple = not i.slope_ppb and i.maintenance_of_initial_ppb is None
-    fits = 4 * value_max_atoms(i) * max(1, *numerators) < _INT64_BUDGET
+    largest = max(1, *numerators, denominator)
+    fits = 4 * value_max_atoms(i) * largest < _INT64_BUDGET and max(deductions) < _INT64_BUDGET
     rises_with_price = len(lowers) == 1 or i.tier_form == "marginal" or i.tier_unit == "lots"
     return MarginTable(
         lowers,
@@ -369,6 +370,11 @@ def budget_error(instrument: Instrument) -> str | None:
         return f"instrument {i.symbol}: size_max_lots {i.size_max_lots} must lie in 1..open_interest_max_lots"
     if i.contract == "inverse" and (i.kind == "spot" or i.price_min_ticks < 1):
         return f"instrument {i.symbol}: an inverse contract is no spot market and its prices start at 1 tick"
+    if i.contract == "inverse" and i.tick_value_atoms < i.price_max_ticks:
+        return (
+            f"instrument {i.symbol}: at price_max_ticks {i.price_max_ticks} a lot is worth no atom, "
+            f"allowed are at most {i.tick_value_atoms}"
+        )
     error = _margin_error(i)
     if error:
         return f"instrument {i.symbol}: {error}"

@@ -42,8 +42,9 @@ def judge_order(
     n = market.number
     filled = sum(step.fill_lots for step in plan.steps)
     instrument = market.instrument
-    value = sum(value_atoms(instrument, s.maker.price_ticks, side * s.fill_lots) for s in plan.steps)
-    fee = mul_ppb_ceil(abs(value), state.rules.fees.taker_ppb)
+    values = [value_atoms(instrument, s.maker.price_ticks, side * s.fill_lots) for s in plan.steps]
+    value = sum(values)
+    fee = sum(mul_ppb_ceil(abs(part), state.rules.fees.taker_ppb) for part in values)
     resting_value = value_atoms(instrument, price, resting_lots) if price is not None and resting_lots else 0
     if market.instrument.kind == "spot":
         value *= side

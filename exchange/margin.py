@@ -246,7 +246,8 @@ def find_liquidatable(state: State) -> list[Found]:
         basis = cost if market.margin.is_at_entry else value
         beside = _sizes_beside(state, market, rows[at])
         maintenance = maintenance_atoms_array(market.margin, np.abs(basis), np.abs(lots), beside)
-        per_move = np.abs(lots) * (market.tick_value * market.prices.meter_ticks)
+        is_metered = market.margin.is_metered
+        per_move = np.abs(lots) * (market.tick_value * market.prices.meter_ticks if is_metered else 0)
         grid_move = per_move
         per_move = per_move + (per_move // market.margin.denominator + 1) * market.margin.numerators[-1]
         isolated = accounts.isolated.array[n, rows[at]] != 0
@@ -261,7 +262,7 @@ def find_liquidatable(state: State) -> list[Found]:
         own = margin[alone] + profit[isolated]
         own_required = maintenance[isolated]
         safe[alone] = np.minimum(safe[alone], _safe_move_ppb(own - own_required, per_move[isolated]))
-        if not market.margin.is_metered:
+        if not is_metered:
             unmetered[at] = True
         for k in np.flatnonzero(_is_unsafe(own, own_required, equal)).tolist():
             risk = Risk(int(own[k]), int(own_required[k]), equal)

@@ -316,6 +316,9 @@ class Venue:
         if market.instrument.kind == "future":
             state.settled_ticks[n] = command.price_ticks
         self._clearing.post("isolate", legs)
+        value = sum(value_atoms(market.instrument, command.price_ticks, lots) for lots in command.lots)
+        pocket = state.pocket(n)
+        self._clearing.post("rounding", [(CLEARING, pocket, -value), (ROUNDING, state.settle, value)])
 
     def _set_backstop(self, command: SetBackstop) -> None:
         gates.customer(self._state, command.account)

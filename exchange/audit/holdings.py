@@ -173,6 +173,7 @@ class Holdings:
                 f"loaded positions of instrument {event.instrument} sum to {sum(event.lots)} lots, not to 0",
             )
         worth = worth_at(instrument.spec, event.price_ticks)
+        instrument.swept_max = instrument.dust * len(event.accounts)
         for account, lots, entry, leverage, isolated in zip(
             event.accounts, event.lots, event.entry_ticks, event.leverage, event.isolated_atoms, strict=True
         ):

@@ -183,11 +183,14 @@ class Transfers:
             )
 
     def _sweep(self, pocket: int, atoms: int) -> None:
-        """Clearing is left with nothing, and with hardly more before: an atom a position that was settled."""
+        """Clearing is left with minus the costs, and hardly moves: an atom a position settled or loaded."""
         market = self._holdings.markets[pocket - self._assets]
         left = self._holdings.balances[pocket][CLEARING]
-        if left or any(leg.holders for leg in market.legs):
-            self._find("LEDG-02", f"clearing of instrument {market.number} is swept to {left} atoms")
+        cost = sum(leg.cost_sum for leg in market.legs)
+        if left != -cost:
+            self._find(
+                "LEDG-02", f"clearing of instrument {market.number} is swept to {left}, not to {-cost} atoms"
+            )
         if abs(atoms) > market.swept_max:
             self._find(
                 "(f)",

@@ -295,7 +295,7 @@ def test_published_sequence_of_one_round(vector: Any) -> None:
     assert desk.cash(a) == int(expected["balance"]) * USD
 
 
-@pytest.mark.spec("LIQ-11")
+@pytest.mark.spec("LIQ-11", kind="X")
 def test_after_a_halt_the_account_may_act_before_it_is_judged_at_a_new_price() -> None:
     """At 96 it would be sold; reopening alone sells nobody, and with 30 more it is safe."""
     desk = Desk(index=(100,))
@@ -310,7 +310,7 @@ def test_after_a_halt_the_account_may_act_before_it_is_judged_at_a_new_price() -
     assert desk.lots(a) == 10
 
 
-@pytest.mark.spec("LIQ-13")
+@pytest.mark.spec("LIQ-13", kind="X")
 def test_bid_placed_ahead_of_a_known_liquidation_gets_its_place_in_the_queue_and_no_more() -> None:
     """The bankruptcy price is 94. Who bids there in advance stands behind better and behind earlier bids."""
     desk = Desk(rulebook("book", "adl", liquidation={"price_limit": "bankruptcy"}), index=(100,))

@@ -281,7 +281,7 @@ def crowd(rng: random.Random, count: int, **tables: Any) -> Desk:
     return desk
 
 
-@pytest.mark.spec("LIQ-02", "LIQ-10", "MARG-01")
+@pytest.mark.spec("LIQ-02", "LIQ-10", "MARG-01", kind="S")
 @pytest.mark.parametrize("seed", range(12))
 def test_vectorised_scan_equals_the_scalar_one_on_every_step_of_a_random_walk(seed: int) -> None:
     """With no book nobody can be sold, so each scan must find just those that a full scan finds.
@@ -307,7 +307,7 @@ def test_vectorised_scan_equals_the_scalar_one_on_every_step_of_a_random_walk(se
     assert skipped, "the walk never let the scan skip anybody, so it tests nothing"
 
 
-@pytest.mark.spec("LIQ-02", "LIQ-10")
+@pytest.mark.spec("LIQ-02", "LIQ-10", kind="S")
 @pytest.mark.parametrize("seed", range(8))
 def test_scan_with_collateral_and_liabilities_equals_the_scalar_one_and_skips_accounts(seed: int) -> None:
     """Coins move against the contracts; some accounts owe settlement asset, some owe coins."""

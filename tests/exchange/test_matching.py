@@ -326,7 +326,7 @@ def test_order_numbers_are_never_given_twice(desk: Desk) -> None:
     assert len(set(seen)) == 4
 
 
-@pytest.mark.spec("BOOK-16")
+@pytest.mark.spec("BOOK-16", kind="X")
 def test_sweep_of_five_thousand_makers_is_one_command(desk: Desk) -> None:
     desk.venue.check = lambda: None  # type: ignore[method-assign]
     makers = desk.open(*[RICH] * 10)

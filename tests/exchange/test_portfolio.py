@@ -183,7 +183,7 @@ def test_a_whole_never_needs_more_than_its_parts(
     assert whole <= first + second + 12
 
 
-@pytest.mark.spec("LIQ-02", "LIQ-10")
+@pytest.mark.spec("LIQ-02", "LIQ-10", kind="S")
 @pytest.mark.parametrize("seed", range(6))
 def test_scan_over_a_grid_equals_the_scalar_one_on_every_step_of_a_random_walk(seed: int) -> None:
     rng = random.Random(seed)

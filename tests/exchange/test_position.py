@@ -72,7 +72,7 @@ def test_cash_and_position_together_are_what_was_paid(fills: list[tuple[int, int
         assert change.cost == change.entry_cost == 0
 
 
-@pytest.mark.spec("POS-02")
+@pytest.mark.spec("POS-02", kind="MP")
 @given(st.integers(2, 40), st.integers(-500, 500), st.integers(1, 40), PRICE, st.data())
 def test_splitting_a_close_moves_at_most_one_atom_a_step(
     lots: int, cost: int, closed: int, price: int, data: st.DataObject

@@ -70,7 +70,7 @@ def busy_day(seed: int) -> Desk:
     return desk
 
 
-@pytest.mark.spec("DET-02")
+@pytest.mark.spec("DET-02", kind="S")
 @pytest.mark.parametrize("seed", range(6))
 def test_snapshot_at_a_random_point_and_the_rest_are_the_straight_run(seed: int) -> None:
     desk = busy_day(seed)

@@ -412,7 +412,7 @@ def test_backstop_leaves_an_account_above_two_thirds_to_the_book() -> None:
     assert armed(desk.tick(0)) == ["book"]
 
 
-@pytest.mark.spec("WFALL-07")
+@pytest.mark.spec("WFALL-07", kind="X")
 def test_vault_below_zero_is_deleveraged_for_those_whose_positions_it_took() -> None:
     """It took 10 lots at 95 with 10; with 20 of its own it misses 70 at 85. The origin is the account."""
     desk = Desk(rulebook("book", "backstop", "adl"), index=(100,))

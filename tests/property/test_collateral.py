@@ -212,7 +212,7 @@ class Day:
         assert self.desk.cash(account, 1) < COIN or not is_bid_for, "others pay while the book buys"
 
 
-@pytest.mark.spec("LEDG-01", "LIQ-02", "MARG-05", "WFALL-01")
+@pytest.mark.spec("LEDG-01", "LIQ-02", "MARG-05", "WFALL-01", kind="S")
 def test_days_on_coins_keep_every_law_and_reach_what_they_are_about() -> None:
     """Coins that nobody buys count at the index, the fund's too; the others are sold before a deficit."""
     counts: Counter[str] = Counter()

@@ -71,7 +71,21 @@ cancels = st.builds(CancelOrder, owners, ids)
 amends = st.builds(AmendOrder, owners, ids, st.none() | prices, st.none() | sizes)
 
 
-@pytest.mark.spec("BOOK-01", "BOOK-02", "BOOK-06", "BOOK-08", "BOOK-10", "BOOK-11", "BOOK-13", "BOOK-15")
+@pytest.mark.spec(
+    "BOOK-01",
+    "BOOK-02",
+    "BOOK-03",
+    "BOOK-04",
+    "BOOK-06",
+    "BOOK-07",
+    "BOOK-08",
+    "BOOK-10",
+    "BOOK-11",
+    "BOOK-12",
+    "BOOK-13",
+    "BOOK-15",
+    kind="WSP",
+)
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.one_of(places, places, special, cancels, amends), min_size=5, max_size=40))
 def test_venue_says_what_the_plain_list_says(stream: list[Command]) -> None:
