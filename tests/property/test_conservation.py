@@ -68,7 +68,7 @@ sizes = st.sampled_from([-1, 0, 1, 2, 5, 10, 40, 101])
 prices = st.sampled_from([-5, 0, 1, 60, 90, 95, 99, 100, 101, 105, 110, 140, 100_001])
 amounts = st.sampled_from([-50, -1, 0, 1, 7, 50, 1000, 10**13]).map(lambda usd: usd * USD)
 sides: Any = st.sampled_from([1, -1])
-steps = st.sampled_from([0, 0, 1, SECOND_NS, 31 * SECOND_NS, HOUR_NS])
+steps = st.sampled_from([0, 0, 1, SECOND_NS, 31 * SECOND_NS, HOUR_NS, 3 * HOUR_NS])
 levels = st.lists(st.tuples(prices, sizes), max_size=3).map(tuple)
 triggers = st.none() | st.builds(
     Trigger, st.sampled_from(["stop", "take_profit"]), st.sampled_from(["mark", "last"]), prices

@@ -142,12 +142,14 @@ def test_more_lots_and_a_higher_rate_never_ask_for_less(
 
 @pytest.mark.spec("MARG-04")
 @settings(max_examples=60, deadline=None)
-@given(st.lists(trades, min_size=1, max_size=4), orders, st.tuples(*[st.integers(60, 140)] * 3))
+@given(
+    st.lists(trades, min_size=1, max_size=4), orders, st.tuples(*[st.integers(60, 140)] * 3), st.booleans()
+)
 def test_a_pool_asks_no_more_than_its_parts_and_an_order_more_never_less(
-    held: list[Any], order: Any, marks: tuple[int, ...]
+    held: list[Any], order: Any, marks: tuple[int, ...], grid: bool
 ) -> None:
-    """Under a grid that offsets; each part is an account of its own."""
-    desk = Desk(rulebook(portfolio=GRID), THREE, index=(100, 100, 100))
+    """With and without a grid that offsets; each part is an account of its own."""
+    desk = Desk(rulebook(portfolio=GRID if grid else {}), THREE, index=(100, 100, 100))
     pool, other, *parts = desk.open(*[RICH] * (2 + len(held)))
     for part, (instrument, side, lots) in zip(parts, held, strict=True):
         for account in (pool, part):
@@ -155,7 +157,7 @@ def test_a_pool_asks_no_more_than_its_parts_and_an_order_more_never_less(
             desk.trade(buyer, seller, lots, 100, instrument)
     desk.index(*marks)
     asked = [desk.requirement(account) for account in (pool, *parts)]
-    assert asked[0] <= sum(asked[1:]) + len(parts)
+    assert asked[0] <= sum(asked[1:]) + len(parts) or not grid, "tiers charge size"
     before = initial_excess_atoms(desk.state, pool)
     instrument, side, lots, away = order
     desk.order(pool, side, lots, marks[instrument] + side * away, instrument=instrument)
@@ -164,6 +166,10 @@ def test_a_pool_asks_no_more_than_its_parts_and_an_order_more_never_less(
     assert after <= before or worse
     desk.order(pool, side, lots, marks[instrument] + side * away, instrument=instrument)
     assert initial_excess_atoms(desk.state, pool) <= after or worse
+    twice = initial_excess_atoms(desk.state, pool)
+    desk.do(PlaceOrder(pool, instrument, -side, lots, marks[instrument] + side * 10))
+    flat = all(part[0] != instrument for part in held)
+    assert initial_excess_atoms(desk.state, pool) <= twice or not flat, "orders on both sides offset"
 
 
 @pytest.mark.spec("MARG-09", "MARG-05")

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from tests.venues import USD, Desk, perpetual, rulebook
@@ -85,7 +85,9 @@ magnitudes = st.integers(0, 62).map(lambda bits: 2**bits) | st.integers(1, 2**62
 
 
 @pytest.mark.spec("NUM-06")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
+@example("linear", 1, 1, 1, 1000, 0, 2**54, False)
+@example("inverse", 2**59, 2**59, 1, 1, 0, 1, False)
 @given(
     contract=st.sampled_from(["linear", "inverse"]),
     tick_value=magnitudes,
