@@ -7,11 +7,11 @@ The rules are those of the rulebook's docstrings, docs/adl.md and docs/architect
 what comes first (who is charged before whom, when attached orders close, what a round sees of the one before)
 the model has the venue's order: there it is a witness of the arithmetic, not of the choice.
 
-Left out: spot and collateral, inverse contracts, dated futures and their settlement, hedge mode, portfolio
-margin, margin by lots or at entry, default funds, pools by instrument and drawdown, ladders, fillable prices,
-budgets of forced orders, loss socialised by the funding index, funding accrued by an index, padded averages,
-caps by the gap of margins, indices from the venue's own book, price bands by index, the policies of
-deleveraging but queue and pro rata, and scores of BitMEX and the paper.
+Left out: spot and collateral, inverse contracts, dated futures and their settlement, the end of a perpetual,
+hedge mode, portfolio margin, margin by lots or at entry, default funds, pools by instrument and drawdown,
+ladders, fillable prices, budgets of forced orders, loss socialised by the funding index, funding accrued by
+an index, padded averages, caps by the gap of margins, indices from the venue's own book, price bands by
+index, the policies of deleveraging but queue and pro rata, and scores of BitMEX and the paper.
 """
 
 from collections.abc import Callable
@@ -195,6 +195,7 @@ class Model:
             refuse(RejectReason.UNKNOWN_ACCOUNT)
         for n in command.instruments:
             orders.instrument(w, n)
+        orders.not_in_liquidation(w, command.account)
         for n in command.instruments:
             w.backstops[n] = command.account
         w.say(says.BackstopSet(command.account, command.instruments))

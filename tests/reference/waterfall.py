@@ -157,7 +157,10 @@ class Rounds:
         orders.execute(w, taker, walked)
         if walked.left:
             w.say(OrderClosed(taker.order_id, walked.left, "unfilled"))
-        w.pay(where, (INSURANCE, w.settle), min(sum(deltas), max(0, risk_of(w, where).equity)))
+        surplus = min(sum(deltas), max(0, risk_of(w, where).equity))
+        w.pay(where, (INSURANCE, w.settle), surplus)
+        if surplus < 0:
+            w.say(StagePaid(0, "insurance", INSURANCE, -surplus))
         if not walked.traded:
             return False
         if form == "share" and wanted < abs(lots):
