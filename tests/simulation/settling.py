@@ -194,10 +194,13 @@ class Settling:
         return MassQuote(self._maker, market.number, bids, asks)
 
     def _bring_capital(self) -> None:
-        """Whoever may pay gets the money to do so: the fund, the house, the vaults."""
-        vaults = self._state.accounts.vault.array[0].nonzero()[0].tolist()
+        """Whoever may pay gets the money to do so, beside what he owes himself: fund, house, vaults."""
+        state = self._state
+        vaults = state.accounts.vault.array[0].nonzero()[0].tolist()
         for account in (INSURANCE, HOUSE, *vaults):
-            self._must(Deposit(self._state.settle, account, (_CAPITAL_UNITS * self._unit,)), "REST-00")
+            owed = max(0, -risk_of(state, (account, state.settle)).equity_atoms)
+            atoms = owed + _CAPITAL_UNITS * self._unit
+            self._must(Deposit(state.settle, account, (atoms,)), "REST-00")
 
     def _is_calm(self) -> bool:
         """Have the averages in the marks forgotten the wild prices?"""
