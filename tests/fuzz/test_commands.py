@@ -43,7 +43,7 @@ def send(venue: Venue, draw: Draw) -> str:
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_any_command_is_decoded_or_refused_and_a_reject_leaves_no_trace(data: st.DataObject) -> None:
     built, snapshot = data.draw(st.sampled_from(VENUES), label="venue")
     venue = built.restore(snapshot)
@@ -58,7 +58,7 @@ def test_garbled_commands_by_seed_get_every_answer() -> None:
     for seed, (built, snapshot) in enumerate(VENUES):
         rng = random.Random(seed)
         venue = built.restore(snapshot)
-        for _ in range(150):
+        for _ in range(300):
             answer = send(venue, rng.choice)
             answers[answer] = answers.get(answer, 0) + 1
     assert set(answers) >= {"not decoded", "accepted", "rejected"}, answers

@@ -12,7 +12,7 @@ from zerodebt.exchange.cases import Case
 from zerodebt.exchange.rules import VenueRules
 from zerodebt.scenarios.config import Scenario
 
-TRIES = {"scenario": 25, "rulebook": 60, "case": 150, "command_file": 60}
+TRIES = {"scenario": 60, "rulebook": 150, "case": 400, "command_file": 200}
 
 
 @pytest.mark.parametrize("kind", TRIES)
