@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test long bench clean
+.PHONY: run test long bench mutants bugs clean
 
 run: .venv/.run
 	$(BIN)/zerodebt run 2025-10-11
@@ -20,8 +20,16 @@ long: .venv/.test
 bench: .venv/.test
 	$(BIN)/python -m pytest -o addopts="--import-mode=importlib --strict-markers" --benchmark-only tests/benchmarks
 
+# One module of tests/mutants/modules.toml; a run that was broken off goes on. Without MODULE: the figures on record.
+mutants: .venv/.test
+	$(BIN)/python -m tests.mutants.run $(MODULE)
+
+# The bugs of tests/mutants/bugs.toml one by one, and the test that catches each.
+bugs: .venv/.test
+	$(BIN)/python -m tests.mutants.bugs
+
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks build dist
+	rm -rf .venv .mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks build dist
 	find exchange agents scenarios tests zerodebt -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:

@@ -108,6 +108,17 @@ def test_resting_orders_count_at_their_worst_side() -> None:
 
 
 @pytest.mark.spec("MARG-02")
+def test_resting_sells_beyond_the_position_count_as_the_short_they_could_make() -> None:
+    """Long 10 with 30 to buy and 60 to sell: the worst is max(10 + 30, |10 - 60|) = 50 lots."""
+    desk = Desk(index=(100,))
+    a, b = desk.open(1000, RICH)
+    desk.trade(a, b, 10, 100)
+    desk.order(a, BUY, 30, 100)
+    desk.order(a, SELL, 60, 110)
+    assert initial_excess_atoms(desk.state, a) == (1000 - 50 * 100 // 20) * USD
+
+
+@pytest.mark.spec("MARG-02")
 def test_resting_order_away_from_the_mark_counts_its_loss() -> None:
     """Bidding 110 where the mark is 100 loses 10 a lot at once, and the maker fee of 1 % on top."""
     desk = Desk(rulebook(fees={"maker_ppb": 10_000_000, "taker_ppb": 10_000_000}), index=(100,))
@@ -143,6 +154,19 @@ def test_account_below_its_initial_margin_may_reduce_and_deposit_and_nothing_els
     desk.ok(PlaceOrder(a, 0, SELL, 6, tif="ioc", reduce_only=True))
     assert desk.lots(a) == 0
     assert desk.cash(a) == (60 - 10 * 3) * USD + 1
+
+
+@pytest.mark.spec("MARG-03")
+def test_reducing_is_allowed_though_initial_margin_is_missing_afterwards_too() -> None:
+    """At 97 there are 30 USD of equity; nine of the ten lots still ask for 9 * 97 / 20 = 43.65."""
+    desk = Desk(index=(100,))
+    a, b = desk.open(60, RICH)
+    desk.trade(a, b, 10, 100)
+    desk.index(97)
+    desk.order(b, BUY, 1, 97)
+    desk.ok(PlaceOrder(a, 0, SELL, 1, 97, "ioc"))
+    assert desk.lots(a) == 9
+    assert initial_excess_atoms(desk.state, a) == 30 * USD - 9 * 97 * USD // 20
 
 
 @pytest.mark.spec("MARG-03")
