@@ -25,6 +25,9 @@ from zerodebt.exchange.instruments import Tier
 from zerodebt.exchange.margin import (
     Found,
     Risk,
+    collateral_values,
+    compare_danger,
+    customer_equities,
     find_liquidatable,
     initial_excess_atoms,
     maintenance_of,
@@ -34,6 +37,7 @@ from zerodebt.exchange.margin import (
 )
 from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.state import State
+from zerodebt.exchange.units import PPB
 
 RICH = 1_000_000
 
@@ -49,6 +53,49 @@ def test_equity_equal_to_the_requirement_is_safe_and_one_atom_less_is_not(
     risk = Risk(equity, 25)
     assert risk.is_liquidatable is liquidatable
     assert risk.is_bankrupt is bankrupt
+
+
+@pytest.mark.parametrize(("margin", "below"), [(49, True), (50, False), (51, False)])
+def test_share_of_the_requirement_is_undercut_by_one_atom_and_not_by_none(margin: int, below: bool) -> None:
+    assert Risk(margin + 7, 100, haircut_atoms=7).is_below(PPB // 2) is below
+
+
+@pytest.mark.spec("LIQ-10")
+@pytest.mark.parametrize(
+    ("worse", "better"),
+    [
+        (Risk(10, 100), Risk(11, 100)),
+        (Risk(-10, 100), Risk(5, 1)),
+        (Risk(10, 200), Risk(5, 100)),
+        (Risk(-1, 0), Risk(-5, 100)),
+        (Risk(-5, 0), Risk(-4, 0)),
+        (Risk(20, 100, haircut_atoms=15), Risk(6, 100)),
+    ],
+)
+def test_danger_is_the_lower_ratio_then_the_larger_requirement_then_the_lower_margin(
+    worse: Risk, better: Risk
+) -> None:
+    assert compare_danger(worse, better) == 1
+    assert compare_danger(better, worse) == -1
+    assert compare_danger(worse, worse) == 0
+
+
+@pytest.mark.spec("LEDG-03")
+def test_equity_of_everybody_adds_wallet_isolated_margin_profit_and_collateral() -> None:
+    """A bought 10 at 100, isolated with 50, now at 110; B sold them and has 3 coins at 50."""
+    coin = {"asset": "COIN", "decimals": 3, "ratio_ppb": 500_000_000}
+    desk = Desk(rulebook("book", collateral=[coin]), (perpetual(), spot()))
+    a, b = desk.open(1000, 2000)
+    desk.ok(Deposit(1, b, (3 * 1000,)))
+    desk.index(100, 50)
+    assert customer_equities(desk.state)[[a, b]].tolist() == [1000 * USD, 2000 * USD]
+    desk.ok(SetLeverage(a, 0, 20, "isolated"))
+    desk.trade(a, b, 10, 100)
+    desk.index(110, 50)
+    assert desk.cash(a) == (1000 - 50) * USD
+    assert customer_equities(desk.state)[[a, b]].tolist() == [(1000 + 100) * USD, (2000 - 100) * USD]
+    assert collateral_values(desk.state)[[a, b]].tolist() == [0, 3 * 50 * USD]
+    assert len(customer_equities(desk.state)) == len(collateral_values(desk.state)) == b + 1
 
 
 @pytest.mark.spec("MARG-08")
