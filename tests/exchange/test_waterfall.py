@@ -27,6 +27,7 @@ from zerodebt.exchange.events import (
     FINANCIER,
     HOUSE,
     INSURANCE,
+    ROUNDING,
     DeficitClosed,
     DeficitOpened,
     Deleveraged,
@@ -45,6 +46,28 @@ from zerodebt.exchange.waterfall.origins import Lineage, consume, deficit_origin
 from zerodebt.exchange.waterfall.socialise import Payer
 
 RICH = 1_000_000
+
+
+@pytest.mark.spec("WFALL-02", "WFALL-05")
+@pytest.mark.parametrize(
+    ("missing", "collected", "is_dust"), [(10, 1000, True), (11, 1000, False), (10, 9, False)]
+)
+def test_ten_atoms_are_dust_as_far_as_the_venue_has_collected_any(
+    missing: int, collected: int, is_dust: bool
+) -> None:
+    """10 lots of an atom a tick, sold at 93: a loss of 70 atoms, of which some are missing."""
+    desk = Desk(rulebook("book", "house"), (perpetual(tick_value_atoms=1),), index=(100,))
+    account, maker = desk.open(0, RICH)
+    desk.ok(Deposit(0, account, (70 - missing,)))
+    desk.ok(Deposit(0, HOUSE, (1000,)))
+    desk.state.ledger.post("rounding", [(ROUNDING, 0, collected), (maker, 0, -collected)])
+    desk.trade(account, maker, 10, 100)
+    desk.order(maker, BUY, 10, 93)
+    events = desk.index(93)
+    assert [e.atoms for e in of(events, DeficitOpened)] == ([] if is_dust else [missing])
+    assert desk.cash(ROUNDING) == collected - (missing if is_dust else 0)
+    assert desk.cash(HOUSE) == 1000 - (0 if is_dust else missing)
+    assert desk.cash(account) == 0
 
 
 def candidate(account: int = 16, **changes: Any) -> Candidate:
