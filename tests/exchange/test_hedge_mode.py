@@ -33,6 +33,13 @@ from zerodebt.exchange.events import (
     TakenOver,
 )
 from zerodebt.exchange.instruments import Tier
+from zerodebt.exchange.margin import (
+    initial_excess_atoms,
+    initial_of,
+    initial_requirement_atoms,
+    maintenance_after,
+    risk_of,
+)
 from zerodebt.exchange.reject import RejectReason as R
 from zerodebt.exchange.rules import RulesError, VenueRules
 from zerodebt.exchange.units import HOUR_NS, PPB
@@ -360,3 +367,66 @@ def test_a_run_in_net_mode_is_audited_as_ever_where_hedge_mode_is_offered() -> N
     desk.index(95)
     report = audit(desk.batches)
     assert not report.findings
+
+
+# Tiers by the size of both legs
+
+SUMMED = (Tier(0, 20), Tier(1000 * USD, 10), Tier(2000 * USD, 5))
+"""Maintenance is half of the initial rate: 1/40 up to 1000, 1/20 up to 2000, 1/10 above."""
+
+
+def summed_desk() -> tuple[Desk, int, int]:
+    """Long 8 and short 6 at 100: 1400 together are in the second tier, each alone is in the first."""
+    instrument = perpetual(tiers=SUMMED, tier_form="whole")
+    desk, hedger, other = hedged_desk(hedging(margin={"tier_sum": "gross"}), instrument)
+    both(desk, hedger, other, 8, 6)
+    return desk, hedger, other
+
+
+@pytest.mark.spec("MARG-04")
+def test_both_legs_together_find_the_tier_of_each() -> None:
+    desk, hedger, _ = summed_desk()
+    long, short = desk.state.legs_of(0)
+    assert desk.requirement(hedger) == (800 + 600) * USD // 20
+    assert [initial_of(desk.state, leg, hedger) for leg in (long, short)] == [80 * USD, 60 * USD]
+    assert initial_requirement_atoms(desk.state, (hedger, 0)) == (80 + 60) * USD
+    assert initial_excess_atoms(desk.state, hedger) == (1000 - 80 - 60) * USD
+
+
+@pytest.mark.spec("MARG-03")
+@pytest.mark.parametrize(
+    ("long_lots", "short_lots", "required"),
+    [
+        (8, None, (800 + 600) / 20),
+        (2, None, (200 + 600) / 40),
+        (2, -6, (200 + 600) / 40),
+        (None, -1, (800 + 100) / 40),
+        (15, None, (1500 + 600) / 10),
+        (0, 0, 0),
+    ],
+)
+def test_requirement_after_a_change_of_one_leg_counts_the_other_at_its_tier(
+    long_lots: int | None, short_lots: int | None, required: float
+) -> None:
+    desk, hedger, _ = summed_desk()
+    wanted = zip(desk.state.legs_of(0), (long_lots, short_lots), strict=True)
+    after = [(leg, lots) for leg, lots in wanted if lots is not None]
+    risk = risk_of(desk.state, (hedger, 0))
+    assert maintenance_after(desk.state, (hedger, 0), risk, after) == required * USD
+
+
+@pytest.mark.spec("MARG-02")
+@pytest.mark.parametrize(
+    ("leg", "side", "lots", "price", "required"),
+    [
+        ("long", BUY, 7, 90, (1500 + 600) / 5),
+        ("short", SELL, 9, 110, (800 + 1500) / 5),
+        ("long", BUY, 1, 90, (900 + 600) / 10),
+    ],
+)
+def test_resting_orders_of_one_leg_raise_the_tier_of_both(
+    leg: Any, side: Any, lots: int, price: int, required: float
+) -> None:
+    desk, hedger, _ = summed_desk()
+    desk.ok(PlaceOrder(hedger, 0, side, lots, price, leg=leg))
+    assert initial_excess_atoms(desk.state, hedger) == (1000 - required) * USD

@@ -25,15 +25,20 @@ from zerodebt.exchange.instruments import Tier
 from zerodebt.exchange.margin import (
     Found,
     Risk,
+    collateral_initial_atoms,
     collateral_values,
     compare_danger,
     customer_equities,
     find_liquidatable,
     initial_excess_atoms,
+    initial_of,
+    initial_requirement_atoms,
     maintenance_of,
     pooled_equity,
     risk_of,
+    sale_cost_atoms,
     withdrawable_atoms,
+    withdrawable_collateral_atoms,
 )
 from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.state import State
@@ -95,6 +100,7 @@ def test_equity_of_everybody_adds_wallet_isolated_margin_profit_and_collateral()
     assert desk.cash(a) == (1000 - 50) * USD
     assert customer_equities(desk.state)[[a, b]].tolist() == [(1000 + 100) * USD, (2000 - 100) * USD]
     assert collateral_values(desk.state)[[a, b]].tolist() == [0, 3 * 50 * USD]
+    assert collateral_values(desk.state).dtype == np.int64
     assert len(customer_equities(desk.state)) == len(collateral_values(desk.state)) == b + 1
 
 
@@ -567,3 +573,129 @@ def test_profit_is_not_withdrawn_to_the_edge_of_maintenance_on_hyperliquid() -> 
     desk.ok(Withdraw(a, 0, cash * USD))
     assert desk.equity(a) == (cash + 50 * 100 - cash) * USD
     assert desk.equity(a) >= value // 10 * USD
+
+
+# What is promised, what counts as margin, and what may leave
+
+
+def coin_desk(ratio_ppb: int = PPB // 2, **tables: Any) -> tuple[Desk, int, int]:
+    """Two contracts at 100, coins at 50 that count for 25; an account with 3 of them, and a rich one."""
+    desk = Desk(
+        rulebook(collateral=[{"asset": "COIN", "decimals": 3, "ratio_ppb": ratio_ppb}], **tables),
+        (perpetual(), perpetual("ETH"), spot()),
+        index=(100, 100, 50),
+    )
+    a, b = desk.open(0, RICH)
+    desk.ok(Deposit(1, a, (3_000,)))
+    return desk, a, b
+
+
+@pytest.mark.spec("MARG-02", "MARG-05")
+def test_cash_promised_to_a_spot_order_is_no_margin_and_cannot_leave() -> None:
+    """10 lots gained 500; of 1000 in cash 3 * 10 are promised."""
+    desk = Desk(instruments=(perpetual(), spot()), index=(100, 10))
+    a, b = desk.open(1000, RICH)
+    desk.trade(a, b, 10, 100)
+    desk.order(a, BUY, 3, 10, instrument=1)
+    desk.index(150, 10)
+    assert initial_excess_atoms(desk.state, a) == (1000 + 500 - 30 - 10 * 150 // 20) * USD
+    assert withdrawable_atoms(desk.state, a) == (1000 - 30) * USD
+
+
+@pytest.mark.spec("MARG-05")
+def test_last_atom_without_positions_may_leave() -> None:
+    desk = Desk(index=(100,))
+    (a,) = desk.open(0)
+    assert withdrawable_atoms(desk.state, a) == 0
+    desk.ok(Deposit(0, a, (1,)))
+    assert withdrawable_atoms(desk.state, a) == 1
+
+
+@pytest.mark.spec("MARG-05")
+def test_share_of_value_that_must_stay_is_of_all_positions_and_collateral_counts_for_it() -> None:
+    """10 lots of each contract: 10 % of 2000 must stay of 1000 + 75."""
+    desk, a, b = coin_desk(margin={"transfer_min_ppb": 100_000_000})
+    desk.ok(Deposit(0, a, (1000 * USD,)))
+    desk.trade(a, b, 10, 100)
+    desk.trade(a, b, 10, 100, instrument=1)
+    assert withdrawable_atoms(desk.state, a) == (1000 + 75 - 200) * USD
+
+
+@pytest.mark.spec("MARG-05")
+def test_asset_that_is_no_collateral_leaves_freely() -> None:
+    desk = Desk(instruments=(perpetual(), spot()), index=(100, 50))
+    (a,) = desk.open(0)
+    desk.ok(Deposit(1, a, (3_000,)))
+    assert withdrawable_collateral_atoms(desk.state, a, 1) == 3_000
+    assert sale_cost_atoms(desk.state, a, desk.state.markets[1], 3, 0) == 0
+    desk.order(a, SELL, 3, 60, instrument=1)
+    assert withdrawable_collateral_atoms(desk.state, a, 1) == 0
+
+
+@pytest.mark.spec("MARG-05")
+def test_collateral_leaves_to_the_last_atom_while_nothing_needs_it() -> None:
+    desk, a, _ = coin_desk()
+    assert withdrawable_collateral_atoms(desk.state, a, 1) == 3_000
+    desk.tick(later_ns=desk.rules.margin.index_age_max_ns + 1)
+    assert collateral_initial_atoms(desk.state, a) == 0
+    assert withdrawable_collateral_atoms(desk.state, a, 1) == 3_000
+
+
+@pytest.mark.spec("MARG-05")
+def test_collateral_that_carries_a_position_stays_to_the_last_atom() -> None:
+    """15 lots at 100 need 75, which is all that three coins count for."""
+    desk, a, b = coin_desk()
+    desk.trade(a, b, 15, 100)
+    assert initial_excess_atoms(desk.state, a) == 0
+    assert withdrawable_collateral_atoms(desk.state, a, 1) == 0
+
+
+@pytest.mark.spec("MARG-05")
+def test_what_is_owed_stays_covered_by_collateral_and_not_by_profit() -> None:
+    """20 in cash and 5 * 10 promised leave 30 to be covered: of 75 that the coins count for 45 may go."""
+    desk, a, b = coin_desk()
+    desk.ok(Deposit(0, a, (1000 * USD,)))
+    desk.trade(a, b, 10, 100)
+    desk.order(a, BUY, 5, 10, instrument=2)
+    desk.index(200, 100, 50)
+    desk.state.ledger.post("withdrawal", [(a, 0, -980 * USD), (0, 0, 980 * USD)])
+    assert withdrawable_collateral_atoms(desk.state, a, 1) == 45 * 1000 // 25
+
+
+@pytest.mark.spec("MARK-02")
+def test_one_atom_of_a_stale_asset_counts_nothing() -> None:
+    desk, _, b = coin_desk(PPB)
+    desk.ok(Deposit(1, b, (1,)))
+    assert collateral_initial_atoms(desk.state, b) == 50 * USD // 1000
+    desk.tick(later_ns=desk.rules.margin.index_age_max_ns + 1)
+    assert collateral_initial_atoms(desk.state, b) == 0
+
+
+@pytest.mark.spec("MARG-02")
+def test_resting_sale_below_what_the_coins_count_for_takes_off_the_difference_and_the_fee() -> None:
+    """A coin counts for 25; sold at 24 less 1 % it brings 23.76."""
+    desk, a, _ = coin_desk(fees={"maker_ppb": 10_000_000, "taker_ppb": 10_000_000})
+    desk.order(a, SELL, 3, 24, instrument=2)
+    assert collateral_initial_atoms(desk.state, a) == 3 * 23_760_000
+
+
+@pytest.mark.spec("MARG-04")
+def test_initial_rate_rises_with_the_open_interest() -> None:
+    """From 1/20 at 1000 USD of open interest to 1 at 3000: at 2000 it is 0.05 + 0.95 / 2 = 0.525."""
+    bounds = {"open_interest_low_atoms": 1000 * USD, "open_interest_high_atoms": 3000 * USD}
+    desk = Desk(instruments=(perpetual(**bounds),), index=(100,))
+    a, b = desk.open(RICH, RICH)
+    desk.trade(a, b, 10, 100)
+    assert initial_of(desk.state, desk.state.markets[0], a) == 1000 * USD // 20
+    desk.trade(a, b, 10, 100)
+    assert initial_of(desk.state, desk.state.markets[0], a) == 2000 * USD * 525 // 1000
+    assert initial_excess_atoms(desk.state, a) == RICH * USD - 2000 * USD * 525 // 1000
+
+
+def test_initial_requirement_of_a_compartment_is_at_the_chosen_leverage() -> None:
+    desk, a, b = coin_desk()
+    desk.ok(Deposit(0, a, (1000 * USD,)))
+    desk.ok(SetLeverage(a, 0, 10))
+    desk.trade(a, b, 10, 100)
+    desk.trade(a, b, 10, 100, instrument=1)
+    assert initial_requirement_atoms(desk.state, (a, 0)) == (1000 // 10 + 1000 // 20) * USD

@@ -81,7 +81,9 @@ def mutate(module: dict[str, Any], scratch: Path, jobs: int) -> None:
     tests = b"".join((ROOT / "tests" / name).read_bytes() for name in module["tests"])
     digest = hashlib.sha256(tests).hexdigest()
     seen = scratch / "tests.sha256"
-    changed = seen.exists() and seen.read_text() != digest
+    if not seen.exists():
+        seen.write_text(digest)
+    changed = seen.read_text() != digest
     run_mutmut(scratch, jobs, [])
     left = [name for name, code in verdicts(module, scratch).items() if code not in KILLED]
     if changed and left:
