@@ -682,7 +682,7 @@ def test_resting_sale_below_what_the_coins_count_for_takes_off_the_difference_an
 @pytest.mark.spec("MARG-04")
 def test_initial_rate_rises_with_the_open_interest() -> None:
     """From 1/20 at 1000 USD of open interest to 1 at 3000: at 2000 it is 0.05 + 0.95 / 2 = 0.525."""
-    bounds = {"open_interest_low_atoms": 1000 * USD, "open_interest_high_atoms": 3000 * USD}
+    bounds: dict[str, Any] = {"open_interest_low_atoms": 1000 * USD, "open_interest_high_atoms": 3000 * USD}
     desk = Desk(instruments=(perpetual(**bounds),), index=(100,))
     a, b = desk.open(RICH, RICH)
     desk.trade(a, b, 10, 100)
