@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.venues import T0, USD, Desk, of, perpetual, rulebook, spot
@@ -38,6 +39,7 @@ from zerodebt.exchange.margin import (
     initial_of,
     initial_requirement_atoms,
     maintenance_after,
+    pooled_equity,
     risk_of,
 )
 from zerodebt.exchange.reject import RejectReason as R
@@ -430,3 +432,27 @@ def test_resting_orders_of_one_leg_raise_the_tier_of_both(
     desk, hedger, _ = summed_desk()
     desk.ok(PlaceOrder(hedger, 0, side, lots, price, leg=leg))
     assert initial_excess_atoms(desk.state, hedger) == (1000 - required) * USD
+
+
+@pytest.mark.spec("LIQ-02", "LIQ-12")
+@pytest.mark.parametrize(("tier_sum", "share"), [("gross", 20), ("legs", 40)])
+def test_requirement_of_many_accounts_sums_legs_where_the_rulebook_does(tier_sum: str, share: int) -> None:
+    """8 and 6 lots at 100 of the second contract; the first one is held by nobody."""
+    instruments = [perpetual(name, tiers=SUMMED, tier_form="whole") for name in ("BTC", "ETH")]
+    desk, hedger, other = hedged_desk(hedging(margin={"tier_sum": tier_sum}), *instruments)
+    for leg, side, lots in (("long", BUY, 8), ("short", SELL, 6)):
+        desk.order(other, -side, lots, 100, instrument=1)
+        desk.ok(PlaceOrder(hedger, 1, side, lots, 100, tif="fok", leg=leg))  # type: ignore[arg-type]
+    equity, required = pooled_equity(desk.state, np.array([hedger]))
+    assert (equity.tolist(), required.tolist()) == ([1000 * USD], [(800 + 600) * USD // share])
+
+
+@pytest.mark.spec("LIQ-12")
+def test_scan_leaves_isolated_legs_alone_that_only_together_would_be_in_a_higher_tier() -> None:
+    """At 98 the long has 40 - 16 = 24: alone it needs 784 / 40 = 19.6, in the second tier 39.2."""
+    instrument = perpetual(tiers=SUMMED, tier_form="whole")
+    desk, hedger, other = hedged_desk(hedging(margin={"tier_sum": "gross"}), instrument)
+    desk.ok(SetLeverage(hedger, 0, 20, "isolated"))
+    both(desk, hedger, other, 8, 6)
+    assert not of(desk.index(98), LiquidationStarted)
+    assert legs(desk, hedger) == (8, -6)

@@ -23,6 +23,7 @@ from zerodebt.exchange.commands import (
 from zerodebt.exchange.events import FIRST_ACCOUNT, LiquidationStarted
 from zerodebt.exchange.instruments import Tier
 from zerodebt.exchange.margin import (
+    Change,
     Found,
     Risk,
     collateral_initial_atoms,
@@ -699,3 +700,42 @@ def test_initial_requirement_of_a_compartment_is_at_the_chosen_leverage() -> Non
     desk.trade(a, b, 10, 100)
     desk.trade(a, b, 10, 100, instrument=1)
     assert initial_requirement_atoms(desk.state, (a, 0)) == (1000 // 10 + 1000 // 20) * USD
+
+
+@pytest.mark.spec("MARG-02")
+@pytest.mark.parametrize(
+    ("side", "price", "change", "expected"),
+    [
+        # 15 to buy and 4 to sell: 75 of margin, losses of 15 * 10 and 4 * 10, fees on 1650 and 360
+        (BUY, 110, Change(0, 0, 0, 5, 4, 550 * USD, 360 * USD), 1000 - 75 - 150 - 40 - 20.1),
+        # 15 to sell: losses of 10 * 5 and 5 * 10, fees on 950 and 450
+        (SELL, 95, Change(0, 0, 0, 0, 5, 0, 450 * USD), 1000 - 75 - 50 - 50 - 14),
+    ],
+)
+def test_new_orders_are_judged_beside_those_that_rest(
+    side: Any, price: int, change: Change, expected: float
+) -> None:
+    """Ten lots rest at a price that loses against the mark of 100; the maker fee is 1 %."""
+    desk = Desk(rulebook(fees={"maker_ppb": 10_000_000, "taker_ppb": 10_000_000}), index=(100,))
+    (a,) = desk.open(1000)
+    desk.order(a, side, 10, price)
+    assert initial_excess_atoms(desk.state, a, change) == round(expected * USD)
+
+
+@pytest.mark.spec("MARG-02")
+@pytest.mark.parametrize(("mode", "required"), [("cross", 3 * 50), ("isolated", 3 * 25)])
+def test_level_that_stops_opening_is_a_multiple_of_the_maintenance_of_all_cross_positions(
+    mode: Any, required: int
+) -> None:
+    """10 lots of each contract need 25 in maintenance and 50 initially; an isolated one is not counted."""
+    levels = [{"name": "stop", "at_ppb": 3 * PPB, "opens": False}]
+    desk = Desk(
+        rulebook(portfolio={"moves_ppb": [], "levels": levels}),
+        (perpetual(), perpetual("ETH")),
+        index=(100, 100),
+    )
+    a, b = desk.open(1000, RICH)
+    desk.ok(SetLeverage(a, 1, 20, mode))
+    desk.trade(a, b, 10, 100)
+    desk.trade(a, b, 10, 100, instrument=1)
+    assert initial_excess_atoms(desk.state, a) == desk.cash(a) - required * USD - 1
