@@ -39,6 +39,7 @@ from zerodebt.exchange.margin import (
     initial_of,
     initial_requirement_atoms,
     maintenance_after,
+    maintenance_of,
     pooled_equity,
     risk_of,
 )
@@ -390,6 +391,7 @@ def test_both_legs_together_find_the_tier_of_each() -> None:
     desk, hedger, _ = summed_desk()
     long, short = desk.state.legs_of(0)
     assert desk.requirement(hedger) == (800 + 600) * USD // 20
+    assert maintenance_of(desk.state, long, hedger, 8) == 800 * USD // 20
     assert [initial_of(desk.state, leg, hedger) for leg in (long, short)] == [80 * USD, 60 * USD]
     assert initial_requirement_atoms(desk.state, (hedger, 0)) == (80 + 60) * USD
     assert initial_excess_atoms(desk.state, hedger) == (1000 - 80 - 60) * USD
@@ -445,6 +447,8 @@ def test_requirement_of_many_accounts_sums_legs_where_the_rulebook_does(tier_sum
         desk.ok(PlaceOrder(hedger, 1, side, lots, 100, tif="fok", leg=leg))  # type: ignore[arg-type]
     equity, required = pooled_equity(desk.state, np.array([hedger]))
     assert (equity.tolist(), required.tolist()) == ([1000 * USD], [(800 + 600) * USD // share])
+    assert desk.requirement(hedger) == (800 + 600) * USD // share
+    assert initial_excess_atoms(desk.state, hedger) == (1000 - 2 * (800 + 600) // share) * USD
 
 
 @pytest.mark.spec("LIQ-12")
@@ -456,3 +460,13 @@ def test_scan_leaves_isolated_legs_alone_that_only_together_would_be_in_a_higher
     both(desk, hedger, other, 8, 6)
     assert not of(desk.index(98), LiquidationStarted)
     assert legs(desk, hedger) == (8, -6)
+
+
+@pytest.mark.spec("MARG-02")
+def test_level_that_stops_opening_reads_the_tier_of_both_legs() -> None:
+    """800 and 600 need 70 in maintenance, of which the level asks for three times."""
+    levels = {"moves_ppb": [], "levels": [{"name": "stop", "at_ppb": 3 * PPB, "opens": False}]}
+    rules = hedging(margin={"tier_sum": "gross"}, portfolio=levels)
+    desk, hedger, other = hedged_desk(rules, perpetual(tiers=SUMMED, tier_form="whole"))
+    both(desk, hedger, other, 8, 6)
+    assert initial_excess_atoms(desk.state, hedger) == (1000 - 3 * 70) * USD - 1

@@ -34,6 +34,7 @@ from zerodebt.exchange.margin import (
     initial_excess_atoms,
     initial_of,
     initial_requirement_atoms,
+    maintained_value_atoms,
     maintenance_of,
     pooled_equity,
     risk_of,
@@ -41,6 +42,7 @@ from zerodebt.exchange.margin import (
     withdrawable_atoms,
     withdrawable_collateral_atoms,
 )
+from zerodebt.exchange.marks import Market
 from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.state import State
 from zerodebt.exchange.units import PPB
@@ -739,3 +741,36 @@ def test_level_that_stops_opening_is_a_multiple_of_the_maintenance_of_all_cross_
     desk.trade(a, b, 10, 100)
     desk.trade(a, b, 10, 100, instrument=1)
     assert initial_excess_atoms(desk.state, a) == desk.cash(a) - required * USD - 1
+
+
+@pytest.mark.spec("LIQ-02")
+def test_scan_reads_every_contract_though_nobody_holds_the_first() -> None:
+    desk = Desk(rulebook("book"), (perpetual(), perpetual("ETH")), index=(100, 100))
+    a, b = desk.open(60, RICH)
+    desk.trade(a, b, 10, 100, instrument=1)
+    assert pooled_equity(desk.state, np.array([a]))[1].tolist() == [1000 * USD // 40]
+    assert of(desk.index(100, 96), LiquidationStarted)
+
+
+@pytest.mark.spec("LIQ-02")
+def test_scan_finds_an_isolated_pocket_below_zero_without_a_position() -> None:
+    desk = Desk(rulebook("book"), index=(100,))
+    (a,) = desk.open(60)
+    desk.ok(SetLeverage(a, 0, 20, "isolated"))
+    desk.state.ledger.post("deposit", [(a, 2, -5), (0, 2, 5)])
+    desk.state.accounts.recheck_at.cells[0][a] = -1
+    assert find_liquidatable(desk.state) == [Found((a, 2), Risk(-5, 0))]
+
+
+@pytest.mark.spec("MARG-04")
+@pytest.mark.parametrize(
+    ("held", "cost", "lots", "value"),
+    [(3, 100, 2, 100 - 33), (3, 100, 3, 100), (1, 100, 1, 100), (-3, -100, -2, 66), (3, 100, 4, 100 + 80)],
+)
+def test_lots_that_remain_keep_their_share_of_the_cost_rounded_in_atoms(
+    held: int, cost: int, lots: int, value: int
+) -> None:
+    """One lot is worth 80 atoms at the mark. Of -100 a third is floored to -34, which leaves -66."""
+    market = Market(0, perpetual(maintenance_basis="entry", tick_value_atoms=1))
+    market.prices.mark_ticks = 80
+    assert maintained_value_atoms(market, held, cost, lots) == value
