@@ -43,9 +43,18 @@ from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.waterfall import adl, socialise
 from zerodebt.exchange.waterfall.adl import Candidate
 from zerodebt.exchange.waterfall.origins import Lineage, consume, deficit_origins
-from zerodebt.exchange.waterfall.socialise import Payer
+from zerodebt.exchange.waterfall.socialise import Payer, PayerShare
 
 RICH = 1_000_000
+
+
+@pytest.mark.spec("WFALL-08")
+def test_share_of_a_socialised_loss_is_cut_at_what_its_payer_has_and_not_shared_again() -> None:
+    """100 over gains of 60, 30 and 10: the first can give 15 and the last nothing."""
+    payers = [Payer(16, 0, 60, 15), Payer(17, 0, 30, 30), Payer(18, 0, 10, 0), Payer(19, 0)]
+    assert socialise.shares(100, payers) == [PayerShare(payers[0], 15), PayerShare(payers[1], 30)]
+    assert socialise.shares(50, payers) == [PayerShare(payers[0], 15), PayerShare(payers[1], 15)]
+    assert socialise.shares(50, payers[3:]) == []
 
 
 @pytest.mark.spec("WFALL-02", "WFALL-05")

@@ -1,6 +1,6 @@
 """`make bugs`: put the bugs of `bugs.toml` into a copy of the venue one by one, and see which test objects.
 
-Writes `tests/mutants/bugs.json`; ends with 1 when a bug went unnoticed.
+Keeps the outcome in `tests/mutants/bugs.json`; ends with 1 when a bug went unnoticed.
 """
 
 import argparse
@@ -125,19 +125,31 @@ def main() -> int:
             with borrowed(free) as project:
                 return first_failure([test], project)
 
-        found = []
+        found: dict[str, str | None] = {}
         with ThreadPoolExecutor(asked.jobs) as pool:
             tests = sorted({test for bug in chosen for test in bug.tests})
             wrong = [test for test in pool.map(fails_without_a_bug, tests) if test]
             assert not wrong, f"fails without a bug: {wrong}"
             for bug, test in zip(chosen, pool.map(attempt, chosen), strict=True):
                 print(f"{bug.property:9} {bug.what}\n          {test or 'NOT CAUGHT'}", flush=True)
-                found.append({"property": bug.property, "what": bug.what, "caught_by": test})
-    missed = sum(entry["caught_by"] is None for entry in found)
+                found[bug.what] = test
+    missed = sum(test is None for test in found.values())
     print(f"{len(found) - missed} of {len(found)} bugs were caught")
-    if not asked.words:
-        (HERE / "bugs.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    keep(found)
     return 1 if missed else 0
+
+
+def keep(found: dict[str, str | None]) -> None:
+    """Write what was found beside what is known of the other bugs."""
+    path = HERE / "bugs.json"
+    known = json.loads(path.read_text()) if path.exists() else []
+    caught_by = {entry["what"]: entry["caught_by"] for entry in known} | found
+    kept = [
+        {"property": bug.property, "what": bug.what, "caught_by": caught_by[bug.what]}
+        for bug in bugs()
+        if bug.what in caught_by
+    ]
+    path.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

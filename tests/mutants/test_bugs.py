@@ -41,3 +41,9 @@ def test_at_most_twelve_in_a_hundred_mutants_are_called_equivalent(name: str) ->
     assert result["equivalent"] <= 0.12 * result["mutants"]
     tried = result["killed"] + result["survived"] + result["equivalent"] + result["untried"]
     assert tried == result["mutants"]
+
+
+def test_every_bug_was_tried_and_caught() -> None:
+    record = json.loads((HERE / "bugs.json").read_text())
+    assert [entry["what"] for entry in record] == [bug.what for bug in bugs()]
+    assert all(entry["caught_by"] for entry in record)
