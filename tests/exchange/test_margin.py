@@ -26,6 +26,7 @@ from zerodebt.exchange.margin import (
     Change,
     Found,
     Risk,
+    _safe_move_ppb,
     collateral_initial_atoms,
     collateral_values,
     compare_danger,
@@ -774,3 +775,57 @@ def test_lots_that_remain_keep_their_share_of_the_cost_rounded_in_atoms(
     market = Market(0, perpetual(maintenance_basis="entry", tick_value_atoms=1))
     market.prices.mark_ticks = 80
     assert maintained_value_atoms(market, held, cost, lots) == value
+
+
+@pytest.mark.spec("LIQ-01", "MARG-08")
+@pytest.mark.parametrize(("mode", "pocket"), [("cross", 0), ("isolated", 2)])
+def test_scan_finds_accounts_at_their_requirement_where_the_rulebook_says_so(mode: Any, pocket: int) -> None:
+    """10 lots bought at 100; at 96 they have lost 40 and need 24 of the 64 that are left to them."""
+    desk = Desk(rulebook("book", liquidation={"trigger": "at_or_below"}), index=(100,))
+    a, b = desk.open(64, RICH)
+    desk.ok(SetLeverage(a, 0, 20, mode))
+    desk.trade(a, b, 10, 100)
+    if pocket:
+        desk.ok(TransferMargin(a, 0, 14 * USD))
+    desk.index(96)
+    assert find_liquidatable(desk.state) == [Found((a, pocket), Risk(24 * USD, 24 * USD, True))]
+
+
+@pytest.mark.spec("LIQ-02")
+def test_scan_looks_at_inverse_positions_at_every_move() -> None:
+    """Their value is no multiple of the price, so that no move is known to be safe."""
+    instrument = perpetual(contract="inverse", tick_value_atoms=10**6 * USD)
+    desk = Desk(rulebook("book"), (instrument,), index=(1000,))
+    a, b = desk.open(100, RICH)
+    desk.trade(a, b, 1, 1000)
+    found = []
+    for price in range(990, 880, -10):
+        desk.index(price)
+        assert find_liquidatable(desk.state) == scan_all(desk.state)
+        found.append(bool(scan_all(desk.state)))
+    assert found == sorted(found)
+    assert (found[0], found[-1]) == (False, True)
+
+
+@pytest.mark.spec("LIQ-02", "NUM-06")
+@pytest.mark.parametrize(
+    ("excess", "per_move", "safe"),
+    [
+        (63, 5, -1),
+        (64, 5, 0),
+        (64 + 10, 4, 10 * PPB // 4),
+        (64 + 3, 1, 3 * PPB),
+        (64 + 9 * PPB - 1, 2 * PPB, (9 * PPB - 1) // 2),
+        (64 + 9 * PPB, 2 * PPB, 9 * PPB // 3),
+        (64 + 30 * PPB, 5, 30 * PPB),
+        (0, 0, 2**62 - 1),
+        (-1, 0, -1),
+    ],
+)
+def test_safe_move_is_the_excess_beyond_the_slack_over_the_loss_of_a_whole_move(
+    excess: int, per_move: int, safe: int
+) -> None:
+    """In ppb, rounded down; from 9 * 10^9 atoms on the division comes first and is never too large."""
+    moves = _safe_move_ppb(np.array([excess], np.int64), np.array([per_move], np.int64))
+    assert moves.dtype == np.int64
+    assert moves.tolist() == [safe]
