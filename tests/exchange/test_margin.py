@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.venues import USD, Desk, future, hyperliquid, of, perpetual, rulebook, spot
+from tests.venues import ASSETS, USD, Desk, future, hyperliquid, of, perpetual, rulebook, spot
+from zerodebt.exchange.assets import Asset
 from zerodebt.exchange.commands import (
     BUY,
     SELL,
@@ -829,3 +830,29 @@ def test_safe_move_is_the_excess_beyond_the_slack_over_the_loss_of_a_whole_move(
     moves = _safe_move_ppb(np.array([excess], np.int64), np.array([per_move], np.int64))
     assert moves.dtype == np.int64
     assert moves.tolist() == [safe]
+
+
+@pytest.mark.spec("MARG-01", "LIQ-02")
+def test_every_asset_of_the_collateral_counts_and_takes_its_haircut() -> None:
+    """3 coins at 50 that count half and 2 ounces at 40 that count a quarter: worth 150 and 80 without haircut.
+
+    10 lots that were bought at 100 have lost 220 at 78: of 230 - 220 = 10 the haircut leaves -125.
+    """
+    halves = {"asset": "COIN", "decimals": 3, "ratio_ppb": PPB // 2}
+    quarters = {"asset": "GOLD", "decimals": 3, "ratio_ppb": PPB // 4}
+    desk = Desk(
+        rulebook("book", collateral=[halves, quarters]),
+        (perpetual(), spot(), spot("GOLD/USDC", base_asset=2)),
+        index=(100, 50, 40),
+        assets=(*ASSETS, Asset("GOLD", 3)),
+    )
+    a, b = desk.open(0, RICH)
+    desk.ok(Deposit(1, a, (3_000,)))
+    desk.ok(Deposit(2, a, (2_000,)))
+    assert collateral_values(desk.state)[a] == (150 + 80) * USD
+    assert collateral_initial_atoms(desk.state, a) == (75 + 20) * USD
+    desk.trade(a, b, 10, 100)
+    desk.index(78, 50, 40)
+    risk = Risk(10 * USD, 780 * USD // 40, haircut_atoms=(75 + 60) * USD)
+    assert risk_of(desk.state, (a, 0)) == risk
+    assert find_liquidatable(desk.state) == [Found((a, 0), risk)]
