@@ -834,7 +834,7 @@ def test_safe_move_is_the_excess_beyond_the_slack_over_the_loss_of_a_whole_move(
 
 @pytest.mark.spec("MARG-01", "LIQ-02")
 def test_every_asset_of_the_collateral_counts_and_takes_its_haircut() -> None:
-    """3 coins at 50 that count half and 2 ounces at 40 that count a quarter: worth 150 and 80 without haircut.
+    """3 coins at 50 that count half, 2 ounces at 40 that count a quarter: worth 150 and 80.
 
     10 lots that were bought at 100 have lost 220 at 78: of 230 - 220 = 10 the haircut leaves -125.
     """
