@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test long twin bench fuzz crash atheris clean
+.PHONY: run test long twin bench fuzz crash atheris mutants bugs clean
 
 run: .venv/.run
 	$(BIN)/zerodebt run 2025-10-11
@@ -40,8 +40,16 @@ SECONDS ?= 600
 atheris: .venv/.fuzz
 	$(BIN)/python -m tests.fuzz $(TARGET) --seconds $(SECONDS)
 
+# One module of tests/mutants/modules.toml; a run that was broken off goes on. Without MODULE: the figures on record.
+mutants: .venv/.test
+	$(BIN)/python -m tests.mutants.run $(MODULE)
+
+# The bugs of tests/mutants/bugs.toml one by one, and the test that catches each.
+bugs: .venv/.test
+	$(BIN)/python -m tests.mutants.bugs
+
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks .simulation .fuzz build dist
+	rm -rf .venv .mutants .simulation .fuzz .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks build dist
 	find exchange agents scenarios tests zerodebt -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from tests import wealth
@@ -337,6 +338,126 @@ def test_papers_score_is_leverage_times_mark_over_bankruptcy_price() -> None:
     long = Candidate(2, 0, 10, 1000, 900, 100, 250, 150, 0)
     assert Fraction(*adl.score("paper", long) or (0, 1)) == Fraction(4 * 1000, 750)
     assert adl.score("paper", Candidate(3, 0, 10, 1000, 900, 100, 1000, 900, 0)) is None
+
+
+@pytest.mark.parametrize(
+    ("mark", "entry", "bankruptcy", "expected"),
+    [
+        (101, 100, 51, (1 * 101, 100 * 50)),
+        (110, 100, 109, (10 * 110, 100 * 1)),
+        (90, 100, 50, (-10 * 40, 100 * 90)),
+        (-90, -100, -120, (10 * 90, 100 * 30)),
+        (100, 0, 50, None),
+        (0, 100, -50, None),
+        (100, 90, 100, None),
+    ],
+)
+def test_bitmex_score_of_winners_and_losers(
+    mark: int, entry: int, bankruptcy: int, expected: tuple[int, int] | None
+) -> None:
+    """Profit over entry, times or over the leverage mark / (mark - bankruptcy)."""
+    assert adl.bitmex_score(mark, entry, bankruptcy) == expected
+
+
+LONG = Candidate(2, 0, 10, 1000, 900, 100, 250, 150, 25)
+"""Ten lots bought at 90 and now worth 100, with 150 of cash: equity 250."""
+
+
+@pytest.mark.spec("WFALL-03")
+@pytest.mark.parametrize(
+    ("name", "candidate", "expected"),
+    [
+        ("bitmex", LONG, (100 * 1000, 900 * 250)),
+        ("bitmex", winner(1), (100 * 1000, 1100 * 1000)),
+        ("bitmex", structs.replace(LONG, entry_atoms=1100, profit_atoms=-100), (-100 * 250, 1100 * 1000)),
+        ("hyperliquid", LONG, (1000 * 100, 250 * 900)),
+        ("hyperliquid", structs.replace(LONG, entry_atoms=1, profit_atoms=999), (1000 * 999, 250 * 1)),
+        ("hyperliquid", structs.replace(LONG, entry_atoms=0, profit_atoms=1000), (1000 * 1000, 250 * 1)),
+        ("hyperliquid", structs.replace(LONG, equity_atoms=1), (1000 * 100, 1 * 900)),
+        ("hyperliquid", structs.replace(LONG, equity_atoms=0), None),
+        ("hyperliquid", structs.replace(LONG, profit_atoms=0), None),
+        ("binance", LONG, (100 * 25, 150 * (150 + 100))),
+        ("binance", structs.replace(LONG, wallet_atoms=0), (100 * 25, 1 * (0 + 100))),
+        ("binance", structs.replace(LONG, wallet_atoms=0, profit_atoms=1), (1 * 25, 1)),
+        ("binance", structs.replace(LONG, wallet_atoms=-100), None),
+        ("paper", structs.replace(LONG, lots=1), (1000 * 1000, 250 * 750)),
+        ("paper", structs.replace(LONG, equity_atoms=999), (1000 * 1000, 999 * 1)),
+        ("paper", structs.replace(LONG, equity_atoms=1000), None),
+    ],
+)
+def test_scores_are_exact_fractions(
+    name: str, candidate: Candidate, expected: tuple[int, int] | None
+) -> None:
+    assert adl.score(name, candidate) == expected
+
+
+@pytest.mark.spec("WFALL-03")
+def test_score_of_a_winner_is_at_least_one_part_and_that_of_a_loser_below_zero() -> None:
+    tiny = structs.replace(LONG, value_atoms=1, profit_atoms=1, equity_atoms=10**15)
+    assert adl.score_ppb("hyperliquid", tiny) == 1
+    assert adl.score_ppb("hyperliquid", LONG) == 1000 * 100 * PPB // (250 * 900)
+    lost = structs.replace(LONG, entry_atoms=1100, profit_atoms=-100)
+    assert adl.score_ppb("bitmex", lost) == -100 * 250 * PPB // (1100 * 1000)
+    assert adl.score_ppb("bitmex", structs.replace(LONG, entry_atoms=1000, profit_atoms=0)) == 0
+    assert adl.score_ppb("hyperliquid", structs.replace(LONG, profit_atoms=0)) == 0
+
+
+@pytest.mark.spec("WFALL-03")
+def test_smallest_wallet_of_binances_score_is_the_rulebooks() -> None:
+    """Wallet 0 counts as 1 by itself and as 1000 where that is one unit of the asset."""
+    poor = structs.replace(LONG, wallet_atoms=0)
+    assert adl.score_ppb("binance", poor) == 100 * 25 * PPB // (1 * 100)
+    assert adl.score_ppb("binance", poor, 1000) == 100 * 25 * PPB // (1000 * 100)
+    assert [r.score_ppb for r in adl.rank("binance", [poor])] == [100 * 25 * PPB // (1 * 100)]
+    assert [r.score_ppb for r in adl.rank("binance", [poor], 1000)] == [100 * 25 * PPB // (1000 * 100)]
+
+
+def test_order_of_iteration_is_that_of_splitmix64() -> None:
+    """The first two numbers that the generator gives from seed 0, and one for another command."""
+    assert (adl.iteration_key(1, 0), adl.iteration_key(2, 0)) == (0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4)
+    assert adl.iteration_key(16, 3) == 0x6832FE960CDA52A2
+
+
+@pytest.mark.parametrize(
+    ("policy", "score", "reaches"),
+    [
+        ("iteration", "hyperliquid", True),
+        ("queue", "bitmex", True),
+        ("queue", "hyperliquid", False),
+        ("pro_rata", "bitmex", False),
+        ("pro_rata", "hyperliquid", False),
+    ],
+)
+def test_losers_are_reached_by_iteration_and_by_bitmexs_queue(policy: Any, score: Any, reaches: bool) -> None:
+    assert adl.reaches_losers(AdlRules(policy=policy, score=score)) is reaches
+
+
+@pytest.mark.parametrize(
+    ("off_max", "bankruptcy", "is_far"),
+    [(50_000_000, 94, True), (50_000_000, 95, False), (50_000_000, 106, True), (1, 99, True), (0, 1, False)],
+)
+def test_bankruptcy_price_is_far_when_it_is_more_than_the_share_off_the_mark(
+    off_max: int, bankruptcy: int, is_far: bool
+) -> None:
+    assert adl.is_far(AdlRules(bankruptcy_off_max_ppb=off_max), bankruptcy, 100) is is_far
+
+
+@pytest.mark.spec("WFALL-04")
+@pytest.mark.parametrize(
+    ("wanted", "held", "equity", "charge", "lots"),
+    [
+        (5, -10, 3, 1, 3),
+        (5, 10, 0, 1, 0),
+        (5, 10, -7, 2, 0),
+        (5, 10, 9, 2, 4),
+        (5, -4, 9, 0, 4),
+        (5, 9, 9, -3, 5),
+    ],
+)
+def test_lots_taken_leave_nobody_below_zero_and_nobody_flipped(
+    wanted: int, held: int, equity: int, charge: int, lots: int
+) -> None:
+    assert adl.lots_to_take(wanted, held, equity, charge) == lots
 
 
 def test_bybit_ranks_like_profit_times_leverage() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from tests.venues import USD, Desk, of, perpetual, rulebook
 from zerodebt.exchange.audit import audit
@@ -26,7 +27,9 @@ from zerodebt.exchange.instruments import Instrument, Tier, maintenance_atoms, t
 from zerodebt.exchange.liquidation import (
     affordable_lots,
     bankruptcy_ticks,
+    forced_lots,
     ladder_lots,
+    left_atoms,
     limit_ticks,
     restoring_lots,
 )
@@ -145,6 +148,34 @@ def test_a_share_of_the_initial_requirement_stands_alone(changes: dict[str, Any]
 def test_ladder_reduces_to_the_top_of_a_lower_tier(lots: int, down: int, ladder_from: int, sold: int) -> None:
     rules = LiquidationRules(steps=("ladder",), ladder_tiers=down, ladder_from=ladder_from)
     assert ladder_lots(rules, at(100, tiers=TIERS), lots, lots * 100 * USD) == sold
+
+
+@pytest.mark.spec("LIQ-06")
+def test_ladder_sells_all_lots_where_a_single_one_is_above_the_tier() -> None:
+    """Two lots at 1500 are in the third tier, one is in the second, and the first is two tiers down."""
+    rules = LiquidationRules(steps=("ladder",), ladder_tiers=2)
+    assert ladder_lots(rules, at(1500, tiers=TIERS), 2, 2 * 1500 * USD) == 2
+
+
+@pytest.mark.spec("LIQ-06")
+def test_ladder_counts_what_lies_beside_the_position() -> None:
+    """9 lots at 100 are in the first tier, with 1500 beside them in the third: 5 lots stay below 2000."""
+    rules = LiquidationRules(steps=("ladder",))
+    beside = (1500 * USD, 15)
+    assert ladder_lots(rules, at(100, tiers=TIERS), 9, 900 * USD, beside) == 9 - 5
+    risk = Risk(0, 1)
+    lots = forced_lots(
+        rules, "ladder", at(100, tiers=TIERS), 9, 900 * USD, risk, 0, is_cooling=False, beside=beside
+    )
+    assert lots == 9 - 5
+
+
+@pytest.mark.spec("LIQ-06")
+@pytest.mark.parametrize("side", [1, -1])
+def test_ladder_of_either_side_reads_the_tier_from_the_cost(side: int) -> None:
+    """12 lots that cost 1200 are in the second tier though they are worth 960; 10 of them are not."""
+    rules = LiquidationRules(steps=("ladder",))
+    assert ladder_lots(rules, at(80, **AT_ENTRY), 12 * side, 1200 * side * USD) == 2
 
 
 @pytest.mark.spec("LIQ-05", "LIQ-06")
@@ -286,6 +317,13 @@ def test_restoring_lots_are_the_smallest_that_leave_the_account_safe(
 
 
 @pytest.mark.spec("LIQ-06")
+def test_restoring_counts_what_the_haircut_takes() -> None:
+    """10 lots at 100 need 25. Of 34 a haircut takes 20: the 14 left carry 5 lots, which need 12.5."""
+    risk = Risk(34 * USD, 25 * USD, haircut_atoms=20 * USD)
+    assert restoring_lots(LiquidationRules(), at(100), 10, 1000 * USD, risk, 0) == 10 - 5
+
+
+@pytest.mark.spec("LIQ-06")
 def test_binance_order_restores_the_account_and_ends_its_liquidation() -> None:
     """40 lots at 97 with 200 - 120 = 80 need 97; 80 is what 32.99 lots need, so that 8 go."""
     desk = Desk(rulebook("book", "adl", liquidation={"steps": ["restore"]}), index=(100,))
@@ -338,6 +376,24 @@ def test_how_far_a_forced_order_may_go(lots: int, changes: dict[str, Any], limit
 
 
 @pytest.mark.spec("LIQ-08")
+@pytest.mark.parametrize(("lots", "limit"), [(1, 950), (-1, 1050)])
+def test_limits_of_a_single_lot_lie_on_its_side(lots: int, limit: int) -> None:
+    """A band of 5 % around 1000; 20 of equity and a budget of 80 let one lot lose 100."""
+    risk = Risk(20 * USD, 50 * USD)
+    band = LiquidationRules(price_limit="band", band_ppb=5 * PERCENT)
+    assert limit_ticks(band, at(1000), lots, lots * 1000 * USD, 1, risk, 20 * USD, 0) == limit
+    both = structs.replace(band, insurance_lost_max_atoms=80 * USD)
+    assert limit_ticks(both, at(1000), lots, lots * 1000 * USD, 1, risk, 20 * USD, 0) == limit
+    budget = LiquidationRules(insurance_lost_max_atoms=30 * USD)
+    assert limit_ticks(budget, at(1000), lots, lots * 1000 * USD, 1, risk, 20 * USD, 0) == limit
+
+
+@pytest.mark.spec("LIQ-08")
+def test_budget_that_is_used_up_leaves_nothing() -> None:
+    assert [left_atoms(5, used) for used in (4, 5, 6)] == [1, 0, 0]
+
+
+@pytest.mark.spec("LIQ-08")
 @given(st.integers(-50, 50).filter(bool), st.integers(0, 3000), st.integers(90, 110))
 def test_closing_at_the_bankruptcy_price_never_leaves_a_debt(lots: int, equity: int, mark: int) -> None:
     market = at(mark, price_min_ticks=-(10**6))
@@ -374,6 +430,7 @@ def test_shares_round_down_and_the_last_takes_the_rest() -> None:
         ({"notional_max_atoms": 3050 * USD}, 1000, 20),
         ({"notional_max_atoms": 3050 * USD}, 3050, 0),
         ({"notional_max_atoms": 3050 * USD, "notional_min_atoms": 500 * USD}, 2600, 0),
+        ({"notional_max_atoms": 3050 * USD, "notional_min_atoms": 500 * USD}, 2550, 5),
         ({"notional_min_atoms": 99_999 * USD}, 0, 100),
     ],
 )

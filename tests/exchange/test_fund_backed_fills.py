@@ -11,9 +11,50 @@ from zerodebt.exchange.commands import BUY, SELL, Deposit, SetLeverage
 from zerodebt.exchange.events import HOUSE, INSURANCE, DeficitClosed, Deleveraged, Filled, Posted, StagePaid
 from zerodebt.exchange.instruments import Tier
 from zerodebt.exchange.rules import RulesError, profile_table, venue_rules
+from zerodebt.exchange.units import PPB
+from zerodebt.exchange.waterfall.allocation import Closing, can_bear, fund_delta_atoms, fund_deltas
 
 RICH = 10_000_000
 TIERS = (Tier(0, 0, 50_000_000, 100_000_000),)  # 10 % initial, 5 % maintenance
+
+
+@pytest.mark.spec("WFALL-01")
+def test_what_the_fund_pays_for_one_fill_is_gone_for_the_next() -> None:
+    """Two fills lack 10 each and the fund has 15."""
+    fills = [Closing(90, 100, 1), Closing(90, 100, 1)]
+    assert fund_deltas(fills, 0, 2, 0, 15) == [-10]
+    assert fund_deltas(fills, 0, 2, 0, 20) == [-10, -10]
+    assert fund_deltas(fills, 0, 2, 0, None) == [0, 0]
+
+
+@pytest.mark.spec("WFALL-01")
+def test_what_the_fund_pays_stays_with_the_account_for_its_next_fill() -> None:
+    """10 of equity is 5 a fill: each may bring 95 and brings 90, so that 5 are left after the first."""
+    fills = [Closing(90, 100, 1), Closing(90, 100, 1)]
+    assert fund_deltas(fills, 10, 2, 0, 100) == [-5, -5]
+
+
+@pytest.mark.parametrize(
+    ("quote", "bankruptcy", "fee_ppb", "delta"),
+    [
+        (110, 100, 20_000_000, 2),
+        (101, 100, 0, 0),
+        (100, 100, PPB, 0),
+        (97, 100, PPB, -3),
+        (-99, -100, PPB, 1),
+    ],
+)
+def test_the_fund_gets_its_share_of_a_surplus_and_pays_all_of_a_shortfall(
+    quote: int, bankruptcy: int, fee_ppb: int, delta: int
+) -> None:
+    assert fund_delta_atoms(quote, bankruptcy, fee_ppb) == delta
+
+
+@pytest.mark.parametrize(
+    ("balance", "delta", "bears"), [(5, -5, True), (5, -6, False), (-5, 0, True), (-5, 1, True)]
+)
+def test_a_fund_below_zero_bears_what_costs_it_nothing(balance: int, delta: int, bears: bool) -> None:
+    assert can_bear(balance, delta) is bears
 
 
 def chain(fund: int = 0) -> tuple[Desk, int, int]:

@@ -73,8 +73,20 @@ def test_impact_price_walks_the_levels_until_the_notional_is_reached() -> None:
     assert impact_ticks(book, SELL, 1, ATOM) is None
 
 
+def test_impact_price_of_a_level_that_is_just_enough_is_its_price() -> None:
+    assert impact_ticks(book_of((BUY, 100, 2)), BUY, 200, ATOM) == 100
+
+
+def test_impact_price_takes_a_lot_of_the_next_level_for_the_last_atom_and_rounds_towards_the_mid() -> None:
+    """201 atoms are two lots at 100 and one at the next price: (200 + 90) / 3 and (200 + 111) / 3."""
+    assert impact_ticks(book_of((BUY, 100, 2), (BUY, 90, 10)), BUY, 201, ATOM) == 97
+    assert impact_ticks(book_of((SELL, 100, 2), (SELL, 111, 10)), SELL, 201, ATOM) == 103
+
+
 def test_impact_price_of_a_side_below_zero_is_not_to_be_had() -> None:
     assert impact_ticks(book_of((BUY, -5, 10)), BUY, 10, ATOM) is None
+    assert impact_ticks(book_of((SELL, 0, 10), (SELL, 5, 10)), SELL, 10, ATOM) is None
+    assert impact_ticks(book_of((BUY, 1, 10)), BUY, 10, ATOM) == 1
 
 
 @pytest.mark.parametrize(
@@ -98,6 +110,19 @@ def test_missing_side_counts_nothing() -> None:
     assert premium_ppt(book_of((SELL, 110, 1)), rules, ATOM, 100, 100) == 0
     assert premium_ppt(book_of((BUY, 110, 1)), rules, ATOM, 100, 100) == PPT // 10
     assert premium_ppt(book_of((BUY, 110, 1)), rules, ATOM, 0, 0) == 0
+    assert premium_ppt(book_of((BUY, 3, 1)), rules, ATOM, 1, 1) == (3 - 1) * PPT
+
+
+def test_premium_is_measured_by_the_impact_notional_of_the_instrument() -> None:
+    """A margin of 10 at leverage 20 trades 200 atoms: one lot at 110 and one at 90."""
+    rules = FundingRules(impact_margin_atoms=10)
+    book = book_of((BUY, 110, 1), (BUY, 90, 1))
+    assert premium_ppt(book, rules, ATOM, 99, 99) == (100 - 99) * PPT // 99
+
+
+def test_price_of_zero_exposes_nobody() -> None:
+    assert exposure_atoms(ATOM, 0, 5) == exposure_atoms(ATOM, 0, -5) == 0
+    assert index_delta_ppm(5, 0, 10) == index_delta_ppm(-5, 0, 10) == 0
 
 
 @pytest.mark.spec("FUND-01", "FUND-04", "NUM-01")
@@ -328,6 +353,8 @@ def test_caps_from_the_margin_rates_of_the_largest_leverage() -> None:
         cap_ppt(FundingRules(cap="maintenance", cap_factor_ppb=PPB * 3 // 4), "BTC", *rates) == PPT * 3 // 160
     )
     assert cap_ppt(FundingRules(cap="margin_gap", cap_factor_ppb=6 * PPB), "BTC", *rates) == 6 * PPT // 40
+    gap = FundingRules(cap="margin_gap", cap_factor_ppb=6 * PPB)
+    assert cap_ppt(gap, "BTC", PPT // 40, PPT // 20) == 0
     assert cap_ppt(FundingRules(cap="none"), "BTC", *rates) is None
     own = FundingRules(cap_ppt=9, caps=(SymbolCap("ETH", 5),))
     assert [cap_ppt(own, symbol, *rates) for symbol in ("BTC", "ETH")] == [9, 5]

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.venues import T0, USD, Desk, of, perpetual, rulebook, spot
@@ -33,6 +34,15 @@ from zerodebt.exchange.events import (
     TakenOver,
 )
 from zerodebt.exchange.instruments import Tier
+from zerodebt.exchange.margin import (
+    initial_excess_atoms,
+    initial_of,
+    initial_requirement_atoms,
+    maintenance_after,
+    maintenance_of,
+    pooled_equity,
+    risk_of,
+)
 from zerodebt.exchange.reject import RejectReason as R
 from zerodebt.exchange.rules import RulesError, VenueRules
 from zerodebt.exchange.units import HOUR_NS, PPB
@@ -360,3 +370,103 @@ def test_a_run_in_net_mode_is_audited_as_ever_where_hedge_mode_is_offered() -> N
     desk.index(95)
     report = audit(desk.batches)
     assert not report.findings
+
+
+# Tiers by the size of both legs
+
+SUMMED = (Tier(0, 20), Tier(1000 * USD, 10), Tier(2000 * USD, 5))
+"""Maintenance is half of the initial rate: 1/40 up to 1000, 1/20 up to 2000, 1/10 above."""
+
+
+def summed_desk() -> tuple[Desk, int, int]:
+    """Long 8 and short 6 at 100: 1400 together are in the second tier, each alone is in the first."""
+    instrument = perpetual(tiers=SUMMED, tier_form="whole")
+    desk, hedger, other = hedged_desk(hedging(margin={"tier_sum": "gross"}), instrument)
+    both(desk, hedger, other, 8, 6)
+    return desk, hedger, other
+
+
+@pytest.mark.spec("MARG-04")
+def test_both_legs_together_find_the_tier_of_each() -> None:
+    desk, hedger, _ = summed_desk()
+    long, short = desk.state.legs_of(0)
+    assert desk.requirement(hedger) == (800 + 600) * USD // 20
+    assert maintenance_of(desk.state, long, hedger, 8) == 800 * USD // 20
+    assert [initial_of(desk.state, leg, hedger) for leg in (long, short)] == [80 * USD, 60 * USD]
+    assert initial_requirement_atoms(desk.state, (hedger, 0)) == (80 + 60) * USD
+    assert initial_excess_atoms(desk.state, hedger) == (1000 - 80 - 60) * USD
+
+
+@pytest.mark.spec("MARG-03")
+@pytest.mark.parametrize(
+    ("long_lots", "short_lots", "required"),
+    [
+        (8, None, (800 + 600) / 20),
+        (2, None, (200 + 600) / 40),
+        (2, -6, (200 + 600) / 40),
+        (None, -1, (800 + 100) / 40),
+        (15, None, (1500 + 600) / 10),
+        (0, 0, 0),
+    ],
+)
+def test_requirement_after_a_change_of_one_leg_counts_the_other_at_its_tier(
+    long_lots: int | None, short_lots: int | None, required: float
+) -> None:
+    desk, hedger, _ = summed_desk()
+    wanted = zip(desk.state.legs_of(0), (long_lots, short_lots), strict=True)
+    after = [(leg, lots) for leg, lots in wanted if lots is not None]
+    risk = risk_of(desk.state, (hedger, 0))
+    assert maintenance_after(desk.state, (hedger, 0), risk, after) == required * USD
+
+
+@pytest.mark.spec("MARG-02")
+@pytest.mark.parametrize(
+    ("leg", "side", "lots", "price", "required"),
+    [
+        ("long", BUY, 7, 90, (1500 + 600) / 5),
+        ("short", SELL, 9, 110, (800 + 1500) / 5),
+        ("long", BUY, 1, 90, (900 + 600) / 10),
+    ],
+)
+def test_resting_orders_of_one_leg_raise_the_tier_of_both(
+    leg: Any, side: Any, lots: int, price: int, required: float
+) -> None:
+    desk, hedger, _ = summed_desk()
+    desk.ok(PlaceOrder(hedger, 0, side, lots, price, leg=leg))
+    assert initial_excess_atoms(desk.state, hedger) == (1000 - required) * USD
+
+
+@pytest.mark.spec("LIQ-02", "LIQ-12")
+@pytest.mark.parametrize(("tier_sum", "share"), [("gross", 20), ("legs", 40)])
+def test_requirement_of_many_accounts_sums_legs_where_the_rulebook_does(tier_sum: str, share: int) -> None:
+    """8 and 6 lots at 100 of the second contract; the first one is held by nobody."""
+    instruments = [perpetual(name, tiers=SUMMED, tier_form="whole") for name in ("BTC", "ETH")]
+    desk, hedger, other = hedged_desk(hedging(margin={"tier_sum": tier_sum}), *instruments)
+    for leg, side, lots in (("long", BUY, 8), ("short", SELL, 6)):
+        desk.order(other, -side, lots, 100, instrument=1)
+        desk.ok(PlaceOrder(hedger, 1, side, lots, 100, tif="fok", leg=leg))  # type: ignore[arg-type]
+    equity, required = pooled_equity(desk.state, np.array([hedger]))
+    assert (equity.tolist(), required.tolist()) == ([1000 * USD], [(800 + 600) * USD // share])
+    assert desk.requirement(hedger) == (800 + 600) * USD // share
+    assert initial_excess_atoms(desk.state, hedger) == (1000 - 2 * (800 + 600) // share) * USD
+
+
+@pytest.mark.spec("LIQ-12")
+def test_scan_leaves_isolated_legs_alone_that_only_together_would_be_in_a_higher_tier() -> None:
+    """At 98 the long has 40 - 16 = 24: alone it needs 784 / 40 = 19.6, in the second tier 39.2."""
+    instrument = perpetual(tiers=SUMMED, tier_form="whole")
+    desk, hedger, other = hedged_desk(hedging(margin={"tier_sum": "gross"}), instrument)
+    desk.ok(SetLeverage(hedger, 0, 20, "isolated"))
+    both(desk, hedger, other, 8, 6)
+    assert not of(desk.index(98), LiquidationStarted)
+    assert legs(desk, hedger) == (8, -6)
+
+
+@pytest.mark.spec("MARG-02")
+def test_level_that_stops_opening_reads_the_tier_of_both_legs() -> None:
+    """800 and 600 need 70 in maintenance, of which the level asks for three times."""
+    levels = {"moves_ppb": [], "levels": [{"name": "stop", "at_ppb": 3 * PPB, "opens": False}]}
+    rules = hedging(margin={"tier_sum": "gross"}, portfolio=levels)
+    desk, hedger, other = hedged_desk(rules, perpetual(tiers=SUMMED, tier_form="whole"))
+    both(desk, hedger, other, 8, 6)
+    assert initial_excess_atoms(desk.state, hedger) == (1000 - 3 * 70) * USD - 1

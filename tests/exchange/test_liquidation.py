@@ -18,6 +18,7 @@ from zerodebt.exchange.commands import (
     Withdraw,
 )
 from zerodebt.exchange.events import (
+    FEES,
     INSURANCE,
     DeficitOpened,
     Filled,
@@ -218,6 +219,35 @@ def test_liquidation_fee_goes_to_the_fund_and_never_below_zero(
     assert desk.cash(INSURANCE) == round(fee_usd * USD)
     assert desk.cash(a) == (deposit - 10 * (100 - price)) * USD - round(fee_usd * USD)
     assert not of(events, DeficitOpened)
+
+
+@pytest.mark.spec("FEE-01")
+def test_maker_of_a_forced_order_gets_no_rebate() -> None:
+    fees = {"maker_ppb": -1_000_000, "taker_ppb": 2_000_000, "liquidation_ppb": 10_000_000}
+    desk = Desk(rulebook("book", "insurance", "adl", fees=fees), index=(100,))
+    a, b = desk.open(70, RICH)
+    desk.trade(a, b, 10, 100)
+    desk.order(b, BUY, 10, 95)
+    collected, received = desk.cash(FEES), desk.cash(b)
+    (filled,) = of(desk.index(95), Filled)
+    assert filled.maker_fee_atoms == 0
+    assert desk.cash(FEES) == collected
+    assert desk.cash(b) == received + 10 * (100 - 95) * USD
+
+
+@pytest.mark.spec("FEE-01")
+def test_maker_gets_no_rebate_out_of_a_fee_that_the_venue_waives() -> None:
+    """51 USD less 60 at 94: still below zero after a lot sold 5 above the mark, the taker pays no fee."""
+    fees = {"maker_ppb": -3_000_000, "taker_ppb": 4_000_000}
+    desk = Desk(rulebook("book", fees=fees), index=(100,))
+    a, b = desk.open(55, RICH)
+    desk.trade(a, b, 10, 100)
+    desk.index(94)
+    assert desk.equity(a) == (55 - 4 - 60) * USD
+    desk.order(b, BUY, 1, 99)
+    (filled,) = of(desk.ok(PlaceOrder(a, 0, SELL, 1, 99, "ioc", reduce_only=True)), Filled)
+    assert (filled.taker_fee_atoms, filled.maker_fee_atoms) == (0, 0)
+    assert desk.equity(a) == (55 - 4 - 60 + 5) * USD
 
 
 @pytest.mark.spec("LIQ-02")

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.venues import USD, Desk, future, hyperliquid, of, perpetual, rulebook, spot
+from tests.venues import ASSETS, USD, Desk, future, hyperliquid, of, perpetual, rulebook, spot
+from zerodebt.exchange.assets import Asset
 from zerodebt.exchange.commands import (
     BUY,
     SELL,
@@ -23,17 +24,30 @@ from zerodebt.exchange.commands import (
 from zerodebt.exchange.events import FIRST_ACCOUNT, LiquidationStarted
 from zerodebt.exchange.instruments import Tier
 from zerodebt.exchange.margin import (
+    Change,
     Found,
     Risk,
+    _safe_move_ppb,
+    collateral_initial_atoms,
+    collateral_values,
+    compare_danger,
+    customer_equities,
     find_liquidatable,
     initial_excess_atoms,
+    initial_of,
+    initial_requirement_atoms,
+    maintained_value_atoms,
     maintenance_of,
     pooled_equity,
     risk_of,
+    sale_cost_atoms,
     withdrawable_atoms,
+    withdrawable_collateral_atoms,
 )
+from zerodebt.exchange.marks import Market
 from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.state import State
+from zerodebt.exchange.units import PPB
 
 RICH = 1_000_000
 
@@ -49,6 +63,50 @@ def test_equity_equal_to_the_requirement_is_safe_and_one_atom_less_is_not(
     risk = Risk(equity, 25)
     assert risk.is_liquidatable is liquidatable
     assert risk.is_bankrupt is bankrupt
+
+
+@pytest.mark.parametrize(("margin", "below"), [(49, True), (50, False), (51, False)])
+def test_share_of_the_requirement_is_undercut_by_one_atom_and_not_by_none(margin: int, below: bool) -> None:
+    assert Risk(margin + 7, 100, haircut_atoms=7).is_below(PPB // 2) is below
+
+
+@pytest.mark.spec("LIQ-10")
+@pytest.mark.parametrize(
+    ("worse", "better"),
+    [
+        (Risk(10, 100), Risk(11, 100)),
+        (Risk(-10, 100), Risk(5, 1)),
+        (Risk(10, 200), Risk(5, 100)),
+        (Risk(-1, 0), Risk(-5, 100)),
+        (Risk(-5, 0), Risk(-4, 0)),
+        (Risk(20, 100, haircut_atoms=15), Risk(6, 100)),
+    ],
+)
+def test_danger_is_the_lower_ratio_then_the_larger_requirement_then_the_lower_margin(
+    worse: Risk, better: Risk
+) -> None:
+    assert compare_danger(worse, better) == 1
+    assert compare_danger(better, worse) == -1
+    assert compare_danger(worse, worse) == 0
+
+
+@pytest.mark.spec("LEDG-03")
+def test_equity_of_everybody_adds_wallet_isolated_margin_profit_and_collateral() -> None:
+    """A bought 10 at 100, isolated with 50, now at 110; B sold them and has 3 coins at 50."""
+    coin = {"asset": "COIN", "decimals": 3, "ratio_ppb": 500_000_000}
+    desk = Desk(rulebook("book", collateral=[coin]), (perpetual(), spot()))
+    a, b = desk.open(1000, 2000)
+    desk.ok(Deposit(1, b, (3 * 1000,)))
+    desk.index(100, 50)
+    assert customer_equities(desk.state)[[a, b]].tolist() == [1000 * USD, 2000 * USD]
+    desk.ok(SetLeverage(a, 0, 20, "isolated"))
+    desk.trade(a, b, 10, 100)
+    desk.index(110, 50)
+    assert desk.cash(a) == (1000 - 50) * USD
+    assert customer_equities(desk.state)[[a, b]].tolist() == [(1000 + 100) * USD, (2000 - 100) * USD]
+    assert collateral_values(desk.state)[[a, b]].tolist() == [0, 3 * 50 * USD]
+    assert collateral_values(desk.state).dtype == np.int64
+    assert len(customer_equities(desk.state)) == len(collateral_values(desk.state)) == b + 1
 
 
 @pytest.mark.spec("MARG-08")
@@ -108,6 +166,17 @@ def test_resting_orders_count_at_their_worst_side() -> None:
 
 
 @pytest.mark.spec("MARG-02")
+def test_resting_sells_beyond_the_position_count_as_the_short_they_could_make() -> None:
+    """Long 10 with 30 to buy and 60 to sell: the worst is max(10 + 30, |10 - 60|) = 50 lots."""
+    desk = Desk(index=(100,))
+    a, b = desk.open(1000, RICH)
+    desk.trade(a, b, 10, 100)
+    desk.order(a, BUY, 30, 100)
+    desk.order(a, SELL, 60, 110)
+    assert initial_excess_atoms(desk.state, a) == (1000 - 50 * 100 // 20) * USD
+
+
+@pytest.mark.spec("MARG-02")
 def test_resting_order_away_from_the_mark_counts_its_loss() -> None:
     """Bidding 110 where the mark is 100 loses 10 a lot at once, and the maker fee of 1 % on top."""
     desk = Desk(rulebook(fees={"maker_ppb": 10_000_000, "taker_ppb": 10_000_000}), index=(100,))
@@ -143,6 +212,19 @@ def test_account_below_its_initial_margin_may_reduce_and_deposit_and_nothing_els
     desk.ok(PlaceOrder(a, 0, SELL, 6, tif="ioc", reduce_only=True))
     assert desk.lots(a) == 0
     assert desk.cash(a) == (60 - 10 * 3) * USD + 1
+
+
+@pytest.mark.spec("MARG-03")
+def test_reducing_is_allowed_though_initial_margin_is_missing_afterwards_too() -> None:
+    """At 97 there are 30 USD of equity; nine of the ten lots still ask for 9 * 97 / 20 = 43.65."""
+    desk = Desk(index=(100,))
+    a, b = desk.open(60, RICH)
+    desk.trade(a, b, 10, 100)
+    desk.index(97)
+    desk.order(b, BUY, 1, 97)
+    desk.ok(PlaceOrder(a, 0, SELL, 1, 97, "ioc"))
+    assert desk.lots(a) == 9
+    assert initial_excess_atoms(desk.state, a) == 30 * USD - 9 * 97 * USD // 20
 
 
 @pytest.mark.spec("MARG-03")
@@ -496,3 +578,281 @@ def test_profit_is_not_withdrawn_to_the_edge_of_maintenance_on_hyperliquid() -> 
     desk.ok(Withdraw(a, 0, cash * USD))
     assert desk.equity(a) == (cash + 50 * 100 - cash) * USD
     assert desk.equity(a) >= value // 10 * USD
+
+
+# What is promised, what counts as margin, and what may leave
+
+
+def coin_desk(ratio_ppb: int = PPB // 2, **tables: Any) -> tuple[Desk, int, int]:
+    """Two contracts at 100, coins at 50 that count for 25; an account with 3 of them, and a rich one."""
+    desk = Desk(
+        rulebook(collateral=[{"asset": "COIN", "decimals": 3, "ratio_ppb": ratio_ppb}], **tables),
+        (perpetual(), perpetual("ETH"), spot()),
+        index=(100, 100, 50),
+    )
+    a, b = desk.open(0, RICH)
+    desk.ok(Deposit(1, a, (3_000,)))
+    return desk, a, b
+
+
+@pytest.mark.spec("MARG-02", "MARG-05")
+def test_cash_promised_to_a_spot_order_is_no_margin_and_cannot_leave() -> None:
+    """10 lots gained 500; of 1000 in cash 3 * 10 are promised."""
+    desk = Desk(instruments=(perpetual(), spot()), index=(100, 10))
+    a, b = desk.open(1000, RICH)
+    desk.trade(a, b, 10, 100)
+    desk.order(a, BUY, 3, 10, instrument=1)
+    desk.index(150, 10)
+    assert initial_excess_atoms(desk.state, a) == (1000 + 500 - 30 - 10 * 150 // 20) * USD
+    assert withdrawable_atoms(desk.state, a) == (1000 - 30) * USD
+
+
+@pytest.mark.spec("MARG-05")
+def test_last_atom_without_positions_may_leave() -> None:
+    desk = Desk(index=(100,))
+    (a,) = desk.open(0)
+    assert withdrawable_atoms(desk.state, a) == 0
+    desk.ok(Deposit(0, a, (1,)))
+    assert withdrawable_atoms(desk.state, a) == 1
+
+
+@pytest.mark.spec("MARG-05")
+def test_share_of_value_that_must_stay_is_of_all_positions_and_collateral_counts_for_it() -> None:
+    """10 lots of each contract: 10 % of 2000 must stay of 1000 + 75."""
+    desk, a, b = coin_desk(margin={"transfer_min_ppb": 100_000_000})
+    desk.ok(Deposit(0, a, (1000 * USD,)))
+    desk.trade(a, b, 10, 100)
+    desk.trade(a, b, 10, 100, instrument=1)
+    assert withdrawable_atoms(desk.state, a) == (1000 + 75 - 200) * USD
+
+
+@pytest.mark.spec("MARG-05")
+def test_asset_that_is_no_collateral_leaves_freely() -> None:
+    desk = Desk(instruments=(perpetual(), spot()), index=(100, 50))
+    (a,) = desk.open(0)
+    desk.ok(Deposit(1, a, (3_000,)))
+    assert withdrawable_collateral_atoms(desk.state, a, 1) == 3_000
+    assert sale_cost_atoms(desk.state, a, desk.state.markets[1], 3, 0) == 0
+    desk.order(a, SELL, 3, 60, instrument=1)
+    assert withdrawable_collateral_atoms(desk.state, a, 1) == 0
+
+
+@pytest.mark.spec("MARG-05")
+def test_collateral_leaves_to_the_last_atom_while_nothing_needs_it() -> None:
+    desk, a, _ = coin_desk()
+    assert withdrawable_collateral_atoms(desk.state, a, 1) == 3_000
+    desk.tick(later_ns=desk.rules.margin.index_age_max_ns + 1)
+    assert collateral_initial_atoms(desk.state, a) == 0
+    assert withdrawable_collateral_atoms(desk.state, a, 1) == 3_000
+
+
+@pytest.mark.spec("MARG-05")
+def test_collateral_that_carries_a_position_stays_to_the_last_atom() -> None:
+    """15 lots at 100 need 75, which is all that three coins count for."""
+    desk, a, b = coin_desk()
+    desk.trade(a, b, 15, 100)
+    assert initial_excess_atoms(desk.state, a) == 0
+    assert withdrawable_collateral_atoms(desk.state, a, 1) == 0
+
+
+@pytest.mark.spec("MARG-05")
+def test_what_is_owed_stays_covered_by_collateral_and_not_by_profit() -> None:
+    """20 in cash and 5 * 10 promised leave 30 to be covered: of 75 that the coins count for 45 may go."""
+    desk, a, b = coin_desk()
+    desk.ok(Deposit(0, a, (1000 * USD,)))
+    desk.trade(a, b, 10, 100)
+    desk.order(a, BUY, 5, 10, instrument=2)
+    desk.index(200, 100, 50)
+    desk.state.ledger.post("withdrawal", [(a, 0, -980 * USD), (0, 0, 980 * USD)])
+    assert withdrawable_collateral_atoms(desk.state, a, 1) == 45 * 1000 // 25
+
+
+@pytest.mark.spec("MARK-02")
+def test_one_atom_of_a_stale_asset_counts_nothing() -> None:
+    desk, _, b = coin_desk(PPB)
+    desk.ok(Deposit(1, b, (1,)))
+    assert collateral_initial_atoms(desk.state, b) == 50 * USD // 1000
+    desk.tick(later_ns=desk.rules.margin.index_age_max_ns + 1)
+    assert collateral_initial_atoms(desk.state, b) == 0
+
+
+@pytest.mark.spec("MARG-02")
+def test_resting_sale_below_what_the_coins_count_for_takes_off_the_difference_and_the_fee() -> None:
+    """A coin counts for 25; sold at 24 less 1 % it brings 23.76."""
+    desk, a, _ = coin_desk(fees={"maker_ppb": 10_000_000, "taker_ppb": 10_000_000})
+    desk.order(a, SELL, 3, 24, instrument=2)
+    assert collateral_initial_atoms(desk.state, a) == 3 * 23_760_000
+
+
+@pytest.mark.spec("MARG-04")
+def test_initial_rate_rises_with_the_open_interest() -> None:
+    """From 1/20 at 1000 USD of open interest to 1 at 3000: at 2000 it is 0.05 + 0.95 / 2 = 0.525."""
+    bounds: dict[str, Any] = {"open_interest_low_atoms": 1000 * USD, "open_interest_high_atoms": 3000 * USD}
+    desk = Desk(instruments=(perpetual(**bounds),), index=(100,))
+    a, b = desk.open(RICH, RICH)
+    desk.trade(a, b, 10, 100)
+    assert initial_of(desk.state, desk.state.markets[0], a) == 1000 * USD // 20
+    desk.trade(a, b, 10, 100)
+    assert initial_of(desk.state, desk.state.markets[0], a) == 2000 * USD * 525 // 1000
+    assert initial_excess_atoms(desk.state, a) == RICH * USD - 2000 * USD * 525 // 1000
+
+
+def test_initial_requirement_of_a_compartment_is_at_the_chosen_leverage() -> None:
+    desk, a, b = coin_desk()
+    desk.ok(Deposit(0, a, (1000 * USD,)))
+    desk.ok(SetLeverage(a, 0, 10))
+    desk.trade(a, b, 10, 100)
+    desk.trade(a, b, 10, 100, instrument=1)
+    assert initial_requirement_atoms(desk.state, (a, 0)) == (1000 // 10 + 1000 // 20) * USD
+
+
+@pytest.mark.spec("MARG-02")
+@pytest.mark.parametrize(
+    ("side", "price", "change", "expected"),
+    [
+        # 15 to buy and 4 to sell: 75 of margin, losses of 15 * 10 and 4 * 10, fees on 1650 and 360
+        (BUY, 110, Change(0, 0, 0, 5, 4, 550 * USD, 360 * USD), 1000 - 75 - 150 - 40 - 20.1),
+        # 15 to sell: losses of 10 * 5 and 5 * 10, fees on 950 and 450
+        (SELL, 95, Change(0, 0, 0, 0, 5, 0, 450 * USD), 1000 - 75 - 50 - 50 - 14),
+    ],
+)
+def test_new_orders_are_judged_beside_those_that_rest(
+    side: Any, price: int, change: Change, expected: float
+) -> None:
+    """Ten lots rest at a price that loses against the mark of 100; the maker fee is 1 %."""
+    desk = Desk(rulebook(fees={"maker_ppb": 10_000_000, "taker_ppb": 10_000_000}), index=(100,))
+    (a,) = desk.open(1000)
+    desk.order(a, side, 10, price)
+    assert initial_excess_atoms(desk.state, a, change) == round(expected * USD)
+
+
+@pytest.mark.spec("MARG-02")
+@pytest.mark.parametrize(("mode", "required"), [("cross", 3 * 50), ("isolated", 3 * 25)])
+def test_level_that_stops_opening_is_a_multiple_of_the_maintenance_of_all_cross_positions(
+    mode: Any, required: int
+) -> None:
+    """10 lots of each contract need 25 in maintenance and 50 initially; an isolated one is not counted."""
+    levels = [{"name": "stop", "at_ppb": 3 * PPB, "opens": False}]
+    desk = Desk(
+        rulebook(portfolio={"moves_ppb": [], "levels": levels}),
+        (perpetual(), perpetual("ETH")),
+        index=(100, 100),
+    )
+    a, b = desk.open(1000, RICH)
+    desk.ok(SetLeverage(a, 1, 20, mode))
+    desk.trade(a, b, 10, 100)
+    desk.trade(a, b, 10, 100, instrument=1)
+    assert initial_excess_atoms(desk.state, a) == desk.cash(a) - required * USD - 1
+
+
+@pytest.mark.spec("LIQ-02")
+def test_scan_reads_every_contract_though_nobody_holds_the_first() -> None:
+    desk = Desk(rulebook("book"), (perpetual(), perpetual("ETH")), index=(100, 100))
+    a, b = desk.open(60, RICH)
+    desk.trade(a, b, 10, 100, instrument=1)
+    assert pooled_equity(desk.state, np.array([a]))[1].tolist() == [1000 * USD // 40]
+    assert of(desk.index(100, 96), LiquidationStarted)
+
+
+@pytest.mark.spec("LIQ-02")
+def test_scan_finds_an_isolated_pocket_below_zero_without_a_position() -> None:
+    desk = Desk(rulebook("book"), index=(100,))
+    (a,) = desk.open(60)
+    desk.ok(SetLeverage(a, 0, 20, "isolated"))
+    desk.state.ledger.post("deposit", [(a, 2, -5), (0, 2, 5)])
+    desk.state.accounts.recheck_at.cells[0][a] = -1
+    assert find_liquidatable(desk.state) == [Found((a, 2), Risk(-5, 0))]
+
+
+@pytest.mark.spec("MARG-04")
+@pytest.mark.parametrize(
+    ("held", "cost", "lots", "value"),
+    [(3, 100, 2, 100 - 33), (3, 100, 3, 100), (1, 100, 1, 100), (-3, -100, -2, 66), (3, 100, 4, 100 + 80)],
+)
+def test_lots_that_remain_keep_their_share_of_the_cost_rounded_in_atoms(
+    held: int, cost: int, lots: int, value: int
+) -> None:
+    """One lot is worth 80 atoms at the mark. Of -100 a third is floored to -34, which leaves -66."""
+    market = Market(0, perpetual(maintenance_basis="entry", tick_value_atoms=1))
+    market.prices.mark_ticks = 80
+    assert maintained_value_atoms(market, held, cost, lots) == value
+
+
+@pytest.mark.spec("LIQ-01", "MARG-08")
+@pytest.mark.parametrize(("mode", "pocket"), [("cross", 0), ("isolated", 2)])
+def test_scan_finds_accounts_at_their_requirement_where_the_rulebook_says_so(mode: Any, pocket: int) -> None:
+    """10 lots bought at 100; at 96 they have lost 40 and need 24 of the 64 that are left to them."""
+    desk = Desk(rulebook("book", liquidation={"trigger": "at_or_below"}), index=(100,))
+    a, b = desk.open(64, RICH)
+    desk.ok(SetLeverage(a, 0, 20, mode))
+    desk.trade(a, b, 10, 100)
+    if pocket:
+        desk.ok(TransferMargin(a, 0, 14 * USD))
+    desk.index(96)
+    assert find_liquidatable(desk.state) == [Found((a, pocket), Risk(24 * USD, 24 * USD, True))]
+
+
+@pytest.mark.spec("LIQ-02")
+def test_scan_looks_at_inverse_positions_at_every_move() -> None:
+    """Their value is no multiple of the price, so that no move is known to be safe."""
+    instrument = perpetual(contract="inverse", tick_value_atoms=10**6 * USD)
+    desk = Desk(rulebook("book"), (instrument,), index=(1000,))
+    a, b = desk.open(100, RICH)
+    desk.trade(a, b, 1, 1000)
+    found = []
+    for price in range(990, 880, -10):
+        desk.index(price)
+        assert find_liquidatable(desk.state) == scan_all(desk.state)
+        found.append(bool(scan_all(desk.state)))
+    assert found == sorted(found)
+    assert (found[0], found[-1]) == (False, True)
+
+
+@pytest.mark.spec("LIQ-02", "NUM-06")
+@pytest.mark.parametrize(
+    ("excess", "per_move", "safe"),
+    [
+        (63, 5, -1),
+        (64, 5, 0),
+        (64 + 10, 4, 10 * PPB // 4),
+        (64 + 3, 1, 3 * PPB),
+        (64 + 9 * PPB - 1, 2 * PPB, (9 * PPB - 1) // 2),
+        (64 + 9 * PPB, 2 * PPB, 9 * PPB // 3),
+        (64 + 30 * PPB, 5, 30 * PPB),
+        (0, 0, 2**62 - 1),
+        (-1, 0, -1),
+    ],
+)
+def test_safe_move_is_the_excess_beyond_the_slack_over_the_loss_of_a_whole_move(
+    excess: int, per_move: int, safe: int
+) -> None:
+    """In ppb, rounded down; from 9 * 10^9 atoms on the division comes first and is never too large."""
+    moves = _safe_move_ppb(np.array([excess], np.int64), np.array([per_move], np.int64))
+    assert moves.dtype == np.int64
+    assert moves.tolist() == [safe]
+
+
+@pytest.mark.spec("MARG-01", "LIQ-02")
+def test_every_asset_of_the_collateral_counts_and_takes_its_haircut() -> None:
+    """3 coins at 50 that count half, 2 ounces at 40 that count a quarter: worth 150 and 80.
+
+    10 lots that were bought at 100 have lost 220 at 78: of 230 - 220 = 10 the haircut leaves -125.
+    """
+    halves = {"asset": "COIN", "decimals": 3, "ratio_ppb": PPB // 2}
+    quarters = {"asset": "GOLD", "decimals": 3, "ratio_ppb": PPB // 4}
+    desk = Desk(
+        rulebook("book", collateral=[halves, quarters]),
+        (perpetual(), spot(), spot("GOLD/USDC", base_asset=2)),
+        index=(100, 50, 40),
+        assets=(*ASSETS, Asset("GOLD", 3)),
+    )
+    a, b = desk.open(0, RICH)
+    desk.ok(Deposit(1, a, (3_000,)))
+    desk.ok(Deposit(2, a, (2_000,)))
+    assert collateral_values(desk.state)[a] == (150 + 80) * USD
+    assert collateral_initial_atoms(desk.state, a) == (75 + 20) * USD
+    desk.trade(a, b, 10, 100)
+    desk.index(78, 50, 40)
+    risk = Risk(10 * USD, 780 * USD // 40, haircut_atoms=(75 + 60) * USD)
+    assert risk_of(desk.state, (a, 0)) == risk
+    assert find_liquidatable(desk.state) == [Found((a, 0), risk)]

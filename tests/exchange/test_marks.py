@@ -176,6 +176,14 @@ def test_observation_that_is_not_newer_is_ignored() -> None:
     assert desk.venue.view.index_ticks(0) == 500
 
 
+@pytest.mark.spec("MARK-03")
+def test_older_observation_of_a_source_never_replaces_a_newer_one() -> None:
+    desk = Desk(index=(100,))
+    desk.index(110, later_ns=SECOND_NS)
+    desk.ok(UpdateIndex((Observation(0, 0, 90, desk.time_ns - 1),)))
+    assert desk.venue.view.index_ticks(0) == 110
+
+
 @pytest.mark.spec("MARK-02")
 def test_observation_from_the_future_is_refused() -> None:
     desk = three_sources()

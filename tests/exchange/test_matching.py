@@ -6,7 +6,7 @@ from tests.venues import USD, Desk, fills, of
 from zerodebt.exchange.book import Book, Order
 from zerodebt.exchange.commands import BUY, SELL, AmendOrder, CancelOrder, PlaceOrder, Side
 from zerodebt.exchange.events import Event, OrderClosed, OrderReduced
-from zerodebt.exchange.matching import plan_fills, reducible_lots
+from zerodebt.exchange.matching import Plan, Step, first_fills, plan_fills, reducible_lots
 from zerodebt.exchange.reject import RejectReason
 
 RICH = 1_000_000
@@ -56,6 +56,49 @@ def test_planning_changes_nothing() -> None:
     assert [(step.maker.order_id, step.fill_lots) for step in plan.steps] == [(0, 2), (1, 2), (2, 1)]
     assert (plan.filled_lots, plan.open_lots) == (5, 0)
     assert [o.open_lots for o in book.walk(SELL)] == [2, 2, 2]
+
+
+@pytest.mark.spec("BOOK-13")
+@pytest.mark.parametrize(
+    ("mode", "met", "filled", "left", "stopped"),
+    [
+        # The book: 2 of another, 3 own, 4 of another; a buy of 6 comes in.
+        ("cancel_newest", [(2, 0, None)], 2, 6 - 2, "self_trade"),
+        ("cancel_both", [(2, 0, None), (0, 0, "self_trade")], 2, 6 - 2, "self_trade"),
+        ("cancel_oldest", [(2, 0, None), (0, 0, "self_trade"), (4, 0, None)], 6, 0, None),
+        ("decrement", [(2, 0, None), (0, 3, "self_trade"), (1, 0, None)], 3, 0, None),
+    ],
+)
+def test_plan_says_what_becomes_of_an_own_order_and_of_the_taker(
+    mode: str, met: list[tuple[int, int, str | None]], filled: int, left: int, stopped: str | None
+) -> None:
+    book = Book()
+    for k, (account, lots) in enumerate([(17, 2), (16, 3), (17, 4)]):
+        book.add(Order(k, account, 0, SELL, 100, lots, 0, False, False))
+    plan = plan_fills(book, 16, BUY, 6, 100, mode, Holding({}))  # type: ignore[arg-type]
+    assert [(step.fill_lots, step.self_lots, step.close) for step in plan.steps] == met
+    assert (plan.filled_lots, plan.open_lots, plan.stopped) == (filled, left, stopped)
+
+
+@pytest.mark.spec("RO-01")
+@pytest.mark.parametrize(("position", "close"), [(5, None), (3, "reduce_only")])
+def test_reduce_only_maker_is_closed_when_its_position_ends_before_it_does(
+    position: int, close: str | None
+) -> None:
+    """Five lots of an order that reduces five, and of one that can reduce three, are all asked for."""
+    book = Book()
+    maker = Order(1, 17, 0, SELL, 100, 5, 0, True, False)
+    book.add(maker)
+    plan = plan_fills(book, 16, BUY, position, 100, "cancel_oldest", Holding({17: position}))
+    assert plan.steps == (Step(maker, position, 0, close),)  # type: ignore[arg-type]
+
+
+def test_first_fills_of_a_plan_keep_why_it_stopped() -> None:
+    maker = Order(1, 17, 0, SELL, 100, 5, 0, False, False)
+    steps = (Step(maker, 2), Step(maker, 0, 0, "self_trade"), Step(maker, 3))
+    plan = Plan(steps, 5, 4, "self_trade")
+    assert first_fills(plan, 1) == Plan(steps[:2], 2, 4 + 3, "self_trade")
+    assert first_fills(plan, 2) == plan
 
 
 @pytest.mark.spec("BOOK-03", "BOOK-04")

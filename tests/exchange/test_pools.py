@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.venues import ASSETS, USD, Desk, future, of, perpetual, rulebook
+from tests.venues import ASSETS, USD, Desk, future, of, perpetual, rulebook, spot
 from zerodebt.exchange.commands import BUY, SELL, Deposit, SetLeverage, SettleInstrument
 from zerodebt.exchange.events import (
     DEFICIT,
@@ -27,6 +27,7 @@ from zerodebt.exchange.events import (
 from zerodebt.exchange.rules import DrawdownRules
 from zerodebt.exchange.units import HOUR_NS, MINUTE_NS, PPB, SECOND_NS
 from zerodebt.exchange.venue import Venue
+from zerodebt.exchange.waterfall import pools
 from zerodebt.exchange.waterfall.pools import is_drawn_down
 from zerodebt.exchange.waterfall.socialise import Payer, settled_winners
 
@@ -50,6 +51,75 @@ def paid(events: list[Any]) -> list[tuple[str, int, int]]:
 
 def pool(desk: Desk, instrument: int) -> int:
     return desk.equity(INSURANCE, 2 + instrument)
+
+
+# Which pools there are, what they hold and what they may do
+
+
+@pytest.mark.spec("WFALL-05")
+def test_shared_fund_is_one_pool_and_a_fund_by_instrument_one_for_each() -> None:
+    shared = Desk(rulebook("book", "insurance"), TWO).state
+    wallet = (INSURANCE, shared.settle)
+    assert pools.pools(shared) == pools.bearers(shared, shared.markets) == [wallet]
+    own = Desk(rulebook("book", "insurance", **BY_INSTRUMENT), TWO).state
+    assert pools.pools(own) == [wallet, (INSURANCE, 2), (INSURANCE, 3)]
+    assert pools.bearers(own, own.markets[1:]) == [(INSURANCE, 3)]
+    assert pools.bearers(own, []) == [(INSURANCE, 2), (INSURANCE, 3)]
+
+
+@pytest.mark.spec("WFALL-01")
+def test_what_a_fund_can_pay_and_buy_for_is_never_below_zero() -> None:
+    desk = Desk(rulebook("book", "insurance"), index=(100,))
+    wallet = (INSURANCE, 0)
+    assert (pools.payable_atoms(desk.state, wallet), pools.cash_atoms(desk.state)) == (0, 0)
+    desk.ok(Deposit(0, INSURANCE, (70 * USD,)))
+    assert (pools.payable_atoms(desk.state, wallet), pools.cash_atoms(desk.state)) == (70 * USD, 70 * USD)
+    desk.state.accounts.balances.cells[0][INSURANCE] = -5
+    assert (pools.payable_atoms(desk.state, wallet), pools.cash_atoms(desk.state)) == (0, 0)
+
+
+@pytest.mark.spec("WFALL-07")
+@pytest.mark.parametrize(
+    ("held", "lots", "takes"),
+    [(0, 5, True), (0, 6, False), (0, -6, False), (3, 2, True), (3, 3, False), (3, -8, True), (3, -9, False)],
+)
+def test_pool_takes_positions_up_to_the_value_of_its_cap(held: int, lots: int, takes: bool) -> None:
+    """A cap of 500 USD at a mark of 100, whatever the sign."""
+    cap = {"takes": "bankrupt", "net_notional_max_atoms": 500 * USD}
+    state = Desk(rulebook("book", "insurance", insurance=cap), index=(100,)).state
+    state.accounts.lots.cells[0][INSURANCE] = held
+    assert pools.takes_position(state, state.markets[0], lots) is takes
+
+
+@pytest.mark.parametrize("scope", ["shared", "instrument"])
+def test_fund_may_hold_what_it_can_sell(scope: str) -> None:
+    coin = {"asset": "COIN", "decimals": 3, "ratio_ppb": 500_000_000}
+    rules = rulebook("book", "insurance", collateral=[coin], insurance={"scope": scope})
+    state = Desk(rules, (perpetual(), spot())).state
+    assert (pools.may_hold(state, 0), pools.may_hold(state, 1)) == (True, scope == "shared")
+    plain = Desk(rulebook("book", "insurance"), (perpetual(), spot())).state
+    assert (pools.may_hold(plain, 0), pools.may_hold(plain, 1)) == (True, False)
+
+
+def test_largest_equity_counts_as_long_as_its_interval_is_in_the_window() -> None:
+    """Intervals of 10 ns and a window of 20: what was there at 5 counts up to 29."""
+    desk = Desk(rulebook("book", "insurance"), index=(100,))
+    state, pool = desk.state, (INSURANCE, 0)
+    rules = DrawdownRules(window_ns=20, sample_ns=10)
+    cell = state.accounts.balances.cells[0]
+    assert pools.peak_atoms(state, pool) == 0
+    peaks = []
+    for now, equity in ((5, 70), (9, 60), (12, 40), (29, 50), (30, 30)):
+        state.time_ns, cell[INSURANCE] = now, equity
+        pools.sample_peaks(state, rules)
+        peaks.append(pools.peak_atoms(state, pool))
+    assert peaks == [70, 70, 70, 70, 50]
+
+
+def test_empty_pool_is_drawn_down_whatever_its_smallest_fall_and_a_steady_one_is_not() -> None:
+    rules = DrawdownRules(fall_min_atoms=100)
+    assert is_drawn_down(rules, 10, 0, was_drawn_down=False)
+    assert not is_drawn_down(DrawdownRules(), 1, 1, was_drawn_down=False)
 
 
 # By instrument

@@ -13,7 +13,13 @@ from tests.venues import USD, Desk, future, of, perpetual, rulebook
 from zerodebt.exchange.audit import audit
 from zerodebt.exchange.commands import BUY, SELL, PlaceOrder, SettleVariation, Withdraw
 from zerodebt.exchange.events import FIRST_ACCOUNT, LiquidationStarted, MarginCalled
-from zerodebt.exchange.margin import find_liquidatable, initial_excess_atoms, pooled_equity, risk_of
+from zerodebt.exchange.margin import (
+    find_liquidatable,
+    initial_excess_atoms,
+    maintenance_after,
+    pooled_equity,
+    risk_of,
+)
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.portfolio import (
     Portfolio,
@@ -257,3 +263,17 @@ def test_an_account_at_a_level_that_stops_opening_may_only_reduce(moves: list[in
 def test_a_wrong_grid_is_refused_with_its_place(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(RulesError, match=message):
         grid_desk(**changes)
+
+
+@pytest.mark.spec("MARG-03")
+def test_requirement_after_a_change_is_that_of_the_grid_with_the_position_changed() -> None:
+    desk = grid_desk()
+    a, b = desk.open(RICH, RICH)
+    desk.trade(a, b, 10, 100)
+    desk.trade(b, a, 4, 100, instrument=2)
+    market = desk.state.markets[0]
+    before = risk_of(desk.state, (a, 0))
+    expected = maintenance_after(desk.state, (a, 0), before, [(market, 3)])
+    desk.trade(b, a, 7, 100)
+    assert desk.lots(a) == 3
+    assert desk.requirement(a) == expected != before.maintenance_atoms

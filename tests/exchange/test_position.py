@@ -30,6 +30,8 @@ def run(fills: list[tuple[int, int]]) -> tuple[Change, int]:
         (0, 0, 5, 100, Change(5, 500, 500, 0, 0, 0)),
         (0, 0, -5, 100, Change(-5, -500, -500, 0, 0, 0)),
         (5, 500, 5, 110, Change(10, 500 + 550, 500 + 550, 0, 0, 0)),
+        (5, 500, 1, 110, Change(6, 500 + 110, 500 + 110, 0, 0, 0)),
+        (-5, -500, -1, 110, Change(-6, -500 - 110, -500 - 110, 0, 0, 0)),
         (10, 1000, -4, 110, Change(6, 600, 600, 4 * (110 - 100), 4 * (110 - 100), 4)),
         (-10, -1000, 4, 110, Change(-6, -600, -600, -4 * (110 - 100), -4 * (110 - 100), -4)),
         (10, 1000, -10, 90, Change(0, 0, 0, 10 * (90 - 100), 10 * (90 - 100), 10)),
@@ -43,6 +45,15 @@ def test_open_add_reduce_close_and_flip(
     lots: int, cost: int, fill: int, price: int, expected: Change
 ) -> None:
     assert apply_fill(lots, cost, cost, fill, fill * price) == expected
+
+
+@pytest.mark.spec("POS-01", "NUM-05")
+@pytest.mark.parametrize(("lots", "fill"), [(3, -1), (-3, 1)])
+def test_cost_and_historic_entry_are_each_released_by_their_share_rounded_down(lots: int, fill: int) -> None:
+    """One of three lots goes: floor(100 / 3) = 33 of the cost and floor(-101 / 3) = -34 of the entry."""
+    value = 50 * fill
+    change = apply_fill(lots, 100, -101, fill, value)
+    assert change == Change(lots + fill, 100 - 33, -101 + 34, -value - 33, -value + 34, -fill)
 
 
 @pytest.mark.spec("POS-01")

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from tests.venues import T0
+from tests.venues import T0, Desk, hyperliquid, of
 from zerodebt.exchange.commands import (
     BUY,
     SELL,
@@ -23,12 +23,12 @@ from zerodebt.exchange.commands import (
     Tick,
     UpdateIndex,
 )
-from zerodebt.exchange.events import FIRST_ACCOUNT, Rejected
+from zerodebt.exchange.events import FIRST_ACCOUNT, Filled, FundingSet, LiquidationStarted, Rejected
 from zerodebt.exchange.instruments import Instrument, order_step_ticks, value_atoms
 from zerodebt.exchange.oracle import Position, Situation
 from zerodebt.exchange.rules import profile_names, profile_table, split_profile, venue_rules
 from zerodebt.exchange.specs import AssetSpec, InstrumentSpec, build_assets, build_instrument
-from zerodebt.exchange.units import HOUR_NS, MINUTE_NS, SECOND_NS
+from zerodebt.exchange.units import HOUR_NS, MINUTE_NS, PPT, SECOND_NS
 from zerodebt.exchange.venue import Venue
 
 BROUGHT = [
@@ -152,6 +152,31 @@ def margin_table_of(name: str, symbol: str) -> Iterator[tuple[str, str, int]]:
     (entry,) = [e for e in profile_table(name)["instruments"] if e["symbol"] == symbol]
     for tier in entry["tiers"]:
         yield str(tier["above"]), tier.get("maintenance", ""), tier.get("leverage_max", 0)
+
+
+@pytest.mark.spec("FEE-01", "FUND-02")
+def test_hyperliquid_charges_its_published_fees_and_an_eighth_of_the_interest_an_hour() -> None:
+    """10 lots at 100: 0.045 % and 0.015 % of 1000 USD, and without a premium 0.01 % in eight hours."""
+    desk = Desk(hyperliquid(), index=(100,))
+    a, b = desk.open(1_000_000, 1_000_000)
+    (filled,) = of(desk.trade(a, b, 10, 100), Filled)
+    assert (filled.taker_fee_atoms, filled.maker_fee_atoms) == (450_000, 150_000)
+    (funding,) = of(desk.tick(HOUR_NS - desk.time_ns % HOUR_NS), FundingSet)
+    assert funding.rate_ppt == PPT // 10_000 // 8
+
+
+@pytest.mark.spec("MARG-08")
+@pytest.mark.parametrize(("name", "starts"), [("okx", True), ("hyperliquid", False)])
+def test_account_at_its_requirement_is_liquidated_where_the_venue_says_at_or_below(
+    name: str, starts: bool
+) -> None:
+    """10 lots bought at 100 with 64; at 96 they have lost 40 and need 960 / 40 = 24."""
+    table = profile_table(name) | {"settle_asset": "USDC", "collateral": []}
+    table["fees"] = table.get("fees", {}) | {"maker_ppb": 0, "taker_ppb": 0}
+    desk = Desk(venue_rules(table), index=(100,))
+    a, b = desk.open(64, 1_000_000)
+    desk.trade(a, b, 10, 100)
+    assert bool(of(desk.index(96), LiquidationStarted)) is starts
 
 
 def test_binance_brackets_are_those_of_march_2021() -> None:

@@ -166,6 +166,27 @@ def test_stop_that_has_nothing_to_reduce_any_more_is_refused_when_it_fires(desk:
     assert desk.lots(a) == 0
 
 
+@pytest.mark.spec("TRIG-04")
+def test_emptied_position_takes_its_reduce_only_orders_and_triggers_along(desk: Desk) -> None:
+    """The next position of the same size is not closed by the stop of the one before."""
+    a, b = desk.open(RICH, RICH)
+    desk.trade(a, b, 5, 100)
+    stop = arm(desk, a, SELL, 95, lots=5, reduce_only=True)
+    resting = desk.order(a, SELL, 5, 120, reduce_only=True)
+    adding = desk.order(a, BUY, 1, 80)
+    events = desk.trade(b, a, 5, 100)
+    assert {(e.order_id, e.open_lots, e.reason) for e in of(events, OrderClosed)} == {
+        (stop, 5, "reduce_only"),
+        (resting, 5, "reduce_only"),
+    }
+    assert desk.state.armed == {}
+    assert list(desk.state.orders) == [adding]
+    desk.trade(a, b, 5, 100)
+    desk.order(b, BUY, 5, 90)
+    desk.index(90)
+    assert desk.lots(a) == 5
+
+
 def test_waiting_order_can_be_cancelled_by_its_owner_alone(desk: Desk) -> None:
     a, b = desk.open(RICH, RICH)
     desk.order(b, BUY, 5, 90)

@@ -3,6 +3,7 @@
 import math
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from zerodebt.exchange.units import (
     median,
     mul_ppb_ceil,
     mul_ppb_floor,
+    mul_ppb_floor_array,
     split_exact,
     weighted_median,
 )
@@ -59,6 +61,14 @@ def test_a_rate_is_applied_exactly_and_rounded_once(atoms: int, rate_ppb: int) -
     assert mul_ppb_ceil(atoms, rate_ppb) == math.ceil(exact)
 
 
+@pytest.mark.spec("NUM-01", "NUM-06")
+@given(st.lists(st.integers(-(2**60), 2**60), min_size=1, max_size=5), st.integers(0, PPB))
+def test_a_rate_on_an_array_is_the_same_as_on_each_number(atoms: list[int], rate_ppb: int) -> None:
+    rated = mul_ppb_floor_array(np.array(atoms, np.int64), rate_ppb)
+    assert rated.dtype == np.int64
+    assert rated.tolist() == [mul_ppb_floor(each, rate_ppb) for each in atoms]
+
+
 def test_a_fee_rounds_up_and_a_rebate_rounds_down() -> None:
     assert mul_ppb_ceil(1, 1) == 1
     assert mul_ppb_ceil(1, -1) == 0
@@ -97,6 +107,18 @@ def test_shares_follow_their_weights_whatever_the_order(
 def test_equal_remainders_go_to_the_first() -> None:
     assert split_exact(10, [1, 1, 1]) == [4, 3, 3]
     assert split_exact(1, [0, 1, 1]) == [0, 1, 0]
+
+
+@pytest.mark.spec("NUM-04")
+def test_what_is_left_goes_to_the_largest_remainders_and_not_to_the_largest_shares() -> None:
+    """3 over 5 : 3 : 2 is 1.5, 0.9 and 0.6: one for the first, and the two left to the others."""
+    assert split_exact(3, [5, 3, 2]) == [1, 1, 1]
+
+
+@pytest.mark.spec("NUM-04")
+def test_nothing_is_split_into_nothing_and_one_gets_all() -> None:
+    assert split_exact(0, [1]) == [0]
+    assert split_exact(3, [1]) == [3]
 
 
 @pytest.mark.parametrize(("total", "weights"), [(1, []), (1, [0, 0]), (-1, [1])])

@@ -27,6 +27,7 @@ from zerodebt.exchange.events import (
     FINANCIER,
     HOUSE,
     INSURANCE,
+    ROUNDING,
     DeficitClosed,
     DeficitOpened,
     Deleveraged,
@@ -42,9 +43,40 @@ from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.waterfall import adl, socialise
 from zerodebt.exchange.waterfall.adl import Candidate
 from zerodebt.exchange.waterfall.origins import Lineage, consume, deficit_origins
-from zerodebt.exchange.waterfall.socialise import Payer
+from zerodebt.exchange.waterfall.socialise import Payer, PayerShare
 
 RICH = 1_000_000
+
+
+@pytest.mark.spec("WFALL-08")
+def test_share_of_a_socialised_loss_is_cut_at_what_its_payer_has_and_not_shared_again() -> None:
+    """100 over gains of 60, 30 and 10: the first can give 15 and the last nothing."""
+    payers = [Payer(16, 0, 60, 15), Payer(17, 0, 30, 30), Payer(18, 0, 10, 0), Payer(19, 0)]
+    assert socialise.shares(100, payers) == [PayerShare(payers[0], 15), PayerShare(payers[1], 30)]
+    assert socialise.shares(50, payers) == [PayerShare(payers[0], 15), PayerShare(payers[1], 15)]
+    assert socialise.shares(50, payers[3:]) == []
+
+
+@pytest.mark.spec("WFALL-02", "WFALL-05")
+@pytest.mark.parametrize(
+    ("missing", "collected", "is_dust"), [(10, 1000, True), (11, 1000, False), (10, 9, False)]
+)
+def test_ten_atoms_are_dust_as_far_as_the_venue_has_collected_any(
+    missing: int, collected: int, is_dust: bool
+) -> None:
+    """10 lots of an atom a tick, sold at 93: a loss of 70 atoms, of which some are missing."""
+    desk = Desk(rulebook("book", "house"), (perpetual(tick_value_atoms=1),), index=(100,))
+    account, maker = desk.open(0, RICH)
+    desk.ok(Deposit(0, account, (70 - missing,)))
+    desk.ok(Deposit(0, HOUSE, (1000,)))
+    desk.state.ledger.post("rounding", [(ROUNDING, 0, collected), (maker, 0, -collected)])
+    desk.trade(account, maker, 10, 100)
+    desk.order(maker, BUY, 10, 93)
+    events = desk.index(93)
+    assert [e.atoms for e in of(events, DeficitOpened)] == ([] if is_dust else [missing])
+    assert desk.cash(ROUNDING) == collected - (missing if is_dust else 0)
+    assert desk.cash(HOUSE) == 1000 - (0 if is_dust else missing)
+    assert desk.cash(account) == 0
 
 
 def candidate(account: int = 16, **changes: Any) -> Candidate:
