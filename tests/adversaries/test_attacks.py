@@ -5,13 +5,14 @@ import json
 import pytest
 from msgspec import structs
 
+from zerodebt.exchange.rules import profile_table
 from zerodebt.scenarios.attacks import Overrides, attacks, judge, play
 from zerodebt.scenarios.cli import BROKEN, OK, WRONG_CALL, call
 
 USD = 10**6
 GAINS = {
     "ATK-01": (49_771_516_768_080, -230_860_763_485),
-    "ATK-02": (15_211_116_800_250, -108_300_000),
+    "ATK-02": (14_460_439_738_440, 287_895_457_003),
     "ATK-03": (17_005_356_000_000, 161_986_050_000),
     "ATK-04": (1_434_951_285_230, 34_341_225_230),
     "ATK-05": (5_343_000_000, 5_610_550),
@@ -47,7 +48,12 @@ def test_every_attack_has_its_numbers_here() -> None:
         pytest.param(
             "ATK-01", [("venue.mark.band_ppb", 0)], 2_000_000, id="the mark alone, held up for minutes"
         ),
-        pytest.param("ATK-02", [("venue.sources", [{"name": "dex", "weight": 1}])], 600_000, id="one source"),
+        pytest.param(
+            "ATK-02",
+            [("venue.liquidation.backstop_notional_max_atoms", 10**15)],
+            14_000_000,
+            id="the vault takes all",
+        ),
         pytest.param(
             "ATK-04",
             [("venue.orders.band.formula", "none"), ("venue.orders.market_slippage_ppb", 0)],
@@ -84,11 +90,13 @@ def test_initial_rate_that_rises_with_open_interest_is_what_bounds_the_gain() ->
 
 
 @pytest.mark.spec("ATK-02")
-def test_squeeze_that_moves_every_source_gains_no_more_than_the_cap_on_open_interest() -> None:
-    trial = play(attacks()["ATK-02"], "ours", [("venue.sources", [{"name": "dex", "weight": 1}])])
-    cap_lots, rise_ticks = 20_000_000, 51_500 - 9_500
-    assert 0 < trial.outcome.gain_atoms <= cap_lots * rise_ticks
-    assert trial.outcome.lost_atoms["vault"] > 0
+def test_squeeze_gains_nothing_where_the_index_has_eight_sources() -> None:
+    """He moves three of them with a quarter of the weight, and two of five perpetuals elsewhere."""
+    shipped = profile_table("hyperliquid")["sources"]
+    trial = play(attacks()["ATK-02"], "ours", [("venue.sources", shipped)])
+    assert trial.disagreements == ()
+    assert trial.outcome.gain_atoms < 0
+    assert set(trial.outcome.lost_atoms) == {"fees"}
 
 
 @pytest.mark.spec("ATK-06")
@@ -108,7 +116,7 @@ def test_command_prints_both_gains_and_what_bounds_them(capsys: pytest.CaptureFi
     line = capsys.readouterr().out.splitlines()[1]
     assert line.startswith("ATK-02")
     assert "held" in line
-    assert "open_interest_max" in line
+    assert "backstop_notional_max_atoms" in line
 
 
 def test_command_says_when_a_changed_venue_falls(capsys: pytest.CaptureFixture[str]) -> None:
