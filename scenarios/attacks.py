@@ -52,12 +52,13 @@ class Verdict(Struct, frozen=True):
 
 
 def attacks() -> dict[str, Attack]:
-    """Every module of `agents/adversaries/` has one, by its id."""
+    """Every module of `agents/adversaries/` has one and perhaps variants of it, by their ids."""
     modules = (
-        importlib.import_module(f"{adversaries.__name__}.{found.name}")
-        for found in pkgutil.iter_modules(adversaries.__path__)
+        importlib.import_module(f"{adversaries.__name__}.{entry.name}")
+        for entry in pkgutil.iter_modules(adversaries.__path__)
     )
-    return {attack.id: attack for attack in sorted((m.ATTACK for m in modules), key=lambda a: a.id)}
+    found = [attack for module in modules for attack in (module.ATTACK, *getattr(module, "VARIANTS", ()))]
+    return {attack.id: attack for attack in sorted(found, key=lambda attack: attack.id)}
 
 
 def chosen(attack_id: str | None) -> list[Attack]:

@@ -226,7 +226,7 @@ def print_attacks(verdicts: Sequence["Verdict"]) -> None:
     table = Table("attack", "", "weak venue", "ours", "", "what bounds it", box=None, pad_edge=False)
     table.columns[2].justify = table.columns[3].justify = "right"
     for verdict in verdicts:
-        gains = (f"{t.outcome.gain_atoms // 10**6:,}" for t in (verdict.weak, verdict.ours))
+        gains = (f"{int(t.outcome.gain_atoms / 10**6):,}" for t in (verdict.weak, verdict.ours))
         word = Text("held", style="green") if verdict.is_bounded else Text("FAILED", style="red")
         table.add_row(verdict.attack.id, verdict.attack.title, *gains, word, verdict.attack.bound)
     out = console()

@@ -6,18 +6,18 @@ from zerodebt.exchange.commands import BUY, SELL, CancelAll, CancelOrder
 
 _FAIR_TICKS = 10_000
 _FALLEN_TICKS = 9_100
-_BIDS_TICKS = (8_990, 6_000)
-_FARMS = 20
+_BIDS_TICKS = (8_990, 8_570, 6_000)
+_FARMS = 21
 _LOTS = 10_000
 _ORDERS, _REPLACED = 3_000, 1_000
 _LOST_MAX_ATOMS = 1_000 * USD
 
 
 def _steps(floor: Floor) -> Steps:
-    """He floods the book, then hedges twenty accounts with one and lets the price liquidate them.
+    """He floods the book, then hedges 21 accounts with one and lets the price liquidate them.
 
-    His bids, half of them just within the fund's budget and half far below, meet their forced orders; what a
-    fill lacks to the bankruptcy price the fund pays.
+    His bids meet their forced orders: a third just within the fund's budget, a third at the furthest fillable
+    price, a third far below. What a fill lacks to the bankruptcy price the fund pays.
     """
     maker = floor.open("maker", 20_000_000)
     floor.endow(5_000_000)

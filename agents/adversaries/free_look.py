@@ -2,12 +2,15 @@
 
 from itertools import cycle, islice
 
-from zerodebt.agents.adversaries import USD, Attack, Floor, perpetual
+from msgspec import structs
+
+from zerodebt.agents.adversaries import OURS, USD, Attack, Floor, perpetual
 from zerodebt.agents.world import Steps
 from zerodebt.exchange.commands import BUY, SELL, CancelAll, PlaceOrder, Side
 from zerodebt.exchange.events import Filled
 
 _FAIR_TICKS = 10_000
+_LEVERAGE = 20
 _JUMPS_TICKS = (12, -5, 9, -6, -12, 5, -9, 6)
 _QUIET = (0,) * 7
 _MOVES_TICKS = tuple(move for jump in _JUMPS_TICKS for move in (jump, *_QUIET))
@@ -18,6 +21,8 @@ _SIDES: tuple[Side, ...] = (BUY, SELL)
 _SPREAD_PPB = 200_000
 _LEVELS_TICKS = (2, 4, 6)
 _TAKER_PPB = 450_000
+_GAP_TICKS = 1_000
+_GAP_LOTS = 10_000
 
 
 def _steps(floor: Floor) -> Steps:
@@ -91,7 +96,7 @@ ATTACK = Attack(
     instruments=(
         perpetual(
             "ETH",
-            20,
+            _LEVERAGE,
             tick_decimals=2,
             price_max_ticks=100_000,
             size_max_lots=10**7,
@@ -100,3 +105,40 @@ ATTACK = Attack(
     ),
     steps=_steps,
 )
+
+
+def _gap_steps(floor: Floor) -> Steps:
+    """He is long and short of the same size before a jump of ten percent, each against somebody else.
+
+    The losing side has the least margin; who gained as much from it at a higher leverage is deleveraged.
+    """
+    maker = floor.open("maker", 50_000_000)
+    other = floor.open("other", 60_000)
+    losing = floor.open("losing", 55_000, attacker=True)
+    winning = floor.open("winning", 300_000, attacker=True)
+    floor.index(_FAIR_TICKS)
+    floor.order(other, SELL, _GAP_LOTS, _FAIR_TICKS)
+    floor.order(losing, BUY, _GAP_LOTS, _FAIR_TICKS, tif="fok")
+    floor.order(maker, BUY, _GAP_LOTS, _FAIR_TICKS)
+    floor.order(winning, SELL, _GAP_LOTS, _FAIR_TICKS, tif="fok")
+    for price in (_FAIR_TICKS, _FAIR_TICKS - _GAP_TICKS, _FAIR_TICKS - _GAP_TICKS):
+        yield floor.pause(3)
+        floor.index(price)
+
+
+GAP = structs.replace(
+    ATTACK,
+    id="ATK-05b",
+    title="look at a jump for free",
+    does="holds both sides at high leverage through a jump; the side that loses more than its margin is "
+    "deleveraged at the mark before the jump, and has lost nothing",
+    incident="the rule is Hyperliquid's: who is below zero is closed at the previous mark, against winners",
+    source="Hyperliquid docs: Auto-deleveraging",
+    weakness="deleveraging at the previous mark, whatever is missing",
+    weak={"adl": {"clamp": "none"}},
+    ours={**OURS, "adl": {"clamp": "bankruptcy"}},
+    bound="adl.clamp: the loser gives all his margin; the jump beyond it is the winners' who are deleveraged",
+    allowed_atoms=_GAP_LOTS * (USD // 100) * (_GAP_TICKS - _FAIR_TICKS // _LEVERAGE),
+    steps=_gap_steps,
+)
+VARIANTS = (GAP,)
