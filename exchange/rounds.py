@@ -672,14 +672,22 @@ class RiskRounds:
         return not self._is_for_the_backstop(compartment, risk)
 
     def _is_for_the_backstop(self, compartment: Compartment, risk: Risk) -> bool:
-        """Is equity below the backstop's share of the requirement, with a vault for every position?"""
+        """Is equity below the backstop's share of the requirement, with a vault that takes every position?"""
         rules = self.state.rules
         if "backstop" not in rules.waterfall or not risk.is_below(rules.liquidation.backstop_below_ppb):
             return False
         positions = self.state.positions_of(compartment)
-        return bool(positions) and all(
-            market.instrument_number in self.state.backstops for market in positions
-        )
+        return bool(positions) and all(self._has_vault(compartment[0], market) for market in positions)
+
+    def _has_vault(self, account: int, market: Market) -> bool:
+        """Does a vault serve the instrument, with room for the account's position at the mark? WFALL-07."""
+        vault = self.state.backstops.get(market.instrument_number)
+        if vault is None:
+            return False
+        cap = self.state.rules.liquidation.backstop_notional_max_atoms
+        lots = self.state.accounts.lots.cells
+        after = lots[market.instrument_number][vault] + lots[market.number][account]
+        return cap is None or abs(market.value_atoms(after)) <= cap
 
     def _disposes(self, compartment: Compartment, risk: Risk) -> bool:
         """Does the waterfall have a stage that takes the positions of a bankrupt compartment?"""

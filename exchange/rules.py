@@ -214,6 +214,8 @@ class LiquidationRules(Dated, frozen=True, forbid_unknown_fields=True):
     shortfall        who bears what a fill lacks to the position's bankruptcy price: the account's other
                      equity, or the fund at once; then a fill that it cannot pay for is not made (dYdX)
     backstop_below_ppb   share of the requirement below which the backstop takes over
+    backstop_notional_max_atoms   a vault takes no position that would leave it with one of more than this
+                     value at the mark; whoever it does not take goes on to the book
     """
 
     trigger: Literal["below", "at_or_below"] = "below"
@@ -238,6 +240,7 @@ class LiquidationRules(Dated, frozen=True, forbid_unknown_fields=True):
     insurance_lost_max_atoms: NotNegative | None = None
     shortfall: Literal["account", "fund"] = "account"
     backstop_below_ppb: Ppb = 0
+    backstop_notional_max_atoms: Positive | None = None
     rounds_max: Positive = 64
 
 

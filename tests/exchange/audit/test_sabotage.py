@@ -374,6 +374,22 @@ def test_a_takeover_that_does_not_come_is_missed() -> None:
     assert rules_broken(audit_without(desk.batches, is_of_the_takeover)) == {"WFALL-01"}
 
 
+def test_a_takeover_beyond_the_cap_of_the_vault_is_named() -> None:
+    """The vault took 950 of value; the rulebook that the audit reads lets it hold 900."""
+    desk = Desk(rulebook("book", "backstop", "adl"), index=(100,))
+    (vault,) = desk.open(10_000, role="vault")
+    loser, winner = desk.open(60, 10_000)
+    desk.ok(ask.SetBackstop(vault, (0,)))
+    desk.trade(loser, winner, 10, 100)
+    desk.index(95)
+    opened = desk.batches[0].events[0]
+    assert isinstance(opened, says.Opened)
+    capped = structs.replace(opened.rules.liquidation, backstop_notional_max_atoms=900 * USD)
+    told = structs.replace(opened, rules=structs.replace(opened.rules, liquidation=capped))
+    first_batch = structs.replace(desk.batches[0], events=(told,))
+    assert rules_broken(audit([first_batch, *desk.batches[1:]])) == {"WFALL-01"}
+
+
 def test_work_left_before_the_bound_is_no_excuse() -> None:
     batches = quiet_hours()
     last = batches[-1]
