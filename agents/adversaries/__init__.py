@@ -58,6 +58,7 @@ class Attack(Struct, frozen=True, kw_only=True):
     incident       what was really seen, and `source` who published it under which title
     profile, ours  our venue: a shipped rulebook and what is added to it
     weak           what of that gives way so that it falls; `weakness` says it in words
+    weak_instruments  the instruments of the weak venue; none: the same ones
     bound          the rules that bound the gain on our venue
     allowed_atoms  and the most that they let him gain there
     steps          plays the attack on a floor
@@ -76,6 +77,7 @@ class Attack(Struct, frozen=True, kw_only=True):
     steps: "Callable[[Floor], Steps]"
     profile: str = "hyperliquid"
     ours: Mapping[str, Any] = field(default_factory=lambda: OURS)
+    weak_instruments: tuple[Instrument, ...] = ()
 
 
 class Party(Struct):

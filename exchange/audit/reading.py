@@ -93,7 +93,7 @@ class Reading:
         self.contracts = contracts = Contracts(rules, notes, holdings)
         self.calls = calls = Calls(rules, notes, holdings)
         self.prices = prices = Prices(rules, notes, holdings, funding, contracts)
-        self.transfers = Transfers(rules, notes, holdings, ledger, debts, funding)
+        self.transfers = Transfers(rules, notes, holdings, ledger, debts, funding, contracts)
         self.liquidations = liquidations = Liquidations(
             rules, notes, holdings, harm, contracts, calls, claims
         )

@@ -1,7 +1,9 @@
 """Money that moves on an account's own command, and the venue's dust."""
 
 from zerodebt.exchange.audit.arithmetic import PPB, div_ceil, split
+from zerodebt.exchange.audit.contracts import Contracts
 from zerodebt.exchange.audit.debts import Debts
+from zerodebt.exchange.audit.forms.valuation import worth_at
 from zerodebt.exchange.audit.funding import Funding
 from zerodebt.exchange.audit.holdings import Compartment, Holdings
 from zerodebt.exchange.audit.ledger import Ledger
@@ -30,6 +32,7 @@ class Transfers:
         ledger: Ledger,
         debts: Debts,
         funding: Funding,
+        contracts: Contracts,
     ) -> None:
         self._rules = rules
         self._notes = notes
@@ -37,6 +40,7 @@ class Transfers:
         self._ledger = ledger
         self._debts = debts
         self._funding = funding
+        self._contracts = contracts
         self._find = notes.find
         self._settle = holdings.settle
         self._assets = holdings.assets
@@ -91,6 +95,7 @@ class Transfers:
                 continue
             equity = holdings.equity(account, settle) - holdings.worth(account)
             equity += holdings.collateral_margin(account)
+            equity -= self._lost_standing_still(account, settle)
             share = div_ceil(holdings.gross(account, settle) * self._rules.margin.transfer_min_ppb, PPB)
             required = max(holdings.initial(account, settle), share)
             if equity < required:
@@ -100,6 +105,17 @@ class Transfers:
                 )
             if pocket == settle:
                 self._check_share(account, -atoms)
+
+    def _lost_standing_still(self, account: int, pocket: int) -> int:
+        """What positions have lost at the index while their marks stand still; each at least 0."""
+        lost = 0
+        for market in self._holdings.positions(account, pocket):
+            index = self._holdings.markets[market.instrument].index
+            if index is not None and self._contracts.stands_still(market):
+                lots = market.holders[account][0]
+                at_index = worth_at(market.spec, index)(lots)
+                lost += max(0, self._holdings.value(market, lots) - at_index)
+        return lost
 
     def _check_share(self, account: int, atoms: int) -> None:
         """While debts stand nobody takes more of the settlement asset than a share of what is there."""

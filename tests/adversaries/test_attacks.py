@@ -7,6 +7,10 @@ from zerodebt.scenarios.attacks import attacks, judge
 USD = 10**6
 GAINS = {
     "ATK-01": (49_771_516_768_080, -230_860_763_485),
+    "ATK-07": (229_320_000, -248_640_000),
+    "ATK-08": (34_458_789_600, -2_217_710_400),
+    "ATK-10": (98_519_360_000, -600_000_000),
+    "ATK-11": (1_427_958_929_120, -15_230_000_000_000),
 }
 """Attack -> gain in atoms on the weak venue and on ours."""
 
