@@ -20,7 +20,7 @@ from zerodebt.exchange.instruments import Instrument
 from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.rules import StageName, VenueRules
 
-EXTERNAL, FEES, ROUNDING, INSURANCE, DEFICIT, HOUSE, FINANCIER, CLEARING, DEFAULT_FUND = range(9)
+EXTERNAL, FEES, ROUNDING, INSURANCE, DEFICIT, HOUSE, FINANCIER, CLEARING, DEFAULT_FUND, UNPAID = range(10)
 HOUSE_ACCOUNT_NAMES = (
     "external",
     "fees",
@@ -31,6 +31,7 @@ HOUSE_ACCOUNT_NAMES = (
     "financier",
     "clearing",
     "default_fund",
+    "unpaid",
 )
 FIRST_ACCOUNT = 16
 

@@ -22,6 +22,7 @@ from zerodebt.exchange.collateral import (
     worth_array,
     worth_atoms,
 )
+from zerodebt.exchange.events import DEFICIT, EXTERNAL, UNPAID
 from zerodebt.exchange.instruments import (
     ALONE,
     Size,
@@ -39,7 +40,15 @@ from zerodebt.exchange.portfolio import (
 )
 from zerodebt.exchange.sessions import stands_still
 from zerodebt.exchange.state import Compartment, State
-from zerodebt.exchange.units import INT64_MAX, PPB, Int64Array, mul_ppb_ceil, mul_ppb_floor_array
+from zerodebt.exchange.units import (
+    INT64_MAX,
+    PPB,
+    Int64Array,
+    div_ceil,
+    div_floor,
+    mul_ppb_ceil,
+    mul_ppb_floor_array,
+)
 
 _ROUNDING_SLACK_ATOMS = 64
 _NEVER = INT64_MAX // 2
@@ -533,6 +542,38 @@ def withdrawable_atoms(state: State, account: int) -> int:
     if cash <= 0:
         return 0
     return max(0, min(cash, _spare_atoms(state, account)))
+
+
+class Leaving(Struct, frozen=True, gc=False):
+    """What may leave the venue of what an account may withdraw; `hole_atoms` of all claims nobody pays."""
+
+    atoms: int
+    custody_atoms: int
+    hole_atoms: int
+
+    def left_behind_atoms(self, taken_atoms: int) -> int:
+        """Claim that goes unpaid with `taken_atoms`, so that what is left covers the others no worse. Up.
+
+        Taken beside it, custody over claims is what it was: x of c is paid on a claim of x * (c + hole) / c.
+        """
+        return div_ceil(taken_atoms * self.hole_atoms, self.custody_atoms) if self.hole_atoms else 0
+
+
+def leaving(state: State, account: int) -> Leaving:
+    """How much of the settlement asset an account may take out of the venue now. Property WFALL-06.
+
+    While an account is below zero nobody leaves; afterwards, of a debt that nobody paid, each bears his share
+    when he leaves. Rounded down. Where the rulebook lets withdrawals run, custody alone bounds them.
+    """
+    most = withdrawable_atoms(state, account)
+    cells = state.accounts.balances.cells[state.settle]
+    custody = -cells[EXTERNAL]
+    if state.rules.margin.withdrawals == "open":
+        return Leaving(min(most, custody), custody, 0)
+    hole = max(0, -cells[DEFICIT] - cells[UNPAID])
+    if state.open_deficits:
+        return Leaving(0, custody, hole)
+    return Leaving(div_floor(most * custody, custody + hole) if hole else most, custody, hole)
 
 
 def _spare_atoms(state: State, account: int) -> int:

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -39,6 +39,14 @@ class Call(Struct, frozen=True, array_like=True):
 
     atoms: int
     due_ns: int
+
+
+class PlannedPlace(NamedTuple):
+    """A place in a queue of deleveraging that was made before it is needed; lots are signed."""
+
+    account: int
+    lots: int
+    score_ppb: int
 
 
 class Counters(Struct):
@@ -132,6 +140,7 @@ class State:
         self.pool_peaks: dict[int, list[tuple[int, int]]] = {}
         self.closed_pools: dict[int, None] = {}
         self.hedged: dict[int, None] = {}
+        self.planned: dict[tuple[int, int], list[PlannedPlace]] = {}
         if rules.insurance.scope == "instrument":
             for market in self.markets:
                 if market.instrument.kind != "spot":
@@ -231,7 +240,8 @@ class State:
             sorted(self.defaults.items()),
             sorted(self.pool_peaks.items()),
             sorted(self.closed_pools),
-            *([sorted(self.hedged)] if self.offers_legs else []),
+            *([sorted(self.hedged)] if self.offers_legs or self.planned else []),
+            *([sorted(self.planned.items())] if self.planned else []),
         ]
 
     def hash(self) -> str:
@@ -289,6 +299,7 @@ class State:
         self.pool_peaks = dict(inner.pool_peaks)
         self.closed_pools = dict.fromkeys(inner.closed_pools)
         self.hedged = dict.fromkeys(inner.hedged)
+        self.planned = dict(inner.planned)
         for leg in self.slots[len(self.markets) :]:
             leg.prices = self.markets[leg.instrument_number].prices
         for market in self.markets:
@@ -362,6 +373,7 @@ class _Content(Struct, array_like=True):
     pool_peaks: list[tuple[int, list[tuple[int, int]]]]
     closed_pools: list[int]
     hedged: list[int] = []
+    planned: list[tuple[tuple[int, int], list[PlannedPlace]]] = []
 
 
 class _Snapshot(Struct, array_like=True):

@@ -44,11 +44,11 @@ from zerodebt.exchange.commands import (
 from zerodebt.exchange.events import (
     CLEARING,
     DEFAULT_FUND,
-    DEFICIT,
     EXTERNAL,
     HOUSE,
     INSURANCE,
     ROUNDING,
+    UNPAID,
     AccountsOpened,
     BackstopSet,
     Batch,
@@ -72,6 +72,7 @@ from zerodebt.exchange.instruments import Instrument, largest_leverage, order_st
 from zerodebt.exchange.ledger import Leg
 from zerodebt.exchange.margin import (
     initial_excess_atoms,
+    leaving,
     risk_of,
     withdrawable_atoms,
     withdrawable_collateral_atoms,
@@ -84,7 +85,6 @@ from zerodebt.exchange.rules import VenueRules
 from zerodebt.exchange.sessions import expiring, limit_band, within_limits
 from zerodebt.exchange.state import State, Status
 from zerodebt.exchange.triggers import is_met
-from zerodebt.exchange.units import div_floor
 from zerodebt.exchange.variation import review_calls
 from zerodebt.exchange.views import View
 from zerodebt.exchange.waterfall import auction
@@ -243,13 +243,16 @@ class Venue:
             most = withdrawable_collateral_atoms(state, account, asset)
         if atoms > most:
             refuse(RejectReason.BALANCE_TOO_SMALL, f"{atoms} atoms asked, {most} may leave")
-        hole = -state.accounts.balances.cells[asset][DEFICIT]
-        if asset == state.settle and (state.open_deficits or hole > 0):
-            custody = -state.accounts.balances.cells[asset][EXTERNAL]
-            share = 0 if state.open_deficits else div_floor(most * custody, custody + hole)
-            if atoms > share:
-                refuse(RejectReason.DEFICIT_OPEN, f"{atoms} atoms asked, {share} is the share of custody")
-        self._clearing.post("withdrawal", [(account, asset, -atoms), (EXTERNAL, asset, atoms)])
+        left_behind = 0
+        if asset == state.settle:
+            may = leaving(state, account)
+            if atoms > may.atoms:
+                refuse(RejectReason.DEFICIT_OPEN, f"{atoms} atoms asked, {may.atoms} is the share of custody")
+            left_behind = may.left_behind_atoms(atoms)
+        self._clearing.post(
+            "withdrawal",
+            [(account, asset, -atoms - left_behind), (EXTERNAL, asset, atoms), (UNPAID, asset, left_behind)],
+        )
         if asset == state.settle:
             state.accounts.session_base.cells[0][account] -= atoms
 
@@ -787,6 +790,8 @@ class Venue:
             sample_peaks(state, drawdown)
         self._expire()
         self._work(state.markets, ("mark", "last"))
+        if state.rules.adl.plan == "before":
+            self._rounds.plan_queues()
 
     def _work(self, markets: list[Market], references: tuple[str, ...], *, scan: bool = True) -> None:
         """Fire triggers and do rounds of risk work until nothing is left, or the rulebook's bound."""

@@ -11,6 +11,7 @@ from zerodebt.exchange.instruments import Instrument
 from zerodebt.exchange.margin import (
     collateral_values,
     customer_equities,
+    leaving,
     pooled_equity,
     risk_of,
     withdrawable_atoms,
@@ -128,6 +129,10 @@ class View:
 
     def withdrawable_atoms(self, account: int) -> int:
         return withdrawable_atoms(self._state, account)
+
+    def may_leave_atoms(self, account: int) -> int:
+        """What of it the venue pays out now: while a debt stands a share of custody, or nothing."""
+        return leaving(self._state, account).atoms
 
     def default_fund(self, moves_ticks: Sequence[int]) -> tuple[int, int]:
         """(held, required) atoms of the default fund, if every mark moved so."""

@@ -81,8 +81,7 @@ def rules_of(attack: Attack, on: On, overrides: Overrides = ()) -> VenueRules:
 def play(attack: Attack, on: On, overrides: Overrides = ()) -> Trial:
     """Play it once; every event goes to the audit, and the venue's invariants are checked on the way."""
     rules = rules_of(attack, on, overrides)
-    instruments = attack.instruments if on == "ours" else attack.weak_instruments or attack.instruments
-    venue = Venue(rules, (Asset(rules.settle_asset, 6),), instruments)
+    venue = Venue(rules, (Asset(rules.settle_asset, 6),), attack.instruments)
     witness = Audit()
     witness.feed(venue.opening())
 

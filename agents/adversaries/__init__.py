@@ -35,6 +35,7 @@ from zerodebt.exchange.events import (
     HOUSE_ACCOUNT_NAMES,
     INSURANCE,
     ROUNDING,
+    UNPAID,
     AccountsOpened,
     Event,
     OrderAccepted,
@@ -48,7 +49,7 @@ USD = 10**6
 """Atoms of the settlement asset in one of it; its number is 0."""
 OURS: Mapping[str, Any] = {"mark": {"band_ppb": 50_000_000}}
 """What our venue adds to a shipped rulebook: the mark stays within 5 % of the index (MARK-04)."""
-_OF_THE_HOUSE = (FEES, ROUNDING, INSURANCE, DEFICIT, HOUSE, FINANCIER, DEFAULT_FUND)
+_OF_THE_HOUSE = (FEES, ROUNDING, INSURANCE, DEFICIT, HOUSE, FINANCIER, DEFAULT_FUND, UNPAID)
 
 
 class Attack(Struct, frozen=True, kw_only=True):
@@ -58,7 +59,6 @@ class Attack(Struct, frozen=True, kw_only=True):
     incident       what was really seen, and `source` who published it under which title
     profile, ours  our venue: a shipped rulebook and what is added to it
     weak           what of that gives way so that it falls; `weakness` says it in words
-    weak_instruments  the instruments of the weak venue; none: the same ones
     bound          the rules that bound the gain on our venue
     allowed_atoms  and the most that they let him gain there
     steps          plays the attack on a floor
@@ -77,7 +77,6 @@ class Attack(Struct, frozen=True, kw_only=True):
     steps: "Callable[[Floor], Steps]"
     profile: str = "hyperliquid"
     ours: Mapping[str, Any] = field(default_factory=lambda: OURS)
-    weak_instruments: tuple[Instrument, ...] = ()
 
 
 class Party(Struct):

@@ -291,6 +291,8 @@ class Reading:
         self.watch.rest()
         self.debts.rest()
         self.rankings.rest()
+        if self.prices.is_marked:
+            self.rankings.plan()
         self.stages.disarm()
         self.liquidations.rest()
         self.prices.end_instant()

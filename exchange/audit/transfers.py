@@ -14,6 +14,7 @@ from zerodebt.exchange.events import (
     EXTERNAL,
     INSURANCE,
     ROUNDING,
+    UNPAID,
     Posted,
     Rejected,
 )
@@ -82,15 +83,18 @@ class Transfers:
         """Nobody withdraws what it does not have, or what its positions require at least, orders aside."""
         self._notes.counts["withdrawals"] += 1
         holdings, settle = self._holdings, self._settle
+        taken = sum(atoms for account, _, atoms in event.legs if account == EXTERNAL)
         for account, pocket, atoms in event.legs:
             if account == EXTERNAL:
                 self.withdrawn[pocket] = self.withdrawn.get(pocket, 0) + atoms
+                continue
+            if account == UNPAID:
                 continue
             left = holdings.balances[pocket][account]
             if left < 0:
                 self._find("(g)", f"account {account} withdraws {-atoms}, {-left} too much")
             if pocket == settle:
-                holdings.brought_in[account] = holdings.brought_in.get(account, 0) + atoms
+                holdings.brought_in[account] = holdings.brought_in.get(account, 0) - taken
             elif all(pledge.asset != pocket for pledge in holdings.pledges):
                 continue
             equity = holdings.equity(account, settle) - holdings.worth(account)
@@ -104,7 +108,7 @@ class Transfers:
                     f"account {account} withdraws {-atoms}, which leaves {equity} over {required}",
                 )
             if pocket == settle:
-                self._check_share(account, -atoms)
+                self._check_share(account, taken, -atoms - taken)
 
     def _lost_standing_still(self, account: int, pocket: int) -> int:
         """What positions have lost at the index while their marks stand still; each at least 0."""
@@ -117,15 +121,23 @@ class Transfers:
                 lost += max(0, self._holdings.value(market, lots) - at_index)
         return lost
 
-    def _check_share(self, account: int, atoms: int) -> None:
-        """While debts stand nobody takes more of the settlement asset than a share of what is there."""
+    def _check_share(self, account: int, taken: int, left_behind: int) -> None:
+        """While debts stand nobody takes more of the settlement asset than a share of what is there.
+
+        And he leaves the rest of the claim that he was paid a share of, so that the others' share stands.
+        """
         balances = self._holdings.balances[self._settle]
-        hole = -balances[DEFICIT]
+        hole = max(0, -balances[DEFICIT] - balances[UNPAID] + left_behind)
+        custody = taken - balances[EXTERNAL]
+        due = 0
+        if hole and self._rules.margin.withdrawals == "share":
+            due = div_ceil(taken * hole, custody)
+        if left_behind != due:
+            self._find("(g)", f"account {account} takes {taken} and leaves {left_behind} behind, not {due}")
         hole += sum(max(0, -self._holdings.equity(*key)) for key in self._debts.standing)
         if hole > 0:
-            custody = atoms - balances[EXTERNAL]
-            share = (balances[account] + atoms) * custody // (custody + hole)
-            self.withdrawn_beyond_share_atoms += max(0, atoms - share)
+            share = (balances[account] + taken + left_behind) * custody // (custody + hole)
+            self.withdrawn_beyond_share_atoms += max(0, taken - share)
 
     def isolate(self, event: Posted) -> None:
         """Margin moves between an account's own wallet and own isolated position and covers no debt there."""

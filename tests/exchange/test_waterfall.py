@@ -24,9 +24,11 @@ from zerodebt.exchange.commands import (
 )
 from zerodebt.exchange.events import (
     DEFICIT,
+    EXTERNAL,
     FINANCIER,
     HOUSE,
     INSURANCE,
+    UNPAID,
     DeficitClosed,
     DeficitOpened,
     Deleveraged,
@@ -177,6 +179,48 @@ def test_after_a_residual_each_may_leave_with_his_share_of_custody() -> None:
     assert share < most
     assert desk.refused(Withdraw(others[0], 0, share + 1)) == RejectReason.DEFICIT_OPEN
     desk.ok(Withdraw(others[0], 0, share))
+
+
+@pytest.mark.spec("WFALL-06", "ATK-09")
+def test_who_leaves_in_parts_gets_no_more_than_who_leaves_at_once_and_takes_from_nobody() -> None:
+    """Each part leaves the rest of its claim behind; before, ten parts took what was due to the others."""
+    desk, _, (first, last) = bankrupt("book")
+    desk.index(90)
+    desk.trade(first, last, 10, 90)
+    view = desk.venue.view
+    claims = [view.withdrawable_atoms(account) for account in (first, last)]
+    custody = -desk.cash(EXTERNAL)
+    shares = [claim * custody // (custody + 40 * USD) for claim in claims]
+    assert [view.may_leave_atoms(account) for account in (first, last)] == shares
+    taken = 0
+    for part in [shares[0] // 3] * 2:
+        desk.ok(Withdraw(first, 0, part))
+        taken += part
+    while view.may_leave_atoms(first):
+        taken += view.may_leave_atoms(first)
+        desk.ok(Withdraw(first, 0, view.may_leave_atoms(first)))
+    assert shares[0] - 4 <= taken <= shares[0]
+    assert view.may_leave_atoms(last) >= shares[1]
+    assert desk.cash(UNPAID) + desk.cash(first) == claims[0] - taken
+    assert desk.cash(DEFICIT) == -40 * USD, "what nobody paid is as large as before"
+    report = audit(desk.batches)
+    assert report.findings == ()
+    assert report.residual_open_atoms == {0: 40 * USD}
+
+
+@pytest.mark.spec("ATK-09")
+def test_where_withdrawals_run_the_first_takes_all_and_custody_ends_it() -> None:
+    desk, _, (first, last) = bankrupt("book", margin={"withdrawals": "open"})
+    desk.index(90)
+    desk.trade(first, last, 10, 90)
+    view = desk.venue.view
+    claim = view.withdrawable_atoms(first)
+    desk.ok(Withdraw(first, 0, claim))
+    assert view.may_leave_atoms(last) == view.withdrawable_atoms(last) - 40 * USD
+    assert desk.refused(Withdraw(last, 0, view.may_leave_atoms(last) + 1)) == RejectReason.DEFICIT_OPEN
+    report = audit(desk.batches)
+    assert report.findings == ()
+    assert report.verdict == "RESIDUAL"
 
 
 @pytest.mark.spec("WFALL-06")
