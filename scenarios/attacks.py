@@ -81,7 +81,8 @@ def rules_of(attack: Attack, on: On, overrides: Overrides = ()) -> VenueRules:
 def play(attack: Attack, on: On, overrides: Overrides = ()) -> Trial:
     """Play it once; every event goes to the audit, and the venue's invariants are checked on the way."""
     rules = rules_of(attack, on, overrides)
-    venue = Venue(rules, (Asset(rules.settle_asset, 6),), attack.instruments)
+    looser = attack.weak_instruments if on == "weak" else None
+    venue = Venue(rules, (Asset(rules.settle_asset, 6),), looser or attack.instruments)
     witness = Audit()
     witness.feed(venue.opening())
 
@@ -93,7 +94,7 @@ def play(attack: Attack, on: On, overrides: Overrides = ()) -> Trial:
         return batch
 
     world = World(venue.view, send, _START_NS, _START_NS + DAY_NS)
-    floor = Floor(world, [source.kind for source in rules.sources])
+    floor = Floor(world, [source.name for source in rules.sources])
     world.process(attack.steps(floor))
     world.run()
     venue.check()

@@ -61,6 +61,7 @@ class Attack(Struct, frozen=True, kw_only=True):
     weak           what of that gives way so that it falls; `weakness` says it in words
     bound          the rules that bound the gain on our venue
     allowed_atoms  and the most that they let him gain there
+    instruments    what is traded; `weak_instruments` where the weak venue has looser ones
     steps          plays the attack on a floor
     """
 
@@ -75,6 +76,7 @@ class Attack(Struct, frozen=True, kw_only=True):
     allowed_atoms: int
     instruments: tuple[Instrument, ...]
     steps: "Callable[[Floor], Steps]"
+    weak_instruments: tuple[Instrument, ...] | None = None
     profile: str = "hyperliquid"
     ours: Mapping[str, Any] = field(default_factory=lambda: OURS)
 
@@ -105,16 +107,16 @@ class Outcome(Struct, frozen=True):
 class Floor:
     """A small market around an attacker: opens accounts, sends commands, publishes prices, keeps the score.
 
-    kinds  of the rulebook's index sources, in their order
+    sources  names of the rulebook's index sources, in their order
     """
 
-    def __init__(self, world: World, kinds: Sequence[str]) -> None:
+    def __init__(self, world: World, sources: Sequence[str]) -> None:
         self.world = world
         self.view = world.view
         self.parties: list[Party] = []
         self.fair_ticks: tuple[int, ...] = ()
         self.refused: Counter[str] = Counter()
-        self._kinds = kinds
+        self._sources = sources
         self._endowed_atoms = 0
 
     # Money
@@ -123,11 +125,15 @@ class Floor:
         """A new account with this much of the settlement asset; its number."""
         opened = self.do(OpenAccounts(1, role))[0]
         assert isinstance(opened, AccountsOpened), opened
-        party = Party(opened.first_account, name, attacker, usd * USD)
-        self.parties.append(party)
+        self.parties.append(Party(opened.first_account, name, attacker))
         if usd:
-            self.do(Deposit(0, party.number, (party.deposited_atoms,)))
-        return party.number
+            self.bring(opened.first_account, usd * USD)
+        return opened.first_account
+
+    def bring(self, account: int, atoms: int) -> None:
+        """Money from outside."""
+        self._party(account).deposited_atoms += atoms
+        self.do(Deposit(0, account, (atoms,)))
 
     def endow(self, usd: int) -> None:
         """Money of the insurance fund."""
@@ -139,9 +145,12 @@ class Floor:
         wanted = self.view.withdrawable_atoms(account) if atoms is None else atoms
         if not wanted or isinstance(self.do(Withdraw(account, 0, wanted))[0], Rejected):
             return 0
-        (party,) = (party for party in self.parties if party.number == account)
-        party.withdrawn_atoms += wanted
+        self._party(account).withdrawn_atoms += wanted
         return wanted
+
+    def _party(self, account: int) -> Party:
+        (party,) = (party for party in self.parties if party.number == account)
+        return party
 
     # Commands
 
@@ -170,12 +179,21 @@ class Floor:
                 return event.order_id
         return None
 
-    def quote(self, account: int, lots: int, *, share_ppb: int = 5_000_000, instrument: int = 0) -> None:
-        """A maker's round: he takes whatever is beyond the fair price by more than his spread, and quotes.
+    def quote(
+        self,
+        account: int,
+        lots: int,
+        *,
+        share_ppb: int = 5_000_000,
+        instrument: int = 0,
+        around: int | None = None,
+    ) -> None:
+        """A maker's round: he takes whatever is beyond his price by more than his spread, and quotes.
 
-        lots       at each of three levels a side, `share_ppb` of the fair price apart
+        lots    at each of three levels a side, `share_ppb` of the price apart
+        around  what he thinks the price is; None: the fair one
         """
-        fair = self.fair_ticks[instrument]
+        fair = self.fair_ticks[instrument] if around is None else around
         step = max(1, fair * share_ppb // PPB)
         self.do(CancelAll(account, instrument))
         for side in (BUY, SELL):
@@ -186,17 +204,15 @@ class Floor:
         asks = tuple((fair + k * step, lots) for k in (1, 2, 3))
         self.do(MassQuote(account, instrument, bids, asks))
 
-    def index(self, *fair_ticks: int, captured: Mapping[int, int] | None = None) -> Sequence[Event]:
-        """Every source publishes the fair prices; those that are captured (by number) say theirs for
-        instrument 0.
-        """
+    def index(self, *fair_ticks: int, pumped: Mapping[str, int] | None = None) -> Sequence[Event]:
+        """Every source publishes the fair prices; of instrument 0 those named in `pumped` say theirs."""
         self.fair_ticks = fair_ticks
         now_ns = self.world.now_ns
-        said = captured or {}
+        said = pumped or {}
         seen = tuple(
-            Observation(n, source, said.get(source, ticks) if n == 0 else ticks, now_ns)
+            Observation(n, source, said.get(name, ticks) if n == 0 else ticks, now_ns)
             for n, ticks in enumerate(fair_ticks)
-            for source in range(len(self._kinds))
+            for source, name in enumerate(self._sources)
         )
         return self.do(UpdateIndex(seen))
 

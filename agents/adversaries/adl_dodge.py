@@ -13,7 +13,7 @@ _COINS = 1_000_000
 def _steps(floor: Floor) -> Steps:
     """He is long in one account with hardly any margin and short in another, first of all winners.
 
-    The price gaps: the long account owes three times its margin. The short one buys back one lot after every
+    The price gaps: the long account owes nearly twice its margin. The short one buys back one lot after every
     index, so that it is never as large as it was ranked.
     """
     maker = floor.open("maker", 1_000_000)

@@ -57,7 +57,8 @@ ATTACK = Attack(
         "liquidation": {"steps": ["ladder"], "price_limit": "none", "backstop_below_ppb": 0},
         "insurance": {"takes": "unfilled", "net_notional_max_atoms": 500_000_000},
     },
-    bound="orders.value_min_atoms, which does not hold for what reduces: a small position is sold whole",
+    bound="liquidation.steps (share: below chunk_threshold_atoms all of it is sold), and forced orders know "
+    "no smallest value",
     allowed_atoms=0,
     instruments=(perpetual("DUST", 20, tiers=(Tier(0, 20), Tier(10**12, 10)), price_max_ticks=20_000),),
     steps=_steps,

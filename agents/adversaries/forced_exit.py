@@ -1,5 +1,10 @@
 """ATK-11: withdraw to the edge, and let the vault have a position that the book would not take."""
 
+from collections.abc import Generator
+from typing import Any
+
+from simpy.events import Event
+
 from zerodebt.agents.adversaries import USD, Attack, Floor, perpetual
 from zerodebt.agents.world import Steps
 from zerodebt.exchange.commands import BUY, SELL, MassQuote, SetBackstop
@@ -60,8 +65,8 @@ def _hand_over(floor: Floor, whale: int) -> int:
     return heir
 
 
-def _steps(floor: Floor) -> Steps:
-    """He buys what his margin carries, takes the profit out at the top, and waits to be liquidated."""
+def _ride(floor: Floor) -> Generator[Event, Any, tuple[int, int, int]]:
+    """He buys what his margin carries, and closes a part at the top; (vault, makers, whale)."""
     vault = floor.open("vault", 100_000_000, role="vault")
     floor.do(SetBackstop(vault, (0,)))
     maker = floor.open("makers", 300_000_000)
@@ -71,6 +76,18 @@ def _steps(floor: Floor) -> Steps:
     yield floor.pause(3)
     _move(floor, maker, _TOP_TICKS)
     floor.order(whale, SELL, _CLOSED_ETH, reduce_only=True)
+    return vault, maker, whale
+
+
+def _sell(floor: Floor, maker: int, account: int) -> None:
+    """All that it holds, into a full book."""
+    _ladder(floor, maker)
+    floor.order(account, SELL, floor.view.position_lots(0, account), reduce_only=True)
+
+
+def _steps(floor: Floor) -> Steps:
+    """He takes the profit out at the top and waits to be liquidated; the vault sells what it took over."""
+    vault, maker, whale = yield from _ride(floor)
     holder = _hand_over(floor, whale)
     for ticks in _PATH_TICKS:
         yield floor.pause(3)
@@ -79,10 +96,17 @@ def _steps(floor: Floor) -> Steps:
             break
     for account in (whale, holder):
         floor.withdraw(account)
-    held = floor.view.position_lots(0, vault)
-    if held:
-        _ladder(floor, maker)
-        floor.order(vault, SELL, held, reduce_only=True)
+    if floor.view.position_lots(0, vault):
+        _sell(floor, maker, vault)
+
+
+def sells_in_the_book(floor: Floor) -> Steps:
+    """The same trader without the attack: at the first fall he sells in the book, as price and time give."""
+    _, maker, whale = yield from _ride(floor)
+    yield floor.pause(3)
+    _move(floor, maker, _PATH_TICKS[0])
+    _sell(floor, maker, whale)
+    floor.withdraw(whale)
 
 
 def _eth(*tiers: Tier) -> Instrument:

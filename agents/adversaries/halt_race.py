@@ -62,7 +62,8 @@ ATTACK = Attack(
         "liquidation": {"price_limit": "none", "backstop_below_ppb": 0},
         "insurance": {"takes": "never"},
     },
-    bound="liquidation.price_limit (bankruptcy) and the vault",
+    bound="margin counts a mark that stands still no further than the index (MARG-05), and the waterfall's "
+    "stages take at the mark or the bankruptcy price what would be sold into his bid",
     allowed_atoms=0,
     instruments=(perpetual("HALT", 20, price_max_ticks=20_000),),
     steps=_steps,
