@@ -129,3 +129,30 @@ def test_each_of_both_rules_alone_bounds_the_forced_exit(rule: str) -> None:
     else:
         trial = agreed(structs.replace(attack, instruments=attack.weak_instruments), "ours")
     assert trial.outcome.gain_atoms < 0
+
+
+@pytest.mark.spec("ATK-12")
+def test_entering_again_at_the_mark_through_a_second_account_dodges_no_gap() -> None:
+    """Ranks are by profit on entry, and the move that makes the debt counts for them: five pairs of fees."""
+    attack = attacks()["ATK-12"]
+
+    def steps(floor: Floor) -> Steps:
+        holders, hedgers = floor.open("holders", 1_000_000), floor.open("hedgers", 600_000)
+        loser, *dodgers = (floor.open(name, 60_000, attacker=True) for name in ("loser", "one", "other"))
+        floor.index(10_000)
+        for buyer, seller in ((holders, hedgers), (loser, dodgers[0])):
+            floor.order(seller, SELL, 1_000_000, 10_000)
+            floor.order(buyer, BUY, 1_000_000, 10_000, tif="fok")
+        for ticks in (9_980, 9_960, 9_940, 9_920, 9_900):
+            yield floor.pause(3)
+            floor.index(ticks)
+            floor.order(dodgers[1], SELL, 1_000_000, ticks)
+            floor.order(dodgers[0], BUY, 1_000_000, ticks, tif="fok", reduce_only=True)
+            dodgers.reverse()
+        yield floor.pause(3)
+        floor.index(7_900)
+
+    outcome = agreed(structs.replace(attack, steps=steps), "ours").outcome
+    passed_on = sum(ticks * 600 for ticks in (9_980, 9_960, 9_940, 9_920, 9_900)) * 100
+    assert outcome.gain_atoms == -(450 + 150) * USD - passed_on
+    assert outcome.refused == {}
