@@ -35,6 +35,7 @@ from zerodebt.exchange.events import (
     HOUSE_ACCOUNT_NAMES,
     INSURANCE,
     ROUNDING,
+    UNPAID,
     AccountsOpened,
     Event,
     OrderAccepted,
@@ -48,7 +49,7 @@ USD = 10**6
 """Atoms of the settlement asset in one of it; its number is 0."""
 OURS: Mapping[str, Any] = {"mark": {"band_ppb": 50_000_000}}
 """What our venue adds to a shipped rulebook: the mark stays within 5 % of the index (MARK-04)."""
-_OF_THE_HOUSE = (FEES, ROUNDING, INSURANCE, DEFICIT, HOUSE, FINANCIER, DEFAULT_FUND)
+_OF_THE_HOUSE = (FEES, ROUNDING, INSURANCE, DEFICIT, HOUSE, FINANCIER, DEFAULT_FUND, UNPAID)
 
 
 class Attack(Struct, frozen=True, kw_only=True):

@@ -20,13 +20,19 @@ GAINS = {
     "ATK-05": (5_343_000_000, 5_610_550),
     "ATK-05b": (99_100_000_000, 44_600_000_000),
     "ATK-06": (2_332_379_000_000, -184_321_000_000),
+    "ATK-07": (229_320_000, -248_640_000),
+    "ATK-08": (34_458_789_600, -2_217_710_400),
+    "ATK-09": (1_476_896_400_000, -6_000_000_000),
+    "ATK-10": (98_519_360_000, -600_000_000),
+    "ATK-11": (1_427_958_929_120, -15_230_000_000_000),
+    "ATK-12": (201_398_944_734, -600_036_750),
 }
 """Attack -> gain in atoms on the weak venue and on ours."""
 
 
 @pytest.mark.parametrize(
     "attack_id",
-    [pytest.param(attack_id, marks=pytest.mark.spec(attack_id[:6])) for attack_id in sorted(GAINS)],
+    [pytest.param(attack_id, marks=pytest.mark.spec(attack_id[:6], kind="X")) for attack_id in sorted(GAINS)],
 )
 def test_attack_gains_on_the_weak_venue_and_is_bounded_on_ours(attack_id: str) -> None:
     verdict = judge(attacks()[attack_id])
@@ -88,7 +94,7 @@ def test_the_named_rule_is_what_bounds_the_gain(attack_id: str, without: Overrid
     assert trial.outcome.gain_atoms > max(least_usd * USD, attack.allowed_atoms)
 
 
-@pytest.mark.spec("ATK-03")
+@pytest.mark.spec("ATK-03", kind="X")
 def test_initial_rate_that_rises_with_open_interest_is_what_bounds_the_gain() -> None:
     attack = attacks()["ATK-03"]
     assert attack.weak_instruments is not None
@@ -96,7 +102,7 @@ def test_initial_rate_that_rises_with_open_interest_is_what_bounds_the_gain() ->
     assert trial.outcome.gain_atoms > 10 * attack.allowed_atoms
 
 
-@pytest.mark.spec("ATK-02")
+@pytest.mark.spec("ATK-02", kind="X")
 def test_squeeze_gains_nothing_where_the_index_has_eight_sources() -> None:
     """He moves three of them with a quarter of the weight, and two of five perpetuals elsewhere."""
     shipped = profile_table("hyperliquid")["sources"]
@@ -106,13 +112,13 @@ def test_squeeze_gains_nothing_where_the_index_has_eight_sources() -> None:
     assert set(trial.outcome.lost_atoms) == {"fees"}
 
 
-@pytest.mark.spec("ATK-06")
+@pytest.mark.spec("ATK-06", kind="X")
 def test_flood_is_refused_beyond_the_open_orders_of_an_account() -> None:
     ours = play(attacks()["ATK-06"], "ours")
     assert ours.outcome.refused["TOO_MANY_ORDERS"] == 3_000 - 1_000
 
 
-@pytest.mark.spec("ATK-01")
+@pytest.mark.spec("ATK-01", kind="X")
 def test_attack_is_the_same_every_time() -> None:
     attack = attacks()["ATK-01"]
     assert play(attack, "ours") == play(attack, "ours")

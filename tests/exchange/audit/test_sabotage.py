@@ -438,6 +438,21 @@ def test_a_withdrawal_below_the_requirement_is_named() -> None:
     assert "MARG-05" in rules_broken(audit([*batches, drained]))
 
 
+@pytest.mark.spec("WFALL-06")
+def test_a_share_of_custody_without_the_claim_that_is_left_behind_is_named() -> None:
+    """40 USD of 1,000,000 + 60 are missing; 1 USD leaves with a claim of 1 USD and nothing more."""
+    desk = Desk(rulebook("book"), index=(100,))
+    loser, other = desk.open(60, 10**6)
+    desk.trade(loser, other, 10, 100)
+    desk.order(other, ask.BUY, 10, 90)
+    desk.index(90)
+    assert audit(desk.batches).findings == ()
+    last = desk.batches[-1]
+    legs = ((other, 0, -USD), (says.EXTERNAL, 0, USD))
+    whole = Batch(last.seq + 1, last.time_ns, (says.Posted("withdrawal", legs),))
+    assert "(g)" in rules_broken(audit([*desk.batches, whole]))
+
+
 def test_a_position_of_an_account_that_does_not_exist_is_named() -> None:
     def strangers(event: says.PositionsLoaded) -> tuple[int, ...]:
         return (10**6, *event.accounts[1:])
