@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test long twin bench fuzz crash clean
+.PHONY: run test long twin bench fuzz crash atheris clean
 
 run: .venv/.run
 	$(BIN)/zerodebt run 2025-10-11
@@ -35,8 +35,13 @@ JOBS ?= 1
 fuzz: .venv/.test
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --jobs $(JOBS)
 
+# Coverage-guided fuzzing of the decoders, SECONDS over all targets; the corpora stay in .fuzz/.
+SECONDS ?= 600
+atheris: .venv/.fuzz
+	$(BIN)/python -m tests.fuzz $(TARGET) --seconds $(SECONDS)
+
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks .simulation build dist
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks .simulation .fuzz build dist
 	find exchange agents scenarios tests zerodebt -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:
@@ -50,3 +55,7 @@ clean:
 .venv/.test: pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
 	touch $@ .venv/.run
+
+.venv/.fuzz: .venv/.test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test,fuzz]"
+	touch $@

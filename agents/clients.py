@@ -115,7 +115,7 @@ class Upstream:
         self.name = params.name
         self.params = params
         self.accounts = account_range(first_account, 1)
-        self.deposits_atoms = np.array([round(params.capital_usd * opening.atoms_per_usd)], np.int64)
+        self.deposits_atoms = np.array([opening.atoms_of("capital_usd", params.capital_usd)], np.int64)
         self.counters: dict[str, int] = {}
         column = (len(opening.instruments), 1)
         entries = np.array(opening.start_ticks, np.int64).reshape(column)

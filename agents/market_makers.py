@@ -96,7 +96,7 @@ class MarketMakers:
         self.name = params.name
         self.params = params
         self.accounts = account_range(first_account, count)
-        self.deposits_atoms = np.full(count, round(params.capital_usd * opening.atoms_per_usd), np.int64)
+        self.deposits_atoms = np.full(count, opening.atoms_of("capital_usd", params.capital_usd), np.int64)
         self.positions: Positions | None = None
         self.counters = dict.fromkeys(
             ("quotes", "levels", "levels_refused", "withdrawals", "returns", "cancels", "rejected"), 0

@@ -12,6 +12,7 @@ from zerodebt.exchange.commands import Command, Contribute, Role
 from zerodebt.exchange.instruments import largest_leverage
 
 Atoms = Annotated[int, Meta(ge=0, le=2**60)]
+Whole = Annotated[int, Meta(ge=-(2**60), le=2**60)]
 
 
 class Member(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -24,8 +25,8 @@ class Member(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     name: str
     deposit_atoms: Atoms
     contribution_atoms: Atoms = 0
-    lots: dict[str, int] = {}
-    entry_ticks: dict[str, int] = {}
+    lots: dict[str, Whole] = {}
+    entry_ticks: dict[str, Whole] = {}
 
 
 class MemberParams(

@@ -67,7 +67,7 @@ class Noise:
         self.params = params
         self.accounts = account_range(first_account, params.count)
         self.deposits_atoms = np.full(
-            params.count, round(params.capital_usd * opening.atoms_per_usd), np.int64
+            params.count, opening.atoms_of("capital_usd", params.capital_usd), np.int64
         )
         self.positions: Positions | None = None
         self.counters = dict.fromkeys(("orders", "market_orders", "limit_orders", "cancels", "rejected"), 0)

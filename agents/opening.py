@@ -7,6 +7,7 @@ from zerodebt.agents.wealth import Floats
 from zerodebt.exchange.instruments import Instrument, order_step_ticks
 from zerodebt.exchange.units import Int64Array
 
+CAPITAL_MAX_ATOMS = 2**60
 YEAR_NS = 365 * 86_400 * 10**9
 
 # Annualised volatility of the log price, before the day and not fitted to it [proposed].
@@ -53,6 +54,13 @@ class Opening(Struct, frozen=True):
             ANNUAL_VOLATILITY.get(base_symbol(i.symbol), ANNUAL_VOLATILITY_OTHER) for i in self.instruments
         )
         return np.array(list(by_symbol))
+
+    def atoms_of(self, key: str, usd: float) -> int:
+        """Capital in atoms, to the nearest; ValueError where the venue has no such number."""
+        atoms = usd * self.atoms_per_usd
+        if not atoms <= CAPITAL_MAX_ATOMS:
+            raise ValueError(f"{key}: found {usd}, allowed is what {CAPITAL_MAX_ATOMS} atoms are worth")
+        return round(atoms)
 
     def number_of(self, symbol: str) -> int | None:
         """Instrument whose symbol, or its part before a dash, is `symbol`."""

@@ -55,7 +55,7 @@ class Vault:
         self.name = params.name
         self.params = params
         self.accounts = account_range(first_account, 1)
-        self.deposits_atoms = np.array([round(params.capital_usd * opening.atoms_per_usd)], np.int64)
+        self.deposits_atoms = np.array([opening.atoms_of("capital_usd", params.capital_usd)], np.int64)
         self.positions: Positions | None = None
         self.counters = dict.fromkeys(("orders", "rejected"), 0)
         self._account = first_account

@@ -413,8 +413,11 @@ def _margin_error(i: Instrument) -> str | None:
         amount = getattr(i, name)
         if not 0 <= amount * i.open_interest_max_lots < _INT64_BUDGET:
             return f"{name} {amount} is out of bounds"
-    if not 0 <= i.slope_ppb <= PPB or i.slope_size < 1:
-        return f"slope_ppb {i.slope_ppb} for each {i.slope_size}: allowed is 0..10^9 for each 1 or more"
+    if not 0 <= i.slope_ppb <= PPB or not 1 <= i.slope_size < _INT64_BUDGET:
+        return f"slope_ppb {i.slope_ppb} for each {i.slope_size}: allowed is 0..10^9 for each 1..2^62"
+    for name in ("open_interest_low_atoms", "open_interest_high_atoms"):
+        if not 0 <= getattr(i, name) < _INT64_BUDGET:
+            return f"{name} is {getattr(i, name)}, allowed is 0..2^62"
     if i.maintenance_of_initial_ppb is not None and not 0 <= i.maintenance_of_initial_ppb <= PPB:
         return f"maintenance_of_initial_ppb is {i.maintenance_of_initial_ppb}, allowed is 0..10^9"
     for name in ("slope_ppb", "margin_floor_atoms_per_lot"):

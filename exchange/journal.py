@@ -74,7 +74,7 @@ def commands(data: bytes | memoryview) -> Iterator[Stamped]:
     for number, (at, payload) in enumerate(_frames(data, JOURNAL_HEADER)):
         try:
             yield _COMMANDS.decode(payload)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise DamagedError(f"entry at byte {at} is not a command: {error}", number, at) from None
 
 
@@ -83,7 +83,7 @@ def batches(data: bytes | memoryview) -> Iterator[Batch]:
     for number, (at, payload) in enumerate(_frames(data, EVENTS_HEADER)):
         try:
             yield _BATCHES.decode(payload)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise DamagedError(f"entry at byte {at} is not a batch of events: {error}", number, at) from None
 
 

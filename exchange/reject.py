@@ -8,6 +8,7 @@ class RejectReason(StrEnum):
     """Ordered by precedence."""
 
     TIME_RUNS_BACK = "time runs back"
+    TIME_OUT_OF_RANGE = "time is beyond the year 2262"
     UNKNOWN_ACCOUNT = "unknown account"
     NOT_A_CUSTOMER = "account belongs to the house"
     UNKNOWN_INSTRUMENT = "unknown instrument"

@@ -1,7 +1,7 @@
 """A venue's rules, assets and instruments on a day, read and written in the decimals that its users see."""
 
 from collections.abc import Collection, Mapping, Sequence
-from decimal import Decimal, Inexact
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -62,6 +62,8 @@ class Rulebook:
         for key in ("assets", "instruments"):
             if key in rules:
                 raise UnanswerableError("wrong_rule", f"rules.{key}", key, f"is `{key}` beside `rules`")
+        if not isinstance(rules.get("settle_asset", ""), str):
+            raise UnanswerableError("wrong_rule", "rules.settle_asset", rules["settle_asset"], "is a symbol")
         known = _specs(extra.get("instruments", ()), instruments)
         named = [spec for spec in known if symbols is None or spec.symbol in symbols]
         table = _settled(_merged(own_rules, plain(rules)), rules, named)
@@ -180,7 +182,7 @@ def units(field: str, value: Decimal, decimals: int) -> int:
         raise UnanswerableError("out_of_bounds", field, value, f"are numbers below 1e{PLACES + 1}")
     try:
         return to_units(value, decimals)
-    except (ValueError, Inexact):
+    except ValueError:
         step = from_units(1, decimals)
         raise UnanswerableError("off_the_grid", field, value, f"are multiples of {step}") from None
 

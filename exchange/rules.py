@@ -5,7 +5,7 @@ in force.
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from functools import cache
 from importlib import resources
@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from zerodebt.exchange.units import DAY_NS, HOUR_NS, MINUTE_NS, PPB, SECOND_NS
+from zerodebt.exchange.units import DAY_NS, HOUR_NS, INT62_MAX, MINUTE_NS, PPB, SECOND_NS
 
 Positive = Annotated[int, Meta(ge=1)]
 NotNegative = Annotated[int, Meta(ge=0)]
@@ -691,6 +691,9 @@ def venue_rules(table: dict[str, Any]) -> VenueRules:
         rules = msgspec.convert(split_profile(table)[0], VenueRules)
     except msgspec.ValidationError as error:
         raise RulesError(f"venue: {error}") from None
+    for where, number in _whole_numbers("venue", rules):
+        if abs(number) > INT62_MAX:
+            raise RulesError(f"{where}: found {number}, allowed are whole numbers below 2^62")
     if not rules.waterfall or rules.waterfall[0] != "book":
         raise RulesError(f"venue.waterfall: {list(rules.waterfall)} must start with 'book'")
     if len(set(rules.waterfall)) != len(rules.waterfall):
@@ -719,6 +722,18 @@ def venue_rules(table: dict[str, Any]) -> VenueRules:
     _check_portfolio(rules)
     _check_hedge_mode(rules)
     return rules
+
+
+def _whole_numbers(where: str, value: object) -> Iterator[tuple[str, int]]:
+    """Every whole number of a rulebook, and its place."""
+    if isinstance(value, Struct):
+        for field in value.__struct_fields__:
+            yield from _whole_numbers(f"{where}.{field}", getattr(value, field))
+    elif isinstance(value, tuple):
+        for n, entry in enumerate(value):
+            yield from _whole_numbers(f"{where}.{n}", entry)
+    elif isinstance(value, int):
+        yield where, value
 
 
 def _check_liquidation(rules: VenueRules) -> None:

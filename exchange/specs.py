@@ -13,6 +13,8 @@ from zerodebt.exchange.rules import RulesError
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
+_CONTRACT_MAX = Decimal(10) ** 18
+
 MARGIN_KEYS = (
     "tiers",
     "tier_unit",
@@ -104,6 +106,9 @@ def build_instrument(spec: InstrumentSpec, assets: Sequence[AssetSpec], settle_a
 class _Builder:
     def __init__(self, spec: InstrumentSpec, assets: Sequence[AssetSpec], settle_asset: str) -> None:
         self.spec = spec
+        self._check_finite("", spec)
+        for tier in spec.tiers:
+            self._check_finite("tiers.", tier)
         self.symbols = [asset.symbol for asset in assets]
         self.settle = self._asset("settle", spec.settle or settle_asset)
         self.decimals = assets[self.settle].decimals
@@ -114,6 +119,8 @@ class _Builder:
 
     def build(self) -> Instrument:
         spec = self.spec
+        if not 0 < spec.contract_size <= _CONTRACT_MAX:
+            self._fail("contract_size", spec.contract_size, f"are numbers above 0 up to {_CONTRACT_MAX}")
         if (spec.kind == "spot") != (spec.base is not None):
             self._fail("base", spec.base, "is an asset for spot and only there")
         tier_decimals = self.lot if spec.tier_unit == "lots" else self.decimals
@@ -160,9 +167,15 @@ class _Builder:
             raise RulesError(error)
         if spec.open_interest is not None:
             self._units("open_interest", spec.open_interest, self.lot, least=1)
-        if spec.open_interest_share is not None and spec.open_interest_share <= 0:
-            self._fail("open_interest_share", spec.open_interest_share, "are numbers above 0")
+        if spec.open_interest_share is not None and not 0 < spec.open_interest_share <= 1:
+            self._fail("open_interest_share", spec.open_interest_share, "are numbers above 0 up to 1")
         return instrument
+
+    def _check_finite(self, prefix: str, holder: Struct) -> None:
+        for key in holder.__struct_fields__:
+            value = getattr(holder, key)
+            if isinstance(value, Decimal) and not value.is_finite():
+                self._fail(f"{prefix}{key}", value, "are finite numbers")
 
     def _tick_value_atoms(self) -> int:
         """What one lot is worth at a price of one tick: a product, or for inverse contracts a quotient."""
@@ -206,7 +219,7 @@ class _Builder:
         decimals = -int(value.adjusted())
         if value <= 0:
             self._fail(key, value, "are numbers above 0")
-        if value != Decimal(1).scaleb(-decimals) or not 0 <= decimals <= 18:
+        if not 0 <= decimals <= 18 or value != Decimal(1).scaleb(-decimals):
             self._fail(key, value, "are 1, 0.1, 0.01 and so on")
         return decimals
 

@@ -25,6 +25,8 @@ from zerodebt.exchange.triggers import Armed, Triggers
 from zerodebt.exchange.units import INT64_MAX
 
 Compartment = tuple[int, int]
+_DIGEST_BYTES = 16
+_CELL_BYTES = 8
 
 
 class Status(Struct, frozen=True, array_like=True):
@@ -57,6 +59,10 @@ class PlannedPlace(NamedTuple):
     account: int
     lots: int
     score_ppb: int
+
+
+class SnapshotError(ValueError):
+    """Bytes that are no snapshot of such a venue; nothing was taken over."""
 
 
 class Counters(Struct):
@@ -271,15 +277,40 @@ class State:
         return blake2b(_ENCODER.encode(self._content()), digest_size=16).hexdigest()
 
     def snapshot(self) -> bytes:
-        return _ENCODER.encode(
+        """A digest of what is traded and of the content, and the content."""
+        content = _ENCODER.encode(
             [self.seq, self.time_ns, self._content(), self.accounts.recheck_at.array.tobytes()]
         )
+        return self._snapshot_digest(content) + content
+
+    def _snapshot_digest(self, content: bytes | memoryview) -> bytes:
+        traded = _ENCODER.encode([self.assets, self.instruments])
+        return blake2b(content, digest_size=_DIGEST_BYTES, key=blake2b(traded).digest()).digest()
 
     def restore(self, snapshot: bytes) -> None:
-        """Take over a snapshot of a venue with the same rulebook, assets and instruments."""
-        content = msgspec.msgpack.decode(snapshot, type=_Snapshot)
-        self.seq, self.time_ns = content.seq, content.time_ns
+        """Take over a snapshot of a venue with the same rulebook, assets and instruments.
+
+        SnapshotError where it is damaged or of a venue in which other accounts could be: nothing has changed.
+        """
+        digest, written = snapshot[:_DIGEST_BYTES], memoryview(snapshot)[_DIGEST_BYTES:]
+        if digest != self._snapshot_digest(written):
+            raise SnapshotError(
+                f"snapshot: found {len(snapshot)} bytes whose digest differs, "
+                "allowed is a whole snapshot of a venue with these assets and instruments"
+            )
+        try:
+            content = msgspec.msgpack.decode(written, type=_Snapshot)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise SnapshotError(f"snapshot: not readable: {error}") from None
         inner = content.content
+        for name, data in zip(Accounts.STATE, inner.tables, strict=True):
+            rows = len(getattr(self.accounts, name).cells)
+            if len(data) != rows * inner.count * _CELL_BYTES:
+                raise SnapshotError(
+                    f"snapshot: the table {name} holds {len(data)} bytes for {inner.count} accounts, "
+                    f"allowed are {rows} rows, as this rulebook has"
+                )
+        self.seq, self.time_ns = content.seq, content.time_ns
         self.accounts.open(inner.count - self.accounts.count)
         for name, data in zip(Accounts.STATE, inner.tables, strict=True):
             table: Table = getattr(self.accounts, name)

@@ -92,6 +92,7 @@ from zerodebt.exchange.rules import VenueRules
 from zerodebt.exchange.sessions import expiring, limit_band, within_limits
 from zerodebt.exchange.state import Compartment, State, Status
 from zerodebt.exchange.triggers import is_met
+from zerodebt.exchange.units import INT64_MAX
 from zerodebt.exchange.variation import review_calls
 from zerodebt.exchange.views import View
 from zerodebt.exchange.waterfall import auction, lenders
@@ -175,6 +176,8 @@ class Venue:
         try:
             if time_ns < state.time_ns:
                 refuse(RejectReason.TIME_RUNS_BACK, f"{time_ns} is before {state.time_ns}")
+            if time_ns > INT64_MAX:
+                refuse(RejectReason.TIME_OUT_OF_RANGE, f"{time_ns} ns, allowed are at most {INT64_MAX}")
             state.time_ns = time_ns
             self._commands[type(command)](command)
             self._clearing.close_attached()

@@ -291,6 +291,8 @@ def replay(
         lines = file.read_bytes().splitlines()
     except OSError as error:
         raise DataError(f"{file}: {error.strerror}") from None
+    except ValueError as error:
+        raise DataError(f"{file}: {error}, allowed is the name of a file") from None
     overrides = [config.parse_override(text) for text in sets]
     session = orders.read(lines, file.name, profile, overrides, file.parent)
     _replay_session(session)

@@ -28,7 +28,7 @@ from zerodebt.exchange.specs import (
     build_assets,
     build_instrument,
 )
-from zerodebt.exchange.units import SECOND_NS
+from zerodebt.exchange.units import INT64_MAX, SECOND_NS
 from zerodebt.scenarios.quantities import CallError, nearest, parse_time_ns, time_ns
 
 Moment = Annotated[datetime, Meta(tz=True)]
@@ -40,6 +40,8 @@ HERE = Path()
 CATALOGUE_PREFIX = "catalogue:"
 ACCOUNTS_MAX = 1_000_000
 ATOMS_MAX = 2**62 - 1  # balances are 64-bit, and a sum of two must fit
+LARGEST = Decimal("1e40")
+"""No rate of exchange and no value in whole units of an asset is larger."""
 _NAME_FIELDS = ("name", "symbol", "id")
 
 
@@ -252,7 +254,7 @@ def read_scenario(path: Path) -> dict[str, Any]:
 def read_table(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise CallError(f"{path}: not readable as TOML: {error}") from None
     except OSError as error:
         raise CallError(f"{path}: {error.strerror}") from None
@@ -311,7 +313,8 @@ def with_profile(
         venue = {"profile": chosen[-1]} | {k: v for k, v in venue.items() if k == "settle_asset"}
     if not isinstance(venue, dict) or "profile" not in venue:
         return table
-    start = table.get("clock", {}).get("start")
+    clock = table.get("clock")
+    start = clock.get("start") if isinstance(clock, dict) else None
     as_of = start.date().isoformat() if isinstance(start, datetime) else None
     settle = [str(value) for path, value in overrides if path == "venue.settle_asset"]
     try:
@@ -386,7 +389,7 @@ def parse_override(text: str) -> tuple[str, Any]:
 def _toml_value(raw: str, text: str) -> Any:
     try:
         return tomllib.loads(f"x = {raw}")["x"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         pass
     if raw.startswith("[") and raw.endswith("]"):
         return [_toml_value(part.strip(), text) for part in raw[1:-1].split(",") if part.strip()]
@@ -721,11 +724,15 @@ def build(scenario: Scenario, where: str = "scenario") -> World:
         raise CallError(
             f"{where}: clock.end: found {scenario.clock.end}, allowed are times after clock.start"
         )
+    if end > INT64_MAX:
+        raise CallError(f"{where}: clock.end: found {scenario.clock.end}, allowed are times up to 2262")
     every = _units(where, "clock.index_every_s", scenario.clock.index_every_s, 9, least=1)
     _unique(where, "populations.members", member_names(scenario))
     _check_schedule(scenario, rules, instruments, where)
     for claim in scenario.claims:
         check_claim(claim, where)
+    if scenario.prices.factor is not None:
+        _positive(where, "prices.factor", scenario.prices.factor)
     shares = sum(spec.open_interest_share or 0 for spec in scenario.instruments)
     if shares > 1:
         raise CallError(f"{where}: instruments: open_interest_share sums to {shares}, allowed is at most 1")
@@ -767,8 +774,8 @@ def _symbol(where: str, path: str, word: str, allowed: Sequence[str]) -> int:
 
 
 def _positive(where: str, path: str, value: Decimal) -> Decimal:
-    if value <= 0:
-        raise CallError(f"{where}: {path}: found {value}, allowed are numbers above 0")
+    if not 0 < value <= LARGEST:
+        raise CallError(f"{where}: {path}: found {value}, allowed are numbers above 0 up to {LARGEST}")
     return value
 
 

@@ -324,6 +324,7 @@ class _Reader:
         except RulesError as error:
             raise DataError(f"{self._where}: {error}") from None
         self.assets = build_assets(specs)
+        self._word("venue.settle_asset", self.rules.settle_asset, [asset.symbol for asset in self.assets])
         self.names: list[str] = []
         self.steps: list[Step] = []
         self._labels: set[str] = set()
@@ -332,7 +333,7 @@ class _Reader:
     def _decode(self, line: bytes | str, kind: Any) -> Any:
         try:
             table = msgspec.json.decode(line)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise DataError(f"{self._where}: not readable as JSON: {error}") from None
         return self._converted(table, kind, "")
 

@@ -18,6 +18,8 @@ HERE = Path()
 """The working directory."""
 _DECODER = msgspec.json.Decoder(float_hook=Decimal)
 """Numbers stay as exact as they were written."""
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises: of broken JSON, of text that is no UTF-8, and of lists within lists within lists."""
 
 
 def read_text(file: Path) -> bytes:
@@ -25,6 +27,8 @@ def read_text(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise DataError(f"{file}: {error.strerror}") from None
+    except ValueError as error:
+        raise DataError(f"{file}: {error}, allowed is the name of a file") from None
 
 
 def is_batch(text: bytes) -> bool:
@@ -53,7 +57,7 @@ def texts(file: Path) -> tuple[bool, Iterator[bytes]]:
 def _is_whole(line: bytes) -> bool:
     try:
         return isinstance(_DECODER.decode(line), dict)
-    except (msgspec.DecodeError, RecursionError):
+    except _UNREADABLE:
         return False
 
 
@@ -87,7 +91,7 @@ def _parts(text: bytes) -> Iterator[bytes]:
     if text.lstrip().startswith(b"["):
         try:
             yield from (bytes(part) for part in msgspec.json.decode(text, type=list[msgspec.Raw]))
-        except msgspec.DecodeError:
+        except _UNREADABLE:
             yield text
     elif is_batch(text):
         yield from (line for line in text.split(b"\n") if line.strip())
@@ -98,7 +102,7 @@ def _parts(text: bytes) -> Iterator[bytes]:
 def _table(text: bytes) -> Mapping[str, Any]:
     try:
         found = _DECODER.decode(text)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise UnanswerableError("not_json", "case", str(error), "is JSON") from None
     if not isinstance(found, dict):
         raise UnanswerableError("wrong_case", "case", f"a JSON {type(found).__name__}", "is an object")

@@ -51,7 +51,7 @@ def read_rulebook(path: Path, as_of: str | None = None) -> dict[str, Any]:
 def _read(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise RulesError(f"{file}: not readable as TOML: {error}") from None
     except FileNotFoundError:
         allowed = ", ".join(profile_names())

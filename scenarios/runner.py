@@ -35,6 +35,7 @@ from zerodebt.exchange.commands import (
 from zerodebt.exchange.decimals import from_units, to_units
 from zerodebt.exchange.events import FIRST_ACCOUNT, HOUSE, HOUSE_ACCOUNT_NAMES, INSURANCE, Batch, Rejected
 from zerodebt.exchange.journal import replay
+from zerodebt.exchange.rules import RulesError
 from zerodebt.exchange.units import SECOND_NS, mul_ppb_floor
 from zerodebt.exchange.venue import Venue
 from zerodebt.scenarios import claims, config, rundir
@@ -304,6 +305,21 @@ class Prepared:
             self._genesis = self._opened(scenario.accounts)
         except ValueError as error:
             raise CallError(f"{scenario.name}: {self._too_few() or error}") from None
+        self._check_opening()
+
+    def _check_opening(self) -> None:
+        """The venue takes the rulebook and everything that the world starts with."""
+        world, name = self.world, self.scenario.name
+        try:
+            venue = Venue(world.rules, world.assets, world.instruments)
+        except RulesError as error:
+            raise CallError(f"{name}: {error}") from None
+        for command in self.opening_commands():
+            for event in venue.apply(command, world.start_ns).events:
+                if isinstance(event, Rejected):
+                    raise CallError(
+                        f"{name}: the opening is refused: {event.command}: {event.reason}, {event.detail}"
+                    )
 
     def _opened(self, accounts: int | None) -> genesis.Genesis:
         scenario, world = self.scenario, self.world

@@ -49,7 +49,8 @@ def decay(elapsed_ns: int, tau_ns: int) -> int:
 class Average:
     """num = num*decay + x*t, den = den*decay + t; compared with a tolerance of a few parts in 10^14.
 
-    The tolerance only matters when the true quotient lies that close to a whole tick.
+    Another rounding of the decays may also leave a few units more or less in the denominator. The tolerance
+    only matters when the true quotient lies that close to a whole tick.
     """
 
     __slots__ = ("denominator", "numerator", "sampled_at_ns", "tau_ns")
@@ -71,7 +72,7 @@ class Average:
         if stated is None or not self.denominator:
             return stated is None and not self.denominator
         low = stated * self.denominator * divisor
-        slack = 4096 + (abs(self.numerator) >> 44)
+        slack = 4096 + (abs(self.numerator) >> 44) + 4 * abs(self.numerator) // self.denominator
         return low - slack <= self.numerator < low + self.denominator * divisor + slack
 
     def floor(self, divisor: int = 1) -> int | None:

@@ -1,6 +1,7 @@
 """A snapshot at any point and the rest of the journal are the straight run."""
 
 import random
+from collections.abc import Callable
 
 import pytest
 
@@ -19,6 +20,7 @@ from zerodebt.exchange.commands import (
     Trigger,
 )
 from zerodebt.exchange.events import HOUSE, INSURANCE, OrderAccepted
+from zerodebt.exchange.state import SnapshotError
 from zerodebt.exchange.units import SECOND_NS
 from zerodebt.exchange.venue import Venue
 
@@ -139,3 +141,33 @@ def test_running_cooldown_is_in_the_hash_and_survives_a_restore() -> None:
     events = twin.apply(Tick(), later_ns).events
     sent = [(e.account, e.size_lots) for e in events if isinstance(e, OrderAccepted) and e.forced]
     assert sent == [(a, 160 - 1)]
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        lambda good: b"",
+        lambda good: good[:-1],
+        lambda good: good + b"\x00",
+        lambda good: bytes([good[0] ^ 1]) + good[1:],
+        lambda good: good[:100] + bytes([good[100] ^ 1]) + good[101:],
+    ],
+    ids=["empty", "shorter", "longer", "digest", "flipped"],
+)
+def test_damaged_snapshot_is_refused(damaged: Callable[[bytes], bytes]) -> None:
+    desk = Desk(index=(100,))
+    with pytest.raises(SnapshotError, match="digest differs"):
+        Venue.restore(desk.rules, ASSETS, desk.instruments, damaged(desk.venue.snapshot()))
+
+
+def test_snapshot_of_another_venue_is_refused() -> None:
+    desk = Desk(index=(100,))
+    with pytest.raises(SnapshotError, match="these assets and instruments"):
+        Venue.restore(desk.rules, ASSETS, (perpetual("ETH"),), desk.venue.snapshot())
+
+
+def test_snapshot_under_a_rulebook_with_other_tables_is_refused() -> None:
+    desk = Desk(index=(100,))
+    hedged = rulebook(margin={"hedge_mode": True})
+    with pytest.raises(SnapshotError, match="as this rulebook has"):
+        Venue.restore(hedged, ASSETS, desk.instruments, desk.venue.snapshot())

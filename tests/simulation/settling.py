@@ -74,6 +74,7 @@ class Settling:
         self._quote()
         self._cancel_everything()
         self._wait()
+        self._pay_for_dust()
         self._check_rest()
         self._close_everything()
         self._withdraw_everything()
@@ -202,10 +203,13 @@ class Settling:
         return MassQuote(self._maker, market.number, bids, asks)
 
     def _bring_capital(self) -> None:
-        """Whoever may pay gets the money to do so: the fund, the house, the vaults."""
-        vaults = self._state.accounts.vault.array[0].nonzero()[0].tolist()
+        """Whoever may pay gets the money to do so, beside what he owes himself: fund, house, vaults."""
+        state = self._state
+        vaults = state.accounts.vault.array[0].nonzero()[0].tolist()
         for account in (INSURANCE, HOUSE, *vaults):
-            self._must(Deposit(self._state.settle, account, (_CAPITAL_UNITS * self._unit,)), "REST-00")
+            owed = max(0, -risk_of(state, (account, state.settle)).equity_atoms)
+            atoms = owed + _CAPITAL_UNITS * self._unit
+            self._must(Deposit(state.settle, account, (atoms,)), "REST-00")
 
     def _is_calm(self) -> bool:
         """Have the averages in the marks forgotten the wild prices?"""
@@ -242,11 +246,22 @@ class Settling:
                 numbers = tuple(market.number for market in held)
                 self._do(HoldAuction(compartment[0], numbers, (AuctionBid(self._maker, marks),)))
 
-    def _holds_dust_alone(self, compartment: Compartment) -> bool:
-        """Is what stands against its debt worth more, and less than a lot of everything that is sold?
+    def _pay_for_dust(self) -> None:
+        """Somebody brings what is missing beside coins that are too few to be sold.
 
-        It stays in liquidation, so that the venue sees it when that is worth less.
+        Such an account stays in liquidation, so that the venue sees when they are worth less; its default,
+        if there is one, keeps the contributions of all others.
         """
+        state = self._state
+        dusty = [c for c in sorted(state.in_liquidation) if self._holds_dust_alone(c)]
+        for account, pocket in dusty:
+            missing = -risk_of(state, (account, pocket)).margin_atoms
+            self._must(Deposit(pocket, account, (max(1, missing),)), "REST-03")
+        if dusty:
+            self._index(later_ns=MINUTE_NS)
+
+    def _holds_dust_alone(self, compartment: Compartment) -> bool:
+        """Is what stands against its debt worth more, and less than a lot of everything that is sold?"""
         state = self._state
         account, pocket = compartment
         if (
@@ -265,9 +280,8 @@ class Settling:
             risk = risk_of(state, compartment)
             if risk.is_bankrupt or (risk.is_liquidatable and self._counts(compartment[0])):
                 fail("REST-02", f"{compartment} does not come to rest: {risk}")
-        absorbed = [c for c in state.in_liquidation if not self._holds_dust_alone(c)]
-        if absorbed or state.defaults:
-            open_ = sorted((*absorbed, *state.defaults))
+        if state.in_liquidation or state.defaults:
+            open_ = sorted({*state.in_liquidation, *state.defaults})
             fail("REST-03", f"liquidations or defaults stay open: {open_}")
         hole = -state.accounts.balances.cells[state.settle][DEFICIT]
         debt = self._run.venue.view.statement().open_debt_atoms

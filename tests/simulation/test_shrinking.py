@@ -2,14 +2,17 @@
 
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.simulation.files import Case, command_lines, read_case, write_case
+from tests.simulation.files import Case, InexpressibleError, command_lines, read_case, write_case
 from tests.simulation.shrinking import shrink
 from tests.simulation.simulator import Outcome, replay, simulate
+from tests.simulation.workload import Order
 from zerodebt.exchange.clearing import Clearing
+from zerodebt.exchange.commands import Command, Deposit, OpenAccounts
 from zerodebt.exchange.venue import Venue
 from zerodebt.scenarios import orders
 
@@ -54,3 +57,28 @@ def test_the_commands_of_a_seed_replay_from_a_command_file_to_the_same_hash(tmp_
     command = [sys.executable, "-c", "from zerodebt.scenarios.cli import main; main()", "replay", str(path)]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
     assert outcome.state_hash in answer.stderr
+
+
+def test_what_a_command_file_has_words_for_comes_back_as_the_same_command() -> None:
+    kinds: set[str] = set()
+    for seed in (88, 214):
+        outcome = simulate(seed, 200)
+        kept, lines = expressible(outcome)
+        steps = orders.read(lines, "seed").steps
+        read = [step.command for step in steps if not isinstance(step.command, OpenAccounts | Deposit)]
+        assert read == kept
+        kinds |= {type(command).__name__ for command in read}
+    assert {"Supply", "Redeem", "Borrow", "SetPositionMode", "TransferMargin", "PlaceOrder"} <= kinds
+
+
+def expressible(outcome: Outcome) -> tuple[list[Command], list[bytes]]:
+    """Of a run's commands those that files have words for, and the file; money and accounts apart."""
+    world, kept = outcome.world, list[Order]()
+    accounts = [order for order in outcome.orders if isinstance(order.command, OpenAccounts)][:2]
+    for order in outcome.orders:
+        if order.command is None or isinstance(order.command, OpenAccounts | Deposit):
+            continue
+        with suppress(InexpressibleError):
+            command_lines(world, [*accounts, order])
+            kept.append(order)
+    return [order.command for order in kept if order.command], command_lines(world, [*accounts, *kept])

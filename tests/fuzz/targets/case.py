@@ -1,0 +1,26 @@
+"""Cases as JSON text, as `zerodebt ask` reads them."""
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from tests.fuzz import doors, sources
+from zerodebt.scenarios import questions
+
+
+def fuzz(data: bytes) -> None:
+    """A file may hold several; a rulebook of a file of one's own is another target's."""
+    if b".toml" in data:
+        return
+    _, texts = questions.texts(doors.written("cases.json", data))
+    for text in islice(texts, 3):
+        doors.case(text, Path())
+
+
+def seeds() -> Iterator[bytes]:
+    for venue in sources.PROFILES:
+        case = sources.case_of(venue)
+        for question in case["ask"]:
+            yield json.dumps(case | {"ask": [question]}).encode()
+    yield json.dumps([sources.CASE, sources.CASE | {"balances": {}}]).encode()
