@@ -12,6 +12,7 @@ from simpy.events import Event, EventPriority, Process
 
 from zerodebt.exchange.commands import Command
 from zerodebt.exchange.events import Batch
+from zerodebt.exchange.events import Event as VenueEvent
 from zerodebt.exchange.units import MINUTE_NS
 from zerodebt.exchange.views import View
 
@@ -98,6 +99,10 @@ class World:
         due = self.sleep(latency_ns, priority)
         assert due.callbacks is not None
         due.callbacks.append(lambda _: self._deliver(on_the_way, listener))
+
+    def send(self, command: Command) -> tuple[VenueEvent, ...]:
+        """Give the venue one command now, without latency; its events."""
+        return self._send(command, self.now_ns).events
 
     def _deliver(self, commands: Sequence[Command], listener: Listener | None) -> None:
         now_ns = self.now_ns

@@ -1,54 +1,63 @@
 """What of the settlement asset may leave while debts stand that nobody paid.
 
-A hole is what the deficit account owes: no rule fills it again. Amounts are atoms of the settlement asset.
+A hole is what the deficit account owes and nobody has borne yet: no rule fills it again, and who leaves bears
+his part of it, on the house account `unpaid`. Amounts are atoms of the settlement asset.
 """
 
 from msgspec import Struct
 
-from zerodebt.exchange.events import DEFICIT, EXTERNAL
+from zerodebt.exchange.events import DEFICIT, EXTERNAL, UNPAID
 from zerodebt.exchange.state import State
-from zerodebt.exchange.units import div_floor
+from zerodebt.exchange.units import div_ceil, div_floor
 
 
 class Custody(Struct, frozen=True):
-    """What the venue holds beside a hole, and what has left since the hole arose.
+    """What the venue holds, and what is missing beside it.
 
-    left_atoms  withdrawn by everybody; own_atoms: by the account that asks
-    is_shut     a deficit is open: who will pay for it is not known yet
+    is_shut    a deficit is open: who will pay for it is not known yet
+    is_shared  nobody takes more than his share while something is missing; otherwise first come, first served
     """
 
     held_atoms: int = 0
     hole_atoms: int = 0
-    left_atoms: int = 0
-    own_atoms: int = 0
     is_shut: bool = False
+    is_shared: bool = True
 
 
-def custody_of(state: State, account: int) -> Custody:
-    """As it stands for a withdrawal of this account."""
+def custody_of(state: State) -> Custody:
+    """As it stands for the next withdrawal."""
     balances = state.accounts.balances.cells[state.settle]
-    left = state.left_beside_hole
     return Custody(
         -balances[EXTERNAL],
-        -balances[DEFICIT],
-        sum(left.values()),
-        left.get(account, 0),
+        -balances[DEFICIT] - balances[UNPAID],
         bool(state.open_deficits),
+        state.rules.margin.withdrawals == "share",
     )
 
 
 def share_atoms(custody: Custody, most_atoms: int) -> int:
     """What of `most_atoms`, which the account's margin sets free, may leave now.
 
-    Beside a hole everybody has the same share of what he takes and has taken since it arose:
-    floor((most + own) * (held + left) / (held + left + hole)) - own. So whoever asks again gets nothing more,
-    and who comes later keeps his share. A hole that grew after some had left leaves less than that for the
-    others, and never more than is held. Rounded down, for those who come later. Properties WFALL-06, ATK-09.
+    Beside a hole floor(most * held / (held + hole)), and nothing while a deficit is open. Where the rulebook
+    lets withdrawals run, custody alone bounds them. Rounded down, for those who come later. Properties
+    WFALL-06, ATK-09.
     """
+    if not custody.is_shared:
+        return min(most_atoms, custody.held_atoms)
     if custody.is_shut:
         return 0
-    if custody.hole_atoms <= 0:
+    if not custody.hole_atoms:
         return most_atoms
-    whole = custody.held_atoms + custody.left_atoms
-    share = div_floor((most_atoms + custody.own_atoms) * whole, whole + custody.hole_atoms)
-    return max(0, min(share - custody.own_atoms, custody.held_atoms))
+    return div_floor(most_atoms * custody.held_atoms, custody.held_atoms + custody.hole_atoms)
+
+
+def left_behind_atoms(custody: Custody, taken_atoms: int) -> int:
+    """Claim that goes unpaid with `taken_atoms`, at most a share: ceil(taken * hole / held).
+
+    What is taken pays a claim of taken * (held + hole) / held. The claim leaves with its payment, so that
+    held / (held + hole) stays what it was for the others, whoever leaves first and in however many parts.
+    Rounded up, for those who come later.
+    """
+    if not custody.is_shared or not custody.hole_atoms:
+        return 0
+    return div_ceil(taken_atoms * custody.hole_atoms, custody.held_atoms)

@@ -20,7 +20,8 @@ from zerodebt.exchange.instruments import Instrument
 from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.rules import StageName, VenueRules
 
-EXTERNAL, FEES, ROUNDING, INSURANCE, DEFICIT, HOUSE, FINANCIER, CLEARING, DEFAULT_FUND, LENDING = range(10)
+EXTERNAL, FEES, ROUNDING, INSURANCE, DEFICIT, HOUSE, FINANCIER, CLEARING = range(8)
+DEFAULT_FUND, LENDING, UNPAID = range(8, 11)
 HOUSE_ACCOUNT_NAMES = (
     "external",
     "fees",
@@ -32,6 +33,7 @@ HOUSE_ACCOUNT_NAMES = (
     "clearing",
     "default_fund",
     "lending",
+    "unpaid",
 )
 FIRST_ACCOUNT = 16
 

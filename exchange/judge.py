@@ -14,6 +14,7 @@ from zerodebt.exchange.margin import (
     maintenance_after,
     risk_of,
     sale_cost_atoms,
+    standing_loss_atoms,
 )
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.matching import Plan, reducible_lots
@@ -235,7 +236,8 @@ def isolated_spare_atoms(state: State, market: Market, account: int) -> int:
     share = mul_ppb_ceil(abs(market.value_atoms(lots)), state.rules.margin.transfer_min_ppb)
     leverage = state.accounts.leverage.cells[n][account]
     needed = max(initial_at_mark(state, market, abs(lots), leverage), share)
-    return max(0, min(state.accounts.balances.cells[pocket][account], risk.equity_atoms - needed))
+    spare = risk.equity_atoms - standing_loss_atoms(state, market, lots) - needed
+    return max(0, min(state.accounts.balances.cells[pocket][account], spare))
 
 
 class Pools:

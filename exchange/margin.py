@@ -40,8 +40,15 @@ from zerodebt.exchange.portfolio import (
     requirement_atoms,
     requirements_array,
 )
+from zerodebt.exchange.sessions import stands_still
 from zerodebt.exchange.state import Compartment, State
-from zerodebt.exchange.units import INT64_MAX, PPB, Int64Array, mul_ppb_ceil, mul_ppb_floor_array
+from zerodebt.exchange.units import (
+    INT64_MAX,
+    PPB,
+    Int64Array,
+    mul_ppb_ceil,
+    mul_ppb_floor_array,
+)
 
 _ROUNDING_SLACK_ATOMS = 64
 _NEVER = INT64_MAX // 2
@@ -351,7 +358,8 @@ def initial_excess_atoms(state: State, account: int, change: Change = NO_CHANGE)
     Resting orders of an isolated instrument need their margin from the wallet. Property MARG-02.
     Under a grid the orders of each instrument are added as a portfolio of their own, which is never too
     little: no part of a portfolio lowers another's requirement by more than its own. Levels of margin below
-    which an account only reduces ask for one atom more than they are.
+    which an account only reduces ask for one atom more than they are. While a mark stands still, a position
+    is worth no more than at the index.
     """
     accounts = state.accounts
     excess = accounts.balances.cells[state.settle][account] + change.wallet_atoms
@@ -373,6 +381,7 @@ def initial_excess_atoms(state: State, account: int, change: Change = NO_CHANGE)
             worst -= abs(held)
         else:
             excess += market.value_atoms(lots) - accounts.cost.cells[n][account]
+            excess -= standing_loss_atoms(state, market, held)
         if portfolio is not None and not accounts.isolated.cells[n][account]:
             positions.append((market, held))
             resting = [requirement_atoms(portfolio, [(market, lots)]) for lots in (buys, -sells)]
@@ -394,6 +403,18 @@ def initial_excess_atoms(state: State, account: int, change: Change = NO_CHANGE)
         maintained += requirement_atoms(portfolio, positions)
         initial += mul_ppb_ceil(maintained, portfolio.rules.initial_ppb)
     return excess - max(initial, opening_margin_atoms(state.rules.portfolio, maintained))
+
+
+def standing_loss_atoms(state: State, market: Market, lots: int) -> int:
+    """What signed lots have lost at the index beyond the mark while the mark stands still; at least 0.
+
+    Nobody is liquidated at a price at which nobody may act, but nobody takes margin out at it or uses it for
+    new risk either: the next mark may be the index. Properties MARG-05, ATK-10.
+    """
+    index = market.prices.index_ticks
+    if not lots or index is None or not stands_still(state, market.instrument_number):
+        return 0
+    return max(0, market.gain_atoms(lots, index))
 
 
 def _after(state: State, market: Market, account: int, change: Change) -> tuple[int, int, int]:
@@ -579,6 +600,7 @@ def _spare_atoms(state: State, account: int) -> int:
         for market in state.positions_of((account, state.settle)):
             lots = accounts.lots.cells[market.number][account]
             margin += market.value_atoms(lots) - accounts.cost.cells[market.number][account]
+            margin -= standing_loss_atoms(state, market, lots)
             gross += abs(market.value_atoms(lots))
         excess = min(excess, margin - mul_ppb_ceil(gross, share))
     return excess

@@ -222,7 +222,7 @@ class Situation:
             is_hedged=is_hedged,
         )
         situation._take_on(view, account)
-        situation.custody = custody_of(view, account)
+        situation.custody = custody_of(view)
         theirs = situation.state.accounts
         for market in view.contracts:
             for name in ("leverage", "isolated"):

@@ -47,7 +47,7 @@ from zerodebt.exchange.margin import Risk, find_liquidatable, maintenance_of, po
 from zerodebt.exchange.marks import Market
 from zerodebt.exchange.rules import StageName
 from zerodebt.exchange.sessions import stands_still
-from zerodebt.exchange.state import Compartment, State
+from zerodebt.exchange.state import Compartment, PlannedPlace, State
 from zerodebt.exchange.variation import may_be_forced, review_calls
 from zerodebt.exchange.waterfall import adl, allocation, default_fund, lenders, policies, pools, socialise
 from zerodebt.exchange.waterfall.origins import deficit_origins
@@ -459,10 +459,36 @@ class RiskRounds:
             return adl.listed(rules, self._candidates(instrument, sign), self.state.seq)
         key = (instrument, sign)
         if key not in self._rankings:
-            self._rankings[key] = adl.rank(
-                rules.score, self._candidates(instrument, sign), rules.wallet_min_atoms
-            )
+            is_planned = rules.plan == "before"
+            self._rankings[key] = self._planned(*key) if is_planned else self._ranked(*key)
         return self._rankings[key]
+
+    def _ranked(self, instrument: int, sign: int) -> list[adl.Ranked]:
+        rules = self.state.rules.adl
+        return adl.rank(rules.score, self._candidates(instrument, sign), rules.wallet_min_atoms)
+
+    def plan_queues(self) -> None:
+        """The queues that the next command will use, where the rulebook plans before the need."""
+        self.state.planned.clear()
+        for market in self.state.markets:
+            for sign in (1, -1) if market.instrument.kind != "spot" else ():
+                places = [
+                    PlannedPlace(r.candidate.account, r.candidate.lots, r.score_ppb)
+                    for r in self._ranked(market.number, sign)
+                ]
+                if places:
+                    self.state.planned[market.number, sign] = places
+
+    def _planned(self, instrument: int, sign: int) -> list[adl.Ranked]:
+        """What is left of a queue that was planned: who has become smaller no longer fits his plan."""
+        found = []
+        for k, (account, lots, score) in enumerate(self.state.planned.get((instrument, sign), ())):
+            leg = self.state.leg(account, instrument, sign)
+            held = self.state.accounts.lots.cells[leg.number][account]
+            if sign * held >= sign * lots:
+                pocket = self.state.compartment_of(account, leg.number)[1]
+                found.append(adl.Ranked(adl.Candidate(account, pocket, held, 0, 0, 0, 0, 0, 0), k + 1, score))
+        return found
 
     def _candidates(self, instrument: int, sign: int) -> Iterator[adl.Candidate]:
         for leg in self.state.legs_of(instrument):
@@ -672,14 +698,22 @@ class RiskRounds:
         return not self._is_for_the_backstop(compartment, risk)
 
     def _is_for_the_backstop(self, compartment: Compartment, risk: Risk) -> bool:
-        """Is equity below the backstop's share of the requirement, with a vault for every position?"""
+        """Is equity below the backstop's share of the requirement, with a vault that takes every position?"""
         rules = self.state.rules
         if "backstop" not in rules.waterfall or not risk.is_below(rules.liquidation.backstop_below_ppb):
             return False
         positions = self.state.positions_of(compartment)
-        return bool(positions) and all(
-            market.instrument_number in self.state.backstops for market in positions
-        )
+        return bool(positions) and all(self._has_vault(compartment[0], market) for market in positions)
+
+    def _has_vault(self, account: int, market: Market) -> bool:
+        """Does a vault serve the instrument, with room for the account's position at the mark? WFALL-07."""
+        vault = self.state.backstops.get(market.instrument_number)
+        if vault is None:
+            return False
+        cap = self.state.rules.liquidation.backstop_notional_max_atoms
+        lots = self.state.accounts.lots.cells
+        after = lots[market.instrument_number][vault] + lots[market.number][account]
+        return cap is None or abs(market.value_atoms(after)) <= cap
 
     def _disposes(self, compartment: Compartment, risk: Risk) -> bool:
         """Does the waterfall have a stage that takes the positions of a bankrupt compartment?"""

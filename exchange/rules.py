@@ -214,6 +214,8 @@ class LiquidationRules(Dated, frozen=True, forbid_unknown_fields=True):
     shortfall        who bears what a fill lacks to the position's bankruptcy price: the account's other
                      equity, or the fund at once; then a fill that it cannot pay for is not made (dYdX)
     backstop_below_ppb   share of the requirement below which the backstop takes over
+    backstop_notional_max_atoms   a vault takes no position that would leave it with one of more than this
+                     value at the mark; whoever it does not take goes on to the book
     """
 
     trigger: Literal["below", "at_or_below"] = "below"
@@ -238,6 +240,7 @@ class LiquidationRules(Dated, frozen=True, forbid_unknown_fields=True):
     insurance_lost_max_atoms: NotNegative | None = None
     shortfall: Literal["account", "fund"] = "account"
     backstop_below_ppb: Ppb = 0
+    backstop_notional_max_atoms: Positive | None = None
     rounds_max: Positive = 64
 
 
@@ -313,6 +316,9 @@ class AdlRules(Dated, frozen=True, forbid_unknown_fields=True):
     trigger  bankrupt: equity below zero, when the waterfall comes to it
              fund_cannot_pay: the same, and no pool that may pay has the deficit, or the book could not fill
              unfilled: also equity below the requirement, of what the book could not fill and nobody took
+    plan     now: the queue is that of the command that needs it
+             before: that of the end of the last index or tick, and a position that is smaller than it was
+             planned is passed over, for queues alone (GMX Synthetics, Sherlock audit 2023-02, issue 210)
     cancels_orders  whoever is deleveraged as a winner loses all his open orders (Binance)
     risk_power, risk_threshold_ppb   g(leverage) = max(0, leverage - threshold)^power of risk_aware
     """
@@ -333,6 +339,7 @@ class AdlRules(Dated, frozen=True, forbid_unknown_fields=True):
     risk_threshold_ppb: NotNegative = 0
     trigger: Literal["bankrupt", "fund_cannot_pay", "unfilled"] = "bankrupt"
     cancels_orders: bool = False
+    plan: Literal["now", "before"] = "now"
 
 
 class RecourseRules(Dated, frozen=True, forbid_unknown_fields=True):
@@ -405,6 +412,10 @@ class DefaultFundRules(Dated, frozen=True, forbid_unknown_fields=True):
 class MarginRules(Dated, frozen=True, forbid_unknown_fields=True):
     """Withdrawing from under open positions needs max(initial requirement, this share of their value).
 
+    withdrawals  share: while a debt that nobody paid stands, who leaves takes at most his share of custody
+                 and leaves the rest of that claim behind; while an account is below zero nobody leaves
+                 open: first come, first served, as far as custody reaches; whoever is last is not paid
+                 (Perennial v2, Sherlock audit 2023-07, 072-M)
     hedge_mode  an account may choose to hold a long and a short leg of one contract at once
     tier_sum    what finds the tier of such a leg: its own size, or (gross) the sizes of both legs of the
                 cross pool together; each is charged at that tier's rates (OKX). Beside marginal tiers, which
@@ -412,6 +423,7 @@ class MarginRules(Dated, frozen=True, forbid_unknown_fields=True):
     """
 
     transfer_min_ppb: Ppb = 0
+    withdrawals: Literal["share", "open"] = "share"
     index_age_max_ns: Positive = 60 * SECOND_NS
     hedge_mode: bool = False
     tier_sum: Literal["legs", "gross"] = "legs"
@@ -744,6 +756,8 @@ def _check_liquidation(rules: VenueRules) -> None:
         raise RulesError("venue.liquidation.band_ppb is 0, but the price_limit is 'band'")
     if rules.insurance.takes == "unfilled" and "insurance" not in rules.waterfall:
         raise RulesError("venue.insurance.takes is 'unfilled', but the waterfall has no insurance")
+    if rules.adl.plan == "before" and rules.adl.policy != "queue":
+        raise RulesError(f"venue.adl.plan is 'before', but the policy is {rules.adl.policy!r}")
     if rules.adl.trigger != "bankrupt" and "adl" not in rules.waterfall:
         raise RulesError(f"venue.adl.trigger is {rules.adl.trigger!r}, but the waterfall has no adl")
     drawdown = rules.insurance.drawdown

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -51,6 +51,14 @@ class Redemption(Struct, frozen=True, array_like=True):
     account: int
     row: int
     atoms: int
+
+
+class PlannedPlace(NamedTuple):
+    """A place in a queue of deleveraging that was made before it is needed; lots are signed."""
+
+    account: int
+    lots: int
+    score_ppb: int
 
 
 class SnapshotError(ValueError):
@@ -140,7 +148,6 @@ class State:
         self.in_liquidation: dict[Compartment, None] = {}
         self.open_deficits: dict[Compartment, int] = {}
         self.receivables: dict[int, int] = {}
-        self.left_beside_hole: dict[int, int] = {}
         self.calls: dict[Compartment, Call] = {}
         self.settled_ticks: dict[int, int] = {}
         self.expired: dict[int, None] = {}
@@ -151,6 +158,7 @@ class State:
         self.hedged: dict[int, None] = {}
         self.redemptions: list[Redemption] = []
         self.lending = LendingPool() if rules.lending is not None else None
+        self.planned: dict[tuple[int, int], list[PlannedPlace]] = {}
         if rules.insurance.scope == "instrument":
             for market in self.markets:
                 if market.instrument.kind != "spot":
@@ -259,7 +267,7 @@ class State:
             (self.offers_legs, sorted(self.hedged)),
             (self.lending is not None, self.lending and _written_pool(self.lending)),
             (any(c.rule.redemption_lag_ns for c in self.collateral), self.redemptions),
-            (bool(self.left_beside_hole), sorted(self.left_beside_hole.items())),
+            (bool(self.planned), sorted(self.planned.items())),
         ]
         last = max((n for n, (is_there, _) in enumerate(written, 1) if is_there), default=0)
         return [content for _, content in written[:last]]
@@ -347,10 +355,10 @@ class State:
         self.redemptions = inner.redemptions
         for redemption in self.redemptions:
             self.accounts.coming.cells[redemption.row][redemption.account] += redemption.atoms
-        self.left_beside_hole = dict(inner.left_beside_hole)
         if inner.lending is not None:
             index, shares, next_ns = inner.lending
             self.lending = LendingPool(index, dict(shares), next_ns)
+        self.planned = dict(inner.planned)
         for leg in self.slots[len(self.markets) :]:
             leg.prices = self.markets[leg.instrument_number].prices
         for market in self.markets:
@@ -430,7 +438,7 @@ class _Content(Struct, array_like=True):
     hedged: list[int] = []
     lending: tuple[int, list[tuple[int, int]], int] | None = None
     redemptions: list[Redemption] = []
-    left_beside_hole: list[tuple[int, int]] = []
+    planned: list[tuple[tuple[int, int], list[PlannedPlace]]] = []
 
 
 class _Snapshot(Struct, array_like=True):

@@ -44,7 +44,7 @@ from zerodebt.exchange.commands import (
     UpdateIndex,
     Withdraw,
 )
-from zerodebt.exchange.custody import custody_of, share_atoms
+from zerodebt.exchange.custody import custody_of, left_behind_atoms, share_atoms
 from zerodebt.exchange.events import (
     CLEARING,
     DEFAULT_FUND,
@@ -54,6 +54,7 @@ from zerodebt.exchange.events import (
     INSURANCE,
     LENDING,
     ROUNDING,
+    UNPAID,
     AccountsOpened,
     BackstopSet,
     Batch,
@@ -254,14 +255,17 @@ class Venue:
             most = withdrawable_collateral_atoms(state, account, asset)
         if atoms > most:
             refuse(RejectReason.BALANCE_TOO_SMALL, f"{atoms} atoms asked, {most} may leave")
+        left_behind = 0
         if asset == state.settle:
-            custody = custody_of(state, account)
+            custody = custody_of(state)
             share = share_atoms(custody, most)
             if atoms > share:
                 refuse(RejectReason.DEFICIT_OPEN, f"{atoms} atoms asked, {share} is the share of custody")
-            if custody.hole_atoms:
-                state.left_beside_hole[account] = custody.own_atoms + atoms
-        self._clearing.post("withdrawal", [(account, asset, -atoms), (EXTERNAL, asset, atoms)])
+            left_behind = left_behind_atoms(custody, atoms)
+        self._clearing.post(
+            "withdrawal",
+            [(account, asset, -atoms - left_behind), (EXTERNAL, asset, atoms), (UNPAID, asset, left_behind)],
+        )
         if asset == state.settle:
             state.accounts.session_base.cells[0][account] -= atoms
 
@@ -806,6 +810,8 @@ class Venue:
             sample_peaks(state, drawdown)
         self._expire()
         self._work(state.markets, ("mark", "last"))
+        if state.rules.adl.plan == "before":
+            self._rounds.plan_queues()
 
     def _work(self, markets: list[Market], references: tuple[str, ...], *, scan: bool = True) -> None:
         """Fire triggers and do rounds of risk work until nothing is left, or the rulebook's bound."""
@@ -1124,8 +1130,9 @@ class Venue:
                 )
             assert not accounts.cost.array[rows, :count][lots == 0].any(), "cost without a position"
             state.books[n].check()
-        has_hole = accounts.balances.cells[state.settle][DEFICIT] < 0
-        assert has_hole or not state.left_beside_hole, "withdrawals are remembered without a hole"
+        left_behind = accounts.balances.cells[state.settle][UNPAID]
+        owed = -accounts.balances.cells[state.settle][DEFICIT]
+        assert 0 <= left_behind <= owed, f"{left_behind} atoms left behind beside a debt of {owed}"
         fund = accounts.balances.cells[state.settle][DEFAULT_FUND]
         assert fund == sum(state.contributions.values()), "the fund is not the sum of its contributions"
         if state.lending is not None:

@@ -141,7 +141,7 @@ class View:
 
     def withdrawable_atoms(self, account: int) -> int:
         """Settlement asset that may leave now; beside a debt that nobody paid the account's share of it."""
-        return share_atoms(custody_of(self._state, account), withdrawable_atoms(self._state, account))
+        return share_atoms(custody_of(self._state), withdrawable_atoms(self._state, account))
 
     def default_fund(self, moves_ticks: Sequence[int]) -> tuple[int, int]:
         """(held, required) atoms of the default fund, if every mark moved so."""

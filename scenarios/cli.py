@@ -453,6 +453,26 @@ def ask(
     return code
 
 
+@app.command(sort_key=10)
+def attack(attack_id: str | None = None, /, *, sets: Sets = (), as_json: Json = False) -> int:
+    """Play the economic attacks (ATK-01, ...; all without an id) on a venue that falls to them and on ours.
+
+    Gains are the attacker's, over all his accounts at the fair price. --set changes our venue:
+    venue.mark.band_ppb=0. Exit code 1 when the gain on ours is above what the attack allows.
+    """
+    from zerodebt.scenarios import attacks, config
+
+    overrides = [config.parse_override(text) for text in sets]
+    verdicts = [attacks.judge(chosen, overrides) for chosen in attacks.chosen(attack_id)]
+    if as_json:
+        _write_json([attacks.row(verdict) for verdict in verdicts])
+    else:
+        from zerodebt.scenarios.terminal import print_attacks
+
+        print_attacks(verdicts)
+    return OK if all(verdict.is_bounded for verdict in verdicts) else BROKEN
+
+
 def _say(text: str) -> None:
     """To people, on standard error."""
     sys.stderr.write(f"{text}\n")

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -13,6 +13,9 @@ from rich.text import Text
 from zerodebt.scenarios.claims import figure
 from zerodebt.scenarios.compare import Comparison
 from zerodebt.scenarios.explain import Explanation
+
+if TYPE_CHECKING:
+    from zerodebt.scenarios.attacks import Verdict
 
 _ORIGINS_SHOWN = 5
 
@@ -216,6 +219,21 @@ def _point_text(point: dict[str, Any]) -> str:
     pools = {"cross": point["cross"], **point["isolated"]}
     margins = [f"{name} equity {p['equity']} of {p['maintenance']}" for name, p in pools.items()]
     return "; ".join([prices, f"holds {held or 'nothing'}", *margins])
+
+
+def print_attacks(verdicts: Sequence["Verdict"]) -> None:
+    """A row an attack, gains in whole units of the settlement asset; then what the audit had to say."""
+    table = Table("attack", "", "weak venue", "ours", "", "what bounds it", box=None, pad_edge=False)
+    table.columns[2].justify = table.columns[3].justify = "right"
+    for verdict in verdicts:
+        gains = (f"{int(t.outcome.gain_atoms / 10**6):,}" for t in (verdict.weak, verdict.ours))
+        word = Text("held", style="green") if verdict.is_bounded else Text("FAILED", style="red")
+        table.add_row(verdict.attack.id, verdict.attack.title, *gains, word, verdict.attack.bound)
+    out = console()
+    out.print(table)
+    for verdict in verdicts:
+        for sentence in (*verdict.weak.disagreements, *verdict.ours.disagreements):
+            out.print(f"{verdict.attack.id}: {sentence}", markup=False)
 
 
 def print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

@@ -36,7 +36,6 @@ def test_every_property_has_a_test_of_its_kind(table: Any) -> None:
     assert without_a_test(table, "properties") == []
 
 
-@pytest.mark.xfail(reason="the attacks have no agents yet", strict=True)
 def test_every_attack_has_a_test(table: Any) -> None:
     assert without_a_test(table, "attacks") == []
 

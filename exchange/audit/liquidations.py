@@ -168,7 +168,7 @@ class Liquidations:
         is_low = equity >= 0 and risk.is_below(self._rules.liquidation.backstop_below_ppb)
         if "backstop" not in waterfall or not is_low:
             return
-        if all(m.instrument in self._holdings.backstops for m in self._holdings.positions(account, pocket)):
+        if self.is_backed(account, pocket):
             self._find(
                 "WFALL-01",
                 f"forced order {order_id} although equity {risk.margin_atoms} is for the backstop, below "
@@ -365,6 +365,19 @@ class Liquidations:
                 return False
         return True
 
+    def is_backed(self, account: int, pocket: int) -> bool:
+        """Does a vault serve each position of the compartment, and does its cap leave room for it?"""
+        cap = self._rules.liquidation.backstop_notional_max_atoms
+        for market in self._holdings.positions(account, pocket):
+            vault = self._holdings.backstops.get(market.instrument)
+            if vault is None:
+                return False
+            held = self._holdings.markets[market.instrument].lots_of(vault)
+            worth = self._holdings.value(market, held + market.lots_of(account))
+            if cap is not None and abs(worth) > cap:
+                return False
+        return True
+
     def check_backstop_came(self) -> None:
         """Who is low enough for the backstop, and not below zero, has been taken over."""
         rules = self._rules
@@ -376,8 +389,7 @@ class Liquidations:
                 continue
             positions = self._holdings.positions(account, pocket)
             halted = any(self._contracts.stands_still(market) for market in positions)
-            is_backed = all(market.instrument in self._holdings.backstops for market in positions)
-            if positions and is_backed and not halted:
+            if positions and self.is_backed(account, pocket) and not halted:
                 self._find(
                     "WFALL-01",
                     f"account {account} is left with equity {risk.margin_atoms} over "

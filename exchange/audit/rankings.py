@@ -29,6 +29,7 @@ class Rankings:
         self._notes = notes
         self._holdings = holdings
         self._queues: dict[tuple[int, int], list[Place]] = {}
+        self._planned: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
         self._asked: set[tuple[int, int]] = set()
 
     def was_asked(self, instrument: int, sign: int) -> bool:
@@ -40,7 +41,9 @@ class Rankings:
         self._asked.add(key)
         if not adl.is_queue(self._rules):
             return self._shared(market, sign, demand)
-        if key not in self._queues:
+        if key not in self._queues and self._rules.plan == "before":
+            self._queues[key] = self._as_planned(market, sign)
+        elif key not in self._queues:
             ranked = adl.queue(self._rules, self._candidates(market, sign))
             self._queues[key] = [
                 Place(number, account, pocket, -score, None)
@@ -56,6 +59,30 @@ class Rankings:
             for number, (c, share) in enumerate(zip(listed, lots, strict=True))
             if share
         ]
+
+    def _as_planned(self, market: Market, sign: int) -> list[Place]:
+        """Of the queue that was planned who is at least as large as he was then."""
+        places = []
+        for number, (account, lots, score) in enumerate(self._planned.get((market.instrument, sign), ())):
+            leg = self._holdings.leg(account, self._holdings.markets[market.instrument], sign)
+            if sign * leg.lots_of(account) >= lots:
+                pocket = self._holdings.pocket_of(account, leg)
+                places.append(Place(number, account, pocket, score, None))
+        return places
+
+    def plan(self) -> None:
+        """The end of an instant: queues for the next command, where the rulebook plans before the need."""
+        if self._rules.plan == "now":
+            return
+        self._planned.clear()
+        for market in self._holdings.markets:
+            for sign in (1, -1) if not market.is_spot else ():
+                candidates = self._candidates(market, sign)
+                size = {c.account: sign * c.lots for c in candidates}
+                self._planned[market.number, sign] = [
+                    (account, size[account], -score)
+                    for score, account, _ in adl.queue(self._rules, candidates)
+                ]
 
     def rest(self) -> None:
         self._queues.clear()

@@ -100,7 +100,7 @@ class Reading:
         self.contracts = contracts = Contracts(rules, notes, holdings)
         self.calls = calls = Calls(rules, notes, holdings)
         self.prices = prices = Prices(rules, notes, holdings, funding, contracts)
-        self.transfers = Transfers(rules, notes, holdings, ledger, debts, funding)
+        self.transfers = Transfers(rules, notes, holdings, ledger, debts, funding, contracts)
         self.liquidations = liquidations = Liquidations(
             rules, notes, holdings, harm, contracts, calls, claims
         )
@@ -318,6 +318,8 @@ class Reading:
         self.watch.rest()
         self.debts.rest()
         self.rankings.rest()
+        if self.prices.is_marked:
+            self.rankings.plan()
         self.stages.disarm()
         self.liquidations.rest()
         self.prices.end_instant()

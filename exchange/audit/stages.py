@@ -129,7 +129,8 @@ class Stages:
             return risk.is_short and (account, pocket) in self._liquidations.open
         if stage == "backstop" and risk.equity_atoms >= 0:
             share = self._rules.liquidation.backstop_below_ppb
-            return risk.is_below(share) and (account, pocket) in self._liquidations.open
+            in_liquidation = (account, pocket) in self._liquidations.open
+            return risk.is_below(share) and in_liquidation and self._liquidations.is_backed(account, pocket)
         if stage in ("backstop", "recourse", "default_fund") and not self._holdings.is_protected(account):
             return False
         if stage == "insurance" and account == INSURANCE:

@@ -1,7 +1,9 @@
 """Money that moves on an account's own command, and the venue's dust."""
 
 from zerodebt.exchange.audit.arithmetic import PPB, div_ceil, split
+from zerodebt.exchange.audit.contracts import Contracts
 from zerodebt.exchange.audit.debts import Debts
+from zerodebt.exchange.audit.forms.valuation import worth_at
 from zerodebt.exchange.audit.funding import Funding
 from zerodebt.exchange.audit.holdings import Compartment, Holdings
 from zerodebt.exchange.audit.ledger import Ledger
@@ -12,6 +14,7 @@ from zerodebt.exchange.events import (
     EXTERNAL,
     INSURANCE,
     ROUNDING,
+    UNPAID,
     Posted,
     Rejected,
 )
@@ -30,6 +33,7 @@ class Transfers:
         ledger: Ledger,
         debts: Debts,
         funding: Funding,
+        contracts: Contracts,
     ) -> None:
         self._rules = rules
         self._notes = notes
@@ -37,13 +41,13 @@ class Transfers:
         self._ledger = ledger
         self._debts = debts
         self._funding = funding
+        self._contracts = contracts
         self._find = notes.find
         self._settle = holdings.settle
         self._assets = holdings.assets
         self.deposited: dict[int, int] = {}
         self.withdrawn: dict[int, int] = {}
         self.withdrawn_beyond_share_atoms = 0
-        self._left_beside_hole: dict[int, int] = {}
         self.swept_atoms = 0
 
     def refuse(self, event: Rejected) -> None:
@@ -79,19 +83,23 @@ class Transfers:
         """Nobody withdraws what it does not have, or what its positions require at least, orders aside."""
         self._notes.counts["withdrawals"] += 1
         holdings, settle = self._holdings, self._settle
+        taken = sum(atoms for account, _, atoms in event.legs if account == EXTERNAL)
         for account, pocket, atoms in event.legs:
             if account == EXTERNAL:
                 self.withdrawn[pocket] = self.withdrawn.get(pocket, 0) + atoms
+                continue
+            if account == UNPAID:
                 continue
             left = holdings.balances[pocket][account]
             if left < 0:
                 self._find("(g)", f"account {account} withdraws {-atoms}, {-left} too much")
             if pocket == settle:
-                holdings.brought_in[account] = holdings.brought_in.get(account, 0) + atoms
+                holdings.brought_in[account] = holdings.brought_in.get(account, 0) - taken
             elif all(pledge.asset != pocket for pledge in holdings.pledges):
                 continue
             equity = holdings.equity(account, settle) - holdings.worth(account)
             equity += holdings.collateral_margin(account)
+            equity -= self._lost_standing_still(account, settle)
             share = div_ceil(holdings.gross(account, settle) * self._rules.margin.transfer_min_ppb, PPB)
             required = max(holdings.initial(account, settle), share)
             if equity < required:
@@ -100,7 +108,7 @@ class Transfers:
                     f"account {account} withdraws {-atoms}, which leaves {equity} over {required}",
                 )
             if pocket == settle:
-                self._check_share(account, -atoms, min(left, equity - required) - atoms)
+                self._check_share(account, taken, -atoms - taken, min(left, equity - required) - atoms)
 
     def record_out(self, event: Posted) -> None:
         """What leaves the venue in a borrowing."""
@@ -108,26 +116,35 @@ class Transfers:
             if account == EXTERNAL:
                 self.withdrawn[pocket] = self.withdrawn.get(pocket, 0) + atoms
 
-    def _check_share(self, account: int, atoms: int, free: int) -> None:
+    def _lost_standing_still(self, account: int, pocket: int) -> int:
+        """What positions have lost at the index while their marks stand still; each at least 0."""
+        lost = 0
+        for market in self._holdings.positions(account, pocket):
+            index = self._holdings.markets[market.instrument].index
+            if index is not None and self._contracts.stands_still(market):
+                lots = market.holders[account][0]
+                at_index = worth_at(market.spec, index)(lots)
+                lost += max(0, self._holdings.value(market, lots) - at_index)
+        return lost
+
+    def _check_share(self, account: int, taken: int, left_behind: int, free: int) -> None:
         """While debts stand nobody takes more of the settlement asset than a share of what is there.
 
-        What all have taken since the hole arose counts as if it were still there and asked for at once.
+        And he leaves the rest of the claim that he was paid a share of, so that the others' share stands.
 
         free  what the account's margin set free before it took its atoms
         """
         balances = self._holdings.balances[self._settle]
-        hole, gone = -balances[DEFICIT], self._left_beside_hole
-        if hole <= 0:
-            gone.clear()
-        owed = hole + sum(max(0, -self._holdings.equity(*key)) for key in self._debts.standing)
-        if owed <= 0:
-            return
-        held, taken = atoms - balances[EXTERNAL], gone.get(account, 0)
-        payable = held + sum(gone.values())
-        share = (free + taken) * payable // (payable + owed) - taken
-        self.withdrawn_beyond_share_atoms += max(0, atoms - max(0, min(share, held)))
-        if hole > 0:
-            gone[account] = taken + atoms
+        hole = -balances[DEFICIT] - balances[UNPAID] + left_behind
+        held, due = taken - balances[EXTERNAL], 0
+        if hole > 0 and held > 0 and self._rules.margin.withdrawals == "share":
+            due = div_ceil(taken * hole, held)
+        if left_behind != due:
+            self._find("(g)", f"account {account} takes {taken} and leaves {left_behind} behind, not {due}")
+        owed = max(0, hole) + sum(max(0, -self._holdings.equity(*key)) for key in self._debts.standing)
+        if owed > 0:
+            share = free * held // (held + owed) if held > 0 else 0
+            self.withdrawn_beyond_share_atoms += max(0, taken - share)
 
     def isolate(self, event: Posted) -> None:
         """Margin moves between an account's own wallet and own isolated position and covers no debt there."""

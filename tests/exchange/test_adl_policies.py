@@ -14,11 +14,13 @@ from msgspec import structs
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from tests import wealth
-from tests.venues import USD, Desk, of, perpetual, rulebook
+from tests.venues import ASSETS, USD, Desk, of, perpetual, rulebook
+from zerodebt.exchange.audit import audit
 from zerodebt.exchange.commands import Deposit, LoadPositions
 from zerodebt.exchange.events import HOUSE, DeficitClosed, Deleveraged
 from zerodebt.exchange.rules import AdlRules, RulesError
 from zerodebt.exchange.units import PPB
+from zerodebt.exchange.venue import Venue
 from zerodebt.exchange.waterfall import adl, policies, sharing
 from zerodebt.exchange.waterfall.adl import Candidate, Demand, Ranked
 from zerodebt.exchange.waterfall.policies import POLICIES
@@ -310,6 +312,31 @@ def test_bad_proposal_falls_back_to_pro_rata_over_what_each_can_give(
 def test_good_proposal_of_a_policy_of_ones_own_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(POLICIES, "pro_rata", lambda *_: [1, 9])
     assert lots_by(AdlRules(policy="pro_rata"), [winner(1), winner(2)], 10) == {1: 1, 2: 9}
+
+
+@pytest.mark.spec("ATK-12", "WFALL-03")
+@pytest.mark.parametrize(("plan", "asked"), [("now", [(1, 9), (2, 1)]), ("before", [(2, 10)])])
+def test_queue_planned_before_the_need_passes_over_who_has_become_smaller(
+    plan: str, asked: list[tuple[int, int]]
+) -> None:
+    """A long of 10 at 100 with 60 USD; two shorts of 10, the first with less equity, buys a lot back."""
+    desk = Desk(rulebook("book", "adl", adl={"plan": plan}), index=(100,))
+    loser, first, second, maker = desk.open(60, 100, 10_000, 10_000)
+    desk.trade(loser, first, 10, 100)
+    desk.trade(maker, second, 10, 100)
+    desk.index(99)
+    desk.trade(first, maker, 1, 99)
+    twin = Venue.restore(desk.rules, ASSETS, desk.instruments, desk.venue.snapshot())
+    assert twin.state_hash() == desk.venue.state_hash()
+    events = desk.index(85)
+    assert [(e.rank, -e.lots) for e in of(events, Deleveraged)] == asked
+    assert twin.apply(desk.journal[-1].command, desk.time_ns).events == tuple(events)
+    assert audit(desk.batches).findings == ()
+
+
+def test_planning_before_the_need_is_for_queues_alone() -> None:
+    with pytest.raises(RulesError, match=r"venue\.adl\.plan is 'before', but the policy is 'pro_rata'"):
+        rulebook("book", "adl", adl={"plan": "before", "policy": "pro_rata"})
 
 
 def test_unknown_policy_is_refused_with_the_allowed_ones() -> None:

@@ -1,4 +1,4 @@
-"""Withdrawals beside a debt that nobody paid: everybody has the same share, however often he asks.
+"""Withdrawals beside a debt that nobody paid: everybody has the same share, in however many parts he leaves.
 
 The debt of most tests: 10 lots bought at 100 with 100 USD are sold at 70, and 200 are missing.
 """
@@ -8,9 +8,10 @@ import pytest
 from tests.venues import ASSETS, USD, Desk, of, rulebook
 from zerodebt.exchange.audit import audit
 from zerodebt.exchange.audit.report import Report
-from zerodebt.exchange.commands import BUY, Deposit, Withdraw
-from zerodebt.exchange.custody import Custody, share_atoms
-from zerodebt.exchange.events import DEFICIT, EXTERNAL, Batch, Posted
+from zerodebt.exchange.commands import BUY, Deposit, SetStatus, Withdraw
+from zerodebt.exchange.custody import Custody, left_behind_atoms, share_atoms
+from zerodebt.exchange.events import DEFICIT, EXTERNAL, UNPAID, Batch, Posted
+from zerodebt.exchange.margin import withdrawable_atoms
 from zerodebt.exchange.oracle import Situation
 from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.venue import Venue
@@ -18,9 +19,9 @@ from zerodebt.exchange.venue import Venue
 HELD, HOLE = (100 + 2000 + 100_000 + 1000) * USD, 200 * USD
 
 
-def with_hole() -> tuple[Desk, int, int]:
+def with_hole(withdrawals: str = "share") -> tuple[Desk, int, int]:
     """A desk that holds 103,100 and owes 103,300: 300 of them to a winner who has 2000, 1000 to another."""
-    desk = Desk(rulebook("book"), index=(100,))
+    desk = Desk(rulebook("book", margin={"withdrawals": withdrawals}), index=(100,))
     loser, winner, bidder, idle = desk.open(100, 2000, 100_000, 1000)
     desk.trade(loser, winner, 10, 100)
     desk.order(bidder, BUY, 10, 70)
@@ -30,81 +31,125 @@ def with_hole() -> tuple[Desk, int, int]:
 
 
 @pytest.mark.spec("WFALL-06", "ATK-09")
-def test_asking_again_takes_nothing_more() -> None:
-    desk, _, idle = with_hole()
-    share = 1000 * USD * HELD // (HELD + HOLE)
-    assert desk.venue.view.withdrawable_atoms(idle) == share
-    assert desk.refused(Withdraw(idle, 0, share + 1)) == RejectReason.DEFICIT_OPEN
-    desk.ok(Withdraw(idle, 0, share - 5))
-    assert desk.venue.view.withdrawable_atoms(idle) == 5
-    desk.ok(Withdraw(idle, 0, 5))
-    assert desk.venue.view.withdrawable_atoms(idle) == 0
-    assert desk.refused(Withdraw(idle, 0, 1)) == RejectReason.DEFICIT_OPEN
-    assert desk.cash(idle) == 1000 * USD - share
+def test_who_leaves_in_parts_gets_no_more_than_who_leaves_at_once_and_takes_from_nobody() -> None:
+    """Each part leaves the rest of its claim behind, rounded up: at most an atom is lost with each."""
+    desk, winner, idle = with_hole()
+    view = desk.venue.view
+    shares = [claim * USD * HELD // (HELD + HOLE) for claim in (1000, 2000)]
+    assert [view.withdrawable_atoms(account) for account in (idle, winner)] == shares
+    assert desk.refused(Withdraw(idle, 0, shares[0] + 1)) == RejectReason.DEFICIT_OPEN
+    taken, parts = 0, [shares[0] // 3] * 2
+    for part in parts:
+        desk.ok(Withdraw(idle, 0, part))
+        taken += part
+    while most := view.withdrawable_atoms(idle):
+        desk.ok(Withdraw(idle, 0, most))
+        taken += most
+        parts.append(most)
+    assert len(parts) <= 4
+    assert shares[0] - len(parts) <= taken <= shares[0]
+    assert shares[1] <= view.withdrawable_atoms(winner) <= shares[1] + len(parts)
+    assert desk.cash(UNPAID) + desk.cash(idle) == 1000 * USD - taken
+    assert desk.cash(DEFICIT) == -HOLE, "what nobody paid is as large as before"
+    report = audit(desk.batches)
+    assert report.findings == ()
+    assert report.residual_open_atoms == {0: HOLE}
 
 
 @pytest.mark.spec("ATK-09")
-def test_who_comes_last_has_the_same_share() -> None:
-    """Of the winner's 2300 the profit of 300 is not settled, and more than covers what his shorts require."""
-    desk, winner, idle = with_hole()
-    most = 2000 * USD
-    desk.ok(Withdraw(idle, 0, desk.venue.view.withdrawable_atoms(idle)))
-    assert desk.venue.view.withdrawable_atoms(winner) == most * HELD // (HELD + HOLE)
+def test_who_loses_the_rest_to_an_accomplice_takes_no_second_share() -> None:
+    """He sells 10 lots at 70 to another account of his and buys them back at 72, after he was paid."""
+    desk, _, idle = with_hole()
+    view = desk.venue.view
+    (accomplice,) = desk.open(100)
+    alone = view.withdrawable_atoms(accomplice)
+    once = view.withdrawable_atoms(idle) + alone
+    taken = view.withdrawable_atoms(idle) - 100 * USD
+    desk.ok(Withdraw(idle, 0, taken))
+    desk.trade(accomplice, idle, 10, 70)
+    desk.trade(idle, accomplice, 10, 72)
+    assert view.withdrawable_atoms(accomplice) > alone + 19 * USD
+    for account in (idle, accomplice):
+        most = view.withdrawable_atoms(account)
+        desk.ok(Withdraw(account, 0, most))
+        taken += most
+    assert once - 3 <= taken <= once
+
+
+@pytest.mark.spec("ATK-09")
+def test_where_withdrawals_run_the_first_takes_all_and_custody_ends_it() -> None:
+    """Of 103,100 the bidder's 100,000 and 1000 leave in full; 2100 are there for what is left."""
+    desk, winner, idle = with_hole("open")
+    view = desk.venue.view
+    bidder = winner + 1
+    desk.order(bidder, BUY, 10, 70)
+    desk.trade(winner, bidder, 10, 70)
+    desk.ok(Withdraw(idle, 0, 1000 * USD))
+    desk.ok(Withdraw(bidder, 0, view.withdrawable_atoms(bidder)))
+    left = -desk.cash(EXTERNAL)
+    assert view.withdrawable_atoms(winner) == left == withdrawable_atoms(desk.state, winner) - HOLE
+    assert desk.refused(Withdraw(winner, 0, left + 1)) == RejectReason.DEFICIT_OPEN
+    assert desk.cash(UNPAID) == 0
+    report = audit(desk.batches)
+    assert report.findings == ()
+    assert report.verdict == "RESIDUAL"
 
 
 @pytest.mark.spec("WFALL-06")
 def test_what_is_brought_in_later_has_the_share_of_everything() -> None:
+    """Who has left has borne his part; what is missing still is 200 less that."""
     desk, _, idle = with_hole()
     share = desk.venue.view.withdrawable_atoms(idle)
     desk.ok(Withdraw(idle, 0, share))
+    borne, held = desk.cash(UNPAID), HELD - share
+    assert borne == 1000 * USD - share - desk.cash(idle) > 0
     desk.ok(Deposit(0, idle, (share,)))
-    brought = HELD + share
-    again = (1000 * USD + share) * brought // (brought + HOLE) - share
+    claim, held = desk.cash(idle), held + share
+    again = claim * held // (held + HOLE - borne)
     assert desk.venue.view.withdrawable_atoms(idle) == again < share
 
 
-def test_other_assets_have_no_hole() -> None:
-    desk, _, idle = with_hole()
-    desk.ok(Deposit(1, idle, (7,)))
-    desk.ok(Withdraw(idle, 1, 7))
-    assert not desk.state.left_beside_hole
-
-
-def test_without_a_hole_nothing_is_remembered() -> None:
-    desk = Desk(index=(100,))
+@pytest.mark.parametrize("asset", [0, 1])
+def test_without_a_hole_in_its_asset_nothing_is_left_behind(asset: int) -> None:
+    desk = Desk(index=(100,)) if asset == 0 else with_hole()[0]
     (account,) = desk.open(1000)
-    desk.ok(Withdraw(account, 0, 400 * USD))
-    assert desk.venue.view.withdrawable_atoms(account) == 600 * USD
-    assert not desk.state.left_beside_hole
+    desk.ok(Deposit(1, account, (7,)))
+    atoms = (400 * USD, 7)[asset]
+    desk.ok(Withdraw(account, asset, atoms))
+    assert desk.cash(UNPAID) == 0
+    assert desk.cash(account) == (1000 * USD - atoms, 1000 * USD)[asset]
 
 
 @pytest.mark.parametrize(
-    ("custody", "most", "share"),
+    ("custody", "most", "share", "left_behind"),
     [
-        (Custody(1000, 0), 550, 550),
-        (Custody(1000, 100, is_shut=True), 550, 0),
-        (Custody(1000, 100), 550, 550 * 1000 // 1100),
-        (Custody(0, 100), 50, 0),
-        # One of two who are owed 550 each has taken his 500; then 300 more are missing: 1000 / 1400.
-        (Custody(500, 400, left_atoms=500), 550, 550 * 1000 // 1400),
-        (Custody(500, 400, left_atoms=500, own_atoms=500), 50, 0),
-        # He had more than that, so that the last one, who is owed 300, finds too little.
-        (Custody(108, 400, left_atoms=892), 300, 108),
+        (Custody(1000, 0), 550, 550, 0),
+        (Custody(1000, 100, is_shut=True), 550, 0, 0),
+        (Custody(1000, 100), 550, 500, 50),
+        (Custody(1000, 100), 549, 549 * 1000 // 1100, -(-499 * 100 // 1000)),
+        (Custody(0, 100), 50, 0, 0),
+        # Two are owed 550 each; one has his 500, then 300 more are missing: 500 of 500 + 50 + 300.
+        (Custody(500, 350), 550, 550 * 500 // 850, -(-323 * 350 // 500)),
+        (Custody(1000, 100, is_shared=False), 550, 550, 0),
+        (Custody(1000, 100, is_shut=True, is_shared=False), 1100, 1000, 0),
     ],
 )
-def test_share_is_of_what_there_was_before_anybody_left(custody: Custody, most: int, share: int) -> None:
+def test_share_and_what_is_left_behind_of_a_claim(
+    custody: Custody, most: int, share: int, left_behind: int
+) -> None:
     assert share_atoms(custody, most) == share
+    if share:
+        assert left_behind_atoms(custody, share) == left_behind
 
 
 @pytest.mark.spec("DET-02")
-def test_what_has_left_is_in_the_hash_and_survives_a_restore() -> None:
+def test_what_was_left_behind_is_in_the_hash_and_survives_a_restore() -> None:
     desk, _, idle = with_hole()
     desk.ok(Withdraw(idle, 0, 900 * USD))
+    assert desk.cash(UNPAID) > 0
     twin = Venue.restore(desk.rules, ASSETS, desk.instruments, desk.venue.snapshot())
     assert twin.state_hash() == desk.venue.state_hash()
     assert twin.view.withdrawable_atoms(idle) == desk.venue.view.withdrawable_atoms(idle)
-    desk.state.left_beside_hole[idle] += 1
-    assert twin.state_hash() != desk.venue.state_hash()
 
 
 @pytest.mark.spec("MARG-05")
@@ -116,6 +161,17 @@ def test_the_oracle_says_what_the_venue_pays_out() -> None:
         assert most == desk.venue.view.withdrawable_atoms(account)
 
 
+@pytest.mark.spec("MARG-05", "ATK-10")
+def test_the_oracle_says_what_may_leave_while_a_mark_stands_still() -> None:
+    desk = Desk(index=(100,))
+    account, other = desk.open(100, 10_000)
+    desk.trade(account, other, 10, 100)
+    desk.ok(SetStatus(0, open=False, reduce=False, liquidate=False))
+    desk.index(97)
+    assert desk.venue.view.withdrawable_atoms(account) == (100 - 50 - 10 * 3) * USD
+    assert Situation.of(desk.venue, account).withdrawable_atoms() == (100 - 50 - 10 * 3) * USD
+
+
 def beyond_share_atoms(report: Report) -> int:
     clause = next(clause for clause in report.clauses if clause.letter == "g")
     atoms = clause.figures["withdrawn_beyond_share_atoms"]
@@ -124,11 +180,13 @@ def beyond_share_atoms(report: Report) -> int:
     return atoms
 
 
-def test_the_audit_names_who_takes_more_by_asking_again() -> None:
+def test_the_audit_names_who_takes_more_than_his_share() -> None:
     desk, _, idle = with_hole()
-    desk.ok(Withdraw(idle, 0, desk.venue.view.withdrawable_atoms(idle)))
+    desk.ok(Withdraw(idle, 0, 500 * USD))
     assert beyond_share_atoms(audit(desk.batches)) == 0
-    last, left = desk.batches[-1], desk.cash(idle)
+    last, share, left = desk.batches[-1], desk.venue.view.withdrawable_atoms(idle), desk.cash(idle)
     assert of(list(last.events), Posted)
     again = Posted("withdrawal", ((idle, 0, -left), (EXTERNAL, 0, left)))
-    assert beyond_share_atoms(audit([*desk.batches, Batch(last.seq + 1, last.time_ns, (again,))])) == left
+    report = audit([*desk.batches, Batch(last.seq + 1, last.time_ns, (again,))])
+    assert beyond_share_atoms(report) == left - share
+    assert [f.rule for f in report.findings] == ["(g)"]

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.venues import ASSETS, USD, Desk, fills, future, of, perpetual, rulebook, spot
+from zerodebt.exchange.audit import audit
 from zerodebt.exchange.commands import (
     BUY,
     SELL,
@@ -19,6 +20,7 @@ from zerodebt.exchange.commands import (
     PlaceOrder,
     SetBackstop,
     SetLeverage,
+    SetStatus,
     SettleInstrument,
     TransferMargin,
     Trigger,
@@ -539,3 +541,45 @@ def test_a_reduce_only_order_amended_beyond_its_position_is_clipped_and_keeps_it
     amended = desk.ok(AmendOrder(a, reducing, size_lots=6))
     assert amended == [OrderAmended(reducing, 102, 5 - 2, True)]
     assert fills(desk.ok(PlaceOrder(b, 0, BUY, 3, 102))) == [(reducing, 102, 3)]
+
+
+@pytest.mark.spec("MARG-05", "ATK-10")
+def test_while_a_mark_stands_still_margin_leaves_no_further_than_the_index_allows() -> None:
+    """10 lots at 100 need 1,000 / 20 = 50; the mark stays there while the index falls."""
+    desk = Desk(index=(100,))
+    a, b = desk.open(100, 10_000)
+    desk.trade(a, b, 10, 100)
+    desk.ok(SetStatus(0, open=False, reduce=False, liquidate=False))
+    may_leave = desk.venue.view.withdrawable_atoms
+    winner = may_leave(b)
+    assert may_leave(a) == (100 - 50) * USD
+    desk.index(97)
+    assert may_leave(a) == (100 - 50 - 10 * 3) * USD
+    assert may_leave(b) == winner, "what the index has won is not paid out"
+    desk.index(90)
+    assert desk.refused(Withdraw(a, 0, 1)) == RejectReason.BALANCE_TOO_SMALL
+    assert desk.equity(a) == 100 * USD, "and nobody is judged at it"
+    desk.ok(SetStatus(0, open=True, reduce=True, liquidate=True))
+    desk.index(100)
+    assert may_leave(a) == (100 - 50) * USD
+    assert audit(desk.batches).findings == ()
+
+
+@pytest.mark.spec("MARG-05", "ATK-10")
+def test_while_a_mark_stands_still_no_margin_goes_elsewhere_either() -> None:
+    """Neither out of an isolated position, nor from the pool into one, nor into an order elsewhere."""
+    desk = Desk(rulebook(), (perpetual(), perpetual("ETH")), index=(100, 100))
+    a, b, c = desk.open(100, 10_000, 200)
+    desk.ok(SetLeverage(c, 0, 20, "isolated"))
+    desk.ok(SetLeverage(a, 1, 20, "isolated"))
+    desk.trade(a, b, 10, 100)
+    desk.trade(c, b, 10, 100)
+    desk.ok(TransferMargin(c, 0, 100 * USD))
+    desk.trade(a, b, 1, 100, instrument=1)
+    desk.ok(SetStatus(0, open=False, reduce=False, liquidate=False))
+    desk.index(95, 100)
+    assert desk.refused(TransferMargin(a, 1, 1)) == RejectReason.BALANCE_TOO_SMALL
+    assert desk.refused(PlaceOrder(a, 1, BUY, 1, 100)) == RejectReason.MARGIN_TOO_SMALL
+    assert desk.refused(TransferMargin(c, 0, -51 * USD)) == RejectReason.BALANCE_TOO_SMALL
+    desk.ok(TransferMargin(c, 0, -50 * USD))
+    assert audit(desk.batches).findings == ()

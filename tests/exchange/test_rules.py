@@ -55,6 +55,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("sources", [{"name": "x", "weight": 1, "kind": "perp"}], "must be of kind 'spot'"),
         ("sources", [{"name": "x", "weight": 0}], "weight"),
         ("liquidation.backstop_below_ppb", 0, "backstop_below_ppb"),
+        ("liquidation.backstop_notional_max_atoms", 0, "backstop_notional_max_atoms"),
         ("liquidation.chunk_ppb", 0, "chunk_ppb"),
         ("liquidation.chunk_ppb", 10**9 + 1, "chunk_ppb"),
         ("liquidation.rounds_max", 0, "rounds_max"),

@@ -444,6 +444,45 @@ def test_backstop_leaves_an_account_above_two_thirds_to_the_book() -> None:
     assert armed(desk.tick(0)) == ["book"]
 
 
+@pytest.mark.spec("WFALL-07", "ATK-02")
+def test_vault_takes_no_more_than_its_cap_and_leaves_the_rest_to_the_book() -> None:
+    """Two accounts with 10 lots each at 95: 950 of the first fit the cap of 1,000, the second waits.
+
+    It is sold to a bid above its bankruptcy price of 94.
+    """
+    cap = {"backstop_notional_max_atoms": 1_000 * USD, "price_limit": "bankruptcy"}
+    desk = Desk(rulebook("book", "backstop", "adl", liquidation=cap), index=(100,))
+    (vault,) = desk.open(1000, role="vault")
+    first, second, other = desk.open(60, 60, RICH)
+    desk.ok(SetBackstop(vault, (0,)))
+    for account in (first, second):
+        desk.trade(account, other, 10, 100)
+    events = desk.index(95)
+    assert of(events, TakenOver) == [TakenOver(first, 0, vault, 0, 10, 95)]
+    assert (desk.lots(vault), desk.lots(second)) == (10, 10)
+    desk.order(other, BUY, 10, 94)
+    assert armed(desk.tick(0)) == ["book"]
+    assert (desk.lots(vault), desk.lots(second)) == (10, 0)
+    assert audit(desk.batches).findings == ()
+
+
+@pytest.mark.spec("WFALL-07")
+def test_vault_at_its_cap_takes_what_makes_its_position_smaller() -> None:
+    """It is long 10 lots; a short account's 10 lots bring it to none."""
+    cap = {"backstop_notional_max_atoms": 1_000 * USD}
+    desk = Desk(rulebook("book", "backstop", "adl", liquidation=cap), index=(100,))
+    (vault,) = desk.open(1000, role="vault")
+    long, short, other = desk.open(60, 60, RICH)
+    desk.ok(SetBackstop(vault, (0,)))
+    desk.trade(long, other, 10, 100)
+    desk.index(95)
+    desk.trade(other, short, 10, 95)
+    events = desk.index(100)
+    assert of(events, TakenOver) == [TakenOver(short, 0, vault, 0, -10, 100)]
+    assert desk.lots(vault) == 0
+    assert audit(desk.batches).findings == ()
+
+
 @pytest.mark.spec("WFALL-07", kind="X")
 def test_vault_below_zero_is_deleveraged_for_those_whose_positions_it_took() -> None:
     """It took 10 lots at 95 with 10; with 20 of its own it misses 70 at 85. The origin is the account."""

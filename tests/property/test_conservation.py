@@ -133,7 +133,8 @@ rulebooks = st.sampled_from(
                 "chunk_ppb": 200_000_000,
                 "cooldown_ns": 30 * SECOND_NS,
                 "backstop_below_ppb": 666_666_667,
-            },
+            }
+            | ({"backstop_notional_max_atoms": 500 * USD} if "backstop" in waterfall and maker < 0 else {}),
             adl={"score": score, "price": price},
             margin={"transfer_min_ppb": 100_000_000},
             funding={"impact_notional_atoms": 100 * USD} | funding,

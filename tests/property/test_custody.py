@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.venues import USD, Desk, rulebook
 from zerodebt.exchange.audit import audit
 from zerodebt.exchange.commands import BUY, Withdraw
-from zerodebt.exchange.events import DEFICIT, EXTERNAL
+from zerodebt.exchange.events import DEFICIT, EXTERNAL, UNPAID
 
 MARGIN = 10 * 100 // 20
 
@@ -32,18 +32,28 @@ def with_hole(price: int, wallets: list[int]) -> tuple[Desk, list[int]]:
 def test_asking_often_takes_what_asking_once_takes_and_others_keep_their_share(
     price: int, wallets: list[int], asks: list[tuple[int, int]]
 ) -> None:
-    """Parts of what is left are asked for, and then all of it: exactly the share of the first moment."""
+    """Parts of what is left are asked for, and then all of it: the share of the first moment, rounding aside.
+
+    An atom at most goes with each withdrawal, to those who come later. What it does to them is the more, the
+    larger the hole is beside what is held.
+    """
     desk, accounts = with_hole(price, wallets)
-    once = {account: desk.venue.view.withdrawable_atoms(account) for account in accounts}
-    taken = dict.fromkeys(accounts, 0)
+    view = desk.venue.view
+    once = {account: view.withdrawable_atoms(account) for account in accounts}
+    taken, parts = dict.fromkeys(accounts, 0), dict.fromkeys(accounts, 0)
     for number, part in [*asks, *((number, 1) for number in range(len(accounts)))]:
         account = accounts[number % len(accounts)]
-        atoms = desk.venue.view.withdrawable_atoms(account) // part
+        before = {other: view.withdrawable_atoms(other) for other in accounts}
+        atoms = before[account] // part
         if atoms:
             desk.ok(Withdraw(account, 0, atoms))
+            parts[account] += 1
         taken[account] += atoms
-        left = {other: desk.venue.view.withdrawable_atoms(other) for other in accounts}
-        assert left == {other: once[other] - taken[other] for other in accounts}
-    assert taken == once
+        assert before[account] - atoms - 1 <= view.withdrawable_atoms(account)
+        assert all(view.withdrawable_atoms(other) >= before[other] for other in accounts if other != account)
+    asked = sum(parts.values())
+    for account in accounts:
+        assert once[account] - parts[account] <= taken[account] <= once[account] + asked
     assert desk.cash(EXTERNAL) <= 0, "more has left than was there"
+    assert 0 <= desk.cash(UNPAID) <= -desk.cash(DEFICIT)
     assert not audit(desk.batches).findings

@@ -11,8 +11,8 @@ from tests.reference.book import Resting, queue
 from tests.reference.model import Model
 from tests.reference.streams import Row, Setting
 from tests.venues import ASSETS
+from zerodebt.exchange.custody import custody_of
 from zerodebt.exchange.events import (
-    DEFICIT,
     FIRST_ACCOUNT,
     DeficitClosed,
     Deleveraged,
@@ -82,10 +82,9 @@ def held_by_venue(venue: Venue) -> dict[str, object]:
         "in liquidation": sorted(state.in_liquidation),
         "open deficits": state.open_deficits,
         "receivables": state.receivables,
-        "left beside a hole": state.left_beside_hole,
         "last rates": [market.prices.last_rate_ppt for market in state.markets],
         "may leave": [venue.view.withdrawable_atoms(n) for n in range(FIRST_ACCOUNT, count)]
-        if accounts.balances.cells[state.settle][DEFICIT]
+        if custody_of(state).hole_atoms
         else [],
     }
 
@@ -112,13 +111,9 @@ def held_by_model(model: Model) -> dict[str, object]:
         "in liquidation": sorted(w.in_liquidation),
         "open deficits": w.open_deficits,
         "receivables": w.receivables,
-        "left beside a hole": {
-            n: account.left_beside_hole for n, account in enumerate(w.accounts) if account.left_beside_hole
-        },
         "last rates": [prices.last_rate for prices in w.prices],
         "may leave": [
-            model.share_of_custody(n, margin.withdrawable(w, n))
-            for n in range(FIRST_ACCOUNT, len(w.accounts))
+            model.share_of_custody(margin.withdrawable(w, n)) for n in range(FIRST_ACCOUNT, len(w.accounts))
         ]
         if w.hole
         else [],

@@ -140,7 +140,7 @@ def spare(w: World, account: int, after: After | None = None) -> int:
         if held.isolated:
             worst -= abs(lots)
         else:
-            left += w.at_mark(n, held.lots) - held.cost
+            left += w.at_mark(n, held.lots) - held.cost - w.standing_loss(n, lots)
         left -= initial_at_mark(w, n, worst, held.leverage)
         if buys or sells:
             left -= max(0, sum(o.value for o in buys) - w.at_mark(n, buy_lots))
@@ -158,9 +158,11 @@ def withdrawable(w: World, account: int) -> int:
     most = min(cash, spare(w, account))
     if w.rules.margin.transfer_min_ppb:
         compartment = (account, w.settle)
-        gross = sum(abs(w.at_mark(n, w.position(account, n).lots)) for n in w.positions_of(compartment))
+        held = [(n, w.position(account, n).lots) for n in w.positions_of(compartment)]
+        gross = sum(abs(w.at_mark(n, lots)) for n, lots in held)
         stays = exact.up(exact.share(gross, w.rules.margin.transfer_min_ppb))
-        most = min(most, risk_of(w, compartment).equity - stays)
+        lost = sum(w.standing_loss(n, lots) for n, lots in held)
+        most = min(most, risk_of(w, compartment).equity - lost - stays)
     return max(0, most)
 
 
@@ -170,7 +172,8 @@ def isolated_spare(w: World, account: int, n: int) -> int:
     compartment = (account, w.pocket(n))
     stays = exact.up(exact.share(abs(w.at_mark(n, held.lots)), w.rules.margin.transfer_min_ppb))
     needed = max(initial_at_mark(w, n, abs(held.lots), held.leverage), stays)
-    return max(0, min(w.cash(compartment), risk_of(w, compartment).equity - needed))
+    equity = risk_of(w, compartment).equity - w.standing_loss(n, held.lots)
+    return max(0, min(w.cash(compartment), equity - needed))
 
 
 def isolation(w: World, account: int, n: int, opened: int, side: int, price: int) -> int:

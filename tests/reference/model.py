@@ -28,7 +28,7 @@ from zerodebt.exchange import commands as ask
 from zerodebt.exchange import events as says
 from zerodebt.exchange.assets import Asset
 from zerodebt.exchange.commands import BUY, SELL, Command, PlaceOrder
-from zerodebt.exchange.events import EXTERNAL, HOUSE, INSURANCE, Event
+from zerodebt.exchange.events import EXTERNAL, HOUSE, INSURANCE, UNPAID, Event
 from zerodebt.exchange.instruments import Instrument
 from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.rules import VenueRules
@@ -134,27 +134,28 @@ class Model:
         if atoms > most:
             refuse(RejectReason.BALANCE_TOO_SMALL)
         if asset == w.settle:
-            if atoms > self.share_of_custody(account, most):
+            if atoms > self.share_of_custody(most):
                 refuse(RejectReason.DEFICIT_OPEN)
             w.accounts[account].base -= atoms
-            if w.hole:
-                w.accounts[account].left_beside_hole += atoms
+            w.pay((account, asset), (UNPAID, asset), self.left_behind(atoms))
         w.pay((account, asset), (EXTERNAL, asset), atoms)
 
-    def share_of_custody(self, account: int, most: int) -> int:
-        """Nobody leaves while a deficit is open; a hole that stays is shared by all, however often they ask.
-
-        The share is of what would be there if nobody had left. WFALL-06.
-        """
+    def share_of_custody(self, most: int) -> int:
+        """Nobody leaves while a deficit is open; a hole that stays is shared by all. WFALL-06."""
         w = self.world
+        custody = -w.cash((EXTERNAL, w.settle))
+        if w.rules.margin.withdrawals == "open":
+            return min(most, custody)
         if w.open_deficits:
             return 0
-        if not w.hole:
-            return most
-        custody, own = -w.cash((EXTERNAL, w.settle)), w.accounts[account].left_beside_hole
-        brought = custody + sum(other.left_beside_hole for other in w.accounts)
-        share = exact.down((most + own) * Fraction(brought, brought + w.hole)) - own
-        return max(0, min(share, custody))
+        return exact.down(most * Fraction(custody, custody + w.hole)) if w.hole else most
+
+    def left_behind(self, taken: int) -> int:
+        """Who takes his share bears his part of the hole: his claim is gone with what it brought."""
+        w = self.world
+        if not w.hole or w.rules.margin.withdrawals == "open":
+            return 0
+        return exact.up(Fraction(taken * w.hole, -w.cash((EXTERNAL, w.settle))))
 
     def load_positions(self, command: ask.LoadPositions) -> None:
         w = self.world
@@ -417,6 +418,8 @@ class Model:
             prices.pay_funding(w, (w.now - w.next_funding_ns) // funding.interval_ns + 1)
             w.next_funding_ns = (w.now // funding.interval_ns + 1) * funding.interval_ns
         self.work(list(w.contracts), ("mark", "last"))
+        if w.rules.adl.plan == "before":
+            Rounds(w).plan()
 
     def work(self, contracts: list[int], references: tuple[str, ...], *, scan: bool = True) -> None:
         """Triggers and risk work until nothing is left, within the rulebook's bounds."""

@@ -270,6 +270,10 @@ def swarm(seed: int) -> Setting:
         "open_interest_max_lots": some((90, 1500)),
         "size_max_lots": some((60, 90)),
     }
+    tables["margin"]["withdrawals"] = some(("share", "share", "share", "open"))
+    tables["liquidation"]["backstop_notional_max_atoms"] = some((None, None, 60 * usd, 300 * usd))
+    if tables["adl"]["policy"] == "queue":
+        tables["adl"]["plan"] = some(("now", "now", "before"))
     return Setting("swarm", rulebook("book", *stages, **tables), contracts(tiers[0], tiers[1], **common), usd)
 
 

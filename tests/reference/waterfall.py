@@ -7,7 +7,7 @@ from tests.reference import arithmetic as exact
 from tests.reference import margin, orders
 from tests.reference.book import Walk, first_fills
 from tests.reference.margin import Risk, risk_of
-from tests.reference.world import Compartment, World
+from tests.reference.world import Compartment, Planned, World
 from zerodebt.exchange.commands import BUY, SELL, PlaceOrder, Side
 from zerodebt.exchange.events import (
     DEFICIT,
@@ -241,8 +241,16 @@ class Rounds:
     def is_for_the_backstop(self, where: Compartment, risk: Risk) -> bool:
         w, positions = self.w, self.w.positions_of(where)
         is_low = risk.equity < exact.share(risk.required, w.rules.liquidation.backstop_below_ppb)
-        has_vaults = bool(positions) and all(n in w.backstops for n in positions)
+        has_vaults = bool(positions) and all(self.has_vault(where[0], n) for n in positions)
         return "backstop" in w.rules.waterfall and is_low and has_vaults
+
+    def has_vault(self, account: int, n: int) -> bool:
+        """Does a vault serve the contract, and would the position leave it with no more than its cap?"""
+        w, cap = self.w, self.w.rules.liquidation.backstop_notional_max_atoms
+        if n not in w.backstops or cap is None:
+            return n in w.backstops
+        lots = w.position(w.backstops[n], n).lots + w.position(account, n).lots
+        return abs(w.at_mark(n, lots)) <= cap
 
     def disposes(self, where: Compartment, risk: Risk) -> bool:
         """Would a stage take the positions of a compartment below zero?"""
@@ -467,9 +475,38 @@ class Rounds:
 
     def queue(self, n: int, sign: int) -> list[Candidate]:
         """Winners of a side. A queue is frozen at its first use in a command, a list is taken anew."""
-        w, rules = self.w, self.w.rules.adl
+        rules = self.w.rules.adl
         if rules.policy == "queue" and (n, sign) in self.queues:
             return self.queues[n, sign]
+        if rules.plan == "before":
+            self.queues[n, sign] = self.as_planned(n, sign)
+            return self.queues[n, sign]
+        ranked = self.ranked(n, sign)
+        if rules.policy == "queue":
+            self.queues[n, sign] = ranked
+        return ranked
+
+    def as_planned(self, n: int, sign: int) -> list[Candidate]:
+        """Of the queue of the last index or tick whoever has not become smaller since."""
+        w, found = self.w, []
+        for k, (account, lots, score) in enumerate(w.planned.get((n, sign), [])):
+            if sign * w.position(account, n).lots >= sign * lots:
+                found.append(Candidate(*w.compartment(account, n), k + 1, score, 0))
+        return found
+
+    def plan(self) -> None:
+        w = self.w
+        w.planned = {
+            (n, sign): [
+                Planned(c.account, w.position(c.account, n).lots, c.score) for c in self.ranked(n, sign)
+            ]
+            for n in w.contracts
+            for sign in (1, -1)
+        }
+
+    def ranked(self, n: int, sign: int) -> list[Candidate]:
+        """Winners of a side as they are now."""
+        w, rules = self.w, self.w.rules.adl
         found = []
         for account in range(FIRST_ACCOUNT, len(w.accounts)):
             held = w.position(account, n)
@@ -479,10 +516,7 @@ class Rounds:
         if rules.policy == "queue":
             found = [c for c in found if c.score > 0]
             found.sort(key=lambda c: (-c.score, c.account, c.pocket))
-        ranked = [c._replace(rank=k + 1) for k, c in enumerate(found)]
-        if rules.policy == "queue":
-            self.queues[n, sign] = ranked
-        return ranked
+        return [c._replace(rank=k + 1) for k, c in enumerate(found)]
 
     def candidate(self, account: int, n: int, profit: int) -> Candidate:
         w, rules = self.w, self.w.rules.adl

@@ -5,7 +5,7 @@ Linear contracts, one settlement asset, net positions. A compartment is (account
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from tests.reference import arithmetic as exact
 from tests.reference.book import Resting
@@ -16,6 +16,7 @@ from zerodebt.exchange.events import (
     DEFICIT,
     FIRST_ACCOUNT,
     INSURANCE,
+    UNPAID,
     CloseReason,
     Event,
     OrderClosed,
@@ -60,7 +61,6 @@ class Account:
     positions: list[Position]
     is_vault: bool = False
     base: int = 0
-    left_beside_hole: int = 0
 
 
 @dataclass
@@ -114,6 +114,14 @@ class Status:
     liquidate: bool = True
 
 
+class Planned(NamedTuple):
+    """A place in a queue of deleveraging before it is needed: signed lots as they then were."""
+
+    account: int
+    lots: int
+    score: int
+
+
 class World:
     def __init__(
         self, rules: VenueRules, assets: tuple[Asset, ...], instruments: tuple[Instrument, ...]
@@ -135,6 +143,7 @@ class World:
         self.now = 0
         self.said: list[Event] = []
         self.emptied: list[tuple[int, int]] = []
+        self.planned: dict[tuple[int, int], list[Planned]] = {}
 
     # Looking things up
 
@@ -175,14 +184,21 @@ class World:
 
     @property
     def hole(self) -> int:
-        """What the deficit account owes: debts that nobody paid."""
-        return -self.cash((DEFICIT, self.settle))
+        """Debts that nobody paid, less what those who left have borne of them."""
+        return -self.cash((DEFICIT, self.settle)) - self.cash((UNPAID, self.settle))
 
     def value(self, n: int, price: int, lots: int) -> int:
         return price * lots * self.instruments[n].tick_value_atoms
 
     def at_mark(self, n: int, lots: int) -> int:
         return self.value(n, self.mark(n), lots)
+
+    def standing_loss(self, n: int, lots: int) -> int:
+        """While the mark stands still: what signed lots have lost at the index beyond the mark. MARG-05."""
+        index = self.prices[n].index
+        if self.status[n].liquidate or index is None:
+            return 0
+        return max(0, self.gain(n, lots, index))
 
     def gain(self, n: int, lots: int, price: int) -> int:
         """What signed lots gain on their way from a price to the mark."""

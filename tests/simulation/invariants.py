@@ -14,6 +14,7 @@ from zerodebt.exchange.events import (
     HOUSE,
     INSURANCE,
     LENDING,
+    UNPAID,
     Batch,
     Event,
     LiquidationStarted,
@@ -146,8 +147,9 @@ class Watch:
                 "default fund": cells[DEFAULT_FUND],
                 "lending": cells[LENDING],
                 "fees": cells[FEES],
+                "unpaid": cells[UNPAID],
             }
-            if min(pots.values()) < 0 or cells[DEFICIT] > 0:
+            if min(pots.values()) < 0 or cells[DEFICIT] + cells[UNPAID] > 0:
                 fail("WFALL-01", f"{pots | {'deficit': cells[DEFICIT]}}")
 
     def _check_nobody_owes(self, state: State, events: tuple[Event, ...]) -> None:

@@ -28,7 +28,16 @@ from zerodebt.exchange.commands import (
     UpdateIndex,
     Withdraw,
 )
-from zerodebt.exchange.events import DEFICIT, EXTERNAL, FIRST_ACCOUNT, HOUSE, INSURANCE, Event, Rejected
+from zerodebt.exchange.events import (
+    DEFICIT,
+    EXTERNAL,
+    FIRST_ACCOUNT,
+    HOUSE,
+    INSURANCE,
+    UNPAID,
+    Event,
+    Rejected,
+)
 from zerodebt.exchange.instruments import order_step_ticks
 from zerodebt.exchange.margin import risk_of
 from zerodebt.exchange.marks import Market, market_band_ticks
@@ -386,7 +395,7 @@ class Settling:
             for asset in range(len(state.assets)):
                 atoms = cells[asset][account]
                 if cells[asset][DEFICIT]:
-                    atoms = self._share_of_custody(account, atoms)
+                    atoms = self._share_of_custody(atoms)
                 if atoms > 0:
                     self._must(Withdraw(account, asset, atoms), "REST-06")
         margins = state.accounts.balances.array[len(state.assets) :, FIRST_ACCOUNT:]
@@ -395,13 +404,14 @@ class Settling:
         if any(sum(balances) for balances in self._by_asset()):
             fail("LEDG-01", "the ledger does not sum to zero")
 
-    def _share_of_custody(self, account: int, atoms: int) -> int:
-        """What of a wallet leaves beside a hole: the same share of what each has and has taken out."""
+    def _share_of_custody(self, atoms: int) -> int:
+        """What of a wallet leaves beside a hole: its share, or what is there where withdrawals run."""
         state = self._state
-        cells, left = state.accounts.balances.cells[state.settle], state.left_beside_hole
-        held, own = -cells[EXTERNAL], left.get(account, 0)
-        whole = held + sum(left.values())
-        return min(held, (atoms + own) * whole // (whole - cells[DEFICIT]) - own)
+        cells = state.accounts.balances.cells[state.settle]
+        held, hole = -cells[EXTERNAL], -cells[DEFICIT] - cells[UNPAID]
+        if state.rules.margin.withdrawals == "open":
+            return min(atoms, held)
+        return atoms * held // (held + hole) if hole else atoms
 
     def _await_issuers(self) -> None:
         """What issuers of collateral still owe is paid in time."""

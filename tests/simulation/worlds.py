@@ -119,6 +119,7 @@ def _draw(seed: int, rng: Random) -> World:
     instruments = _instruments(rng, scale, has_coin=has_coin)
     _override(rng, rules, instruments, scale * 10 ** settle["decimals"])
     unit_atoms = scale * 10 ** settle["decimals"]
+    _bound_attacks(Random(f"attacks {seed}"), rules, unit_atoms)
     return World(seed, rules, assets, instruments, rng.choice([3, 5, 7, 10]), unit_atoms)
 
 
@@ -264,6 +265,18 @@ def _override(rng: Random, rules: Table, instruments: list[Table], unit_atoms: i
         )
     if rng.random() < share / 2:
         rules["portfolio"] = _portfolio(rng, symbols)
+
+
+def _bound_attacks(rng: Random, rules: Table, unit: int) -> None:
+    """What the attacks brought, drawn by itself: a seed keeps the rest of the world that it had."""
+    plans = ["now", "before"] if rules.get("adl", {}).get("policy", "queue") == "queue" else ["now"]
+    drawn: dict[str, dict[str, list[Any]]] = {
+        "margin": {"withdrawals": ["share", "share", "open"]},
+        "liquidation": {"backstop_notional_max_atoms": [1500 * unit]},
+        "adl": {"plan": plans},
+    }
+    for name, choices in drawn.items():
+        rules[name] = rules.get(name, {}) | _pick(rng, **choices)
 
 
 def _fees(rng: Random, _: int) -> Table:

@@ -374,6 +374,22 @@ def test_a_takeover_that_does_not_come_is_missed() -> None:
     assert rules_broken(audit_without(desk.batches, is_of_the_takeover)) == {"WFALL-01"}
 
 
+def test_a_takeover_beyond_the_cap_of_the_vault_is_named() -> None:
+    """The vault took 950 of value; the rulebook that the audit reads lets it hold 900."""
+    desk = Desk(rulebook("book", "backstop", "adl"), index=(100,))
+    (vault,) = desk.open(10_000, role="vault")
+    loser, winner = desk.open(60, 10_000)
+    desk.ok(ask.SetBackstop(vault, (0,)))
+    desk.trade(loser, winner, 10, 100)
+    desk.index(95)
+    opened = desk.batches[0].events[0]
+    assert isinstance(opened, says.Opened)
+    capped = structs.replace(opened.rules.liquidation, backstop_notional_max_atoms=900 * USD)
+    told = structs.replace(opened, rules=structs.replace(opened.rules, liquidation=capped))
+    first_batch = structs.replace(desk.batches[0], events=(told,))
+    assert rules_broken(audit([first_batch, *desk.batches[1:]])) == {"WFALL-01"}
+
+
 def test_work_left_before_the_bound_is_no_excuse() -> None:
     batches = quiet_hours()
     last = batches[-1]
@@ -420,6 +436,21 @@ def test_a_withdrawal_below_the_requirement_is_named() -> None:
     legs = ((FIRST_ACCOUNT, 0, -40 * USD), (says.EXTERNAL, 0, 40 * USD))  # 60 - 40 is below 1000 / 40
     drained = Batch(last.seq + 1, last.time_ns, (says.Posted("withdrawal", legs),))
     assert "MARG-05" in rules_broken(audit([*batches, drained]))
+
+
+@pytest.mark.spec("WFALL-06")
+def test_a_share_of_custody_without_the_claim_that_is_left_behind_is_named() -> None:
+    """40 USD of 1,000,000 + 60 are missing; 1 USD leaves with a claim of 1 USD and nothing more."""
+    desk = Desk(rulebook("book"), index=(100,))
+    loser, other = desk.open(60, 10**6)
+    desk.trade(loser, other, 10, 100)
+    desk.order(other, ask.BUY, 10, 90)
+    desk.index(90)
+    assert audit(desk.batches).findings == ()
+    last = desk.batches[-1]
+    legs = ((other, 0, -USD), (says.EXTERNAL, 0, USD))
+    whole = Batch(last.seq + 1, last.time_ns, (says.Posted("withdrawal", legs),))
+    assert "(g)" in rules_broken(audit([*desk.batches, whole]))
 
 
 def test_a_position_of_an_account_that_does_not_exist_is_named() -> None:
