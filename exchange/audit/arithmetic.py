@@ -46,11 +46,15 @@ def decay(elapsed_ns: int, tau_ns: int) -> int:
     return (UNIT * scale + total // 2) // total
 
 
-class Average:
-    """num = num*decay + x*t, den = den*decay + t; compared with a tolerance of a few parts in 10^14.
+_FRACTION_BITS = 64
 
-    Another rounding of the decays may also leave a few units more or less in the denominator. The tolerance
-    only matters when the true quotient lies that close to a whole tick.
+
+class Average:
+    """The past's weight is floor(weight*decay), its mean stays; a new value weighs its time.
+
+    The numerator is kept in units of 2^-64. Compared with a tolerance of a few parts in 10^14, and of a few
+    units in the denominator, which another rounding of the decays may leave: it only matters when the true
+    quotient lies that close to a whole tick.
     """
 
     __slots__ = ("denominator", "numerator", "sampled_at_ns", "tau_ns")
@@ -64,16 +68,19 @@ class Average:
         elapsed = time_ns - self.sampled_at_ns if self.sampled_at_ns >= 0 else 0
         self.sampled_at_ns = time_ns
         if elapsed > 0:
-            kept = decay(elapsed, self.tau_ns)
-            self.numerator = self.numerator * kept // UNIT + value * elapsed
-            self.denominator = self.denominator * kept // UNIT + elapsed
+            kept = self.denominator * decay(elapsed, self.tau_ns) // UNIT
+            past = self.numerator * kept // self.denominator if kept else 0
+            self.numerator = past + (value * elapsed << _FRACTION_BITS)
+            self.denominator = kept + elapsed
 
     def agrees(self, stated: int | None, divisor: int = 1) -> bool:
         if stated is None or not self.denominator:
             return stated is None and not self.denominator
         low = stated * self.denominator * divisor
-        slack = 4096 + (abs(self.numerator) >> 44) + 4 * abs(self.numerator) // self.denominator
-        return low - slack <= self.numerator < low + self.denominator * divisor + slack
+        numerator = self.numerator >> _FRACTION_BITS
+        slack = 4096 + (abs(numerator) >> 44) + 4 * abs(numerator) // self.denominator
+        return low - slack <= numerator < low + self.denominator * divisor + slack
 
     def floor(self, divisor: int = 1) -> int | None:
-        return self.numerator // (self.denominator * divisor) if self.denominator else None
+        whole = self.denominator * divisor << _FRACTION_BITS
+        return self.numerator // whole if whole else None
