@@ -1,4 +1,5 @@
-"""Which test holds which law: `python -m tests.spec` prints the table, with `--json` for machines.
+"""Which test holds which law: `python -m tests.spec` prints the table, with `--json` for machines,
+with `--count` its sums.
 
 The laws stand in properties.toml; a test names those that it covers by `@pytest.mark.spec("LIQ-07")`. Its
 kind is S for a stateful machine of hypothesis (which is a property too), P for another property, T otherwise,
@@ -98,10 +99,23 @@ def table() -> dict[str, Any]:
     }
 
 
+def counts(rows: dict[str, Any]) -> str:
+    """How many laws have tests, and how many tests of each kind there are."""
+    tests = {test["node"]: test["kinds"] for row in rows.values() for test in row["tests"]}
+    kinds = [f"{sum(kind in held for held in tests.values())} {kind}" for kind in "TPSMWX"]
+    held = sum(1 for row in rows.values() if row["tests"])
+    excused = sum(1 for row in rows.values() if row["excused"])
+    says = f"{held} of {len(rows)} laws and attacks have tests, {excused} are excused"
+    return f"{says}\n{len(tests)} tests: {', '.join(kinds)}"
+
+
 def main(arguments: list[str]) -> None:
     answer = table()
     if arguments == ["--json"]:
         print(json.dumps(answer, indent=1))
+        return
+    if arguments == ["--count"]:
+        print(counts(answer["laws"]))
         return
     for name, row in answer["laws"].items():
         print(f"{name} [{row['kinds']}] {row['law']}")
