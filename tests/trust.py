@@ -50,7 +50,8 @@ def record(name: str, argv: list[str]) -> Record:
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout.strip()
-    found = Record(" ".join(argv), f"{datetime.now(UTC):%Y-%m-%d}", commit, printed.rstrip())
+    kept = "\n".join(line.rstrip() for line in printed.rstrip().splitlines())
+    found = Record(" ".join(argv), f"{datetime.now(UTC):%Y-%m-%d}", commit, kept)
     RECORDS.mkdir(exist_ok=True)
     _file(name).write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
     return found
