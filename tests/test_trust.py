@@ -12,3 +12,10 @@ def test_a_record_keeps_what_its_command_printed(tmp_path: Path, monkeypatch) ->
     kept = trust.record("twin", ["echo", "1,000 commands"])
     assert (kept.command, kept.output) == ("echo 1,000 commands", "1,000 commands")
     assert "```\n1,000 commands\n```" in trust.page()
+
+
+def test_a_campaign_that_found_something_is_kept_with_its_code(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(trust, "RECORDS", tmp_path)
+    assert (
+        trust.record("bugs", ["sh", "-c", "echo 1 failed; exit 3"]).output == "1 failed\n\nended with code 3"
+    )

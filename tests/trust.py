@@ -45,8 +45,9 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def record(name: str, argv: list[str]) -> Record:
-    """Run a campaign, which must succeed, and keep what it prints."""
-    printed = subprocess.run(argv, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    """Run a campaign and keep what it prints; one that found something is kept too, with its code."""
+    ended = subprocess.run(argv, cwd=ROOT, check=False, stdout=subprocess.PIPE, text=True)
+    printed = ended.stdout + (f"\nended with code {ended.returncode}" if ended.returncode else "")
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout.strip()
