@@ -196,7 +196,7 @@ class ForcedOrders:
         state = self.state
         rules = state.rules.liquidation
         pool = state.compartment_of(INSURANCE, market.instrument_number)
-        fund = pools.equity_atoms(state, pool) if rules.shortfall == "fund" else None
+        fund = pools.payable_atoms(state, pool) if rules.shortfall == "fund" else None
         fills = [(side * step.fill_lots, step.maker.price_ticks) for step in plan.steps if step.fill_lots]
         quotes = [(lots, -value_atoms(market.instrument, price, lots)) for lots, price in fills]
         return fund_deltas(

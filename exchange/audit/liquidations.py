@@ -273,7 +273,7 @@ class Liquidations:
             worth_at(market.spec, market.mark or 0),
             equity_atoms=risk.equity_atoms,
             whole=sum(self._weights(key).values()),
-            fund_atoms=holdings.equity(*self._pool(market)),
+            fund_atoms=max(0, holdings.money(*self._pool(market))),
         )
 
     def _pool(self, market: Market) -> Compartment:
