@@ -1,6 +1,7 @@
 """A rulebook of a user's own: a TOML file that extends a shipped one, or another file."""
 
 import tomllib
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def read_rulebook(path: Path, as_of: str | None = None) -> dict[str, Any]:
             chain = " -> ".join(str(other) for other, _ in (*layers, (file, {})))
             raise RulesError(f"{path}: extends: found the circle {chain}, allowed is a chain that ends")
         table = _read(file)
+        _check_days(table, file)
         below, folder = _extended(file, table.pop("extends", None)), file.parent
         layers.append((file, table))
     merged = {} if below is None else profile_table(below, as_of)
@@ -58,6 +60,24 @@ def _read(file: Path) -> dict[str, Any]:
         raise RulesError(f"{file}: there is no such file, allowed is a {SUFFIX} file or {allowed}") from None
     except OSError as error:
         raise RulesError(f"{file}: {error.strerror}") from None
+
+
+def _check_days(table: dict[str, Any], file: Path) -> None:
+    """Every `valid_from` is a day; another text would be compared with days, and silently never hold."""
+    for key, value in {"": table, **table}.items():
+        for entry in value if isinstance(value, list) else [value]:
+            day = entry.get("valid_from") if isinstance(entry, dict) else None
+            if day is None:
+                continue
+            try:
+                is_day = len(str(day)) == len("2026-01-01") and bool(date.fromisoformat(str(day)))
+            except ValueError:
+                is_day = False
+            if not is_day or not isinstance(day, str):
+                where = f"{key}.valid_from".lstrip(".")
+                raise RulesError(
+                    f'{file}: {where}: found {str(day)!r}, allowed is a day in quotes, as "2026-01-31"'
+                )
 
 
 def _extended(file: Path, name: Any) -> str | None:

@@ -180,3 +180,23 @@ def test_command_file_takes_a_profile_from_beside_it(zerodebt: Call, book: Path)
     assert code == 0
     opened = json.loads(out.splitlines()[0])
     assert "mybook" in json.dumps(opened)
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "found"),
+    [
+        ('[[liquidation]]\nvalid_from = "tomorrow"', "liquidation.valid_from", "tomorrow"),
+        ('[fees]\nvalid_from = "2026-13-45"', "fees.valid_from", "2026-13-45"),
+        ("[fees]\nvalid_from = 2026-01-01", "fees.valid_from", "2026-01-01"),
+        ('valid_from = "banana"', "valid_from", "banana"),
+    ],
+)
+def test_day_that_is_none_is_refused_where_it_stands(
+    tmp_path: Path, text: str, where: str, found: str
+) -> None:
+    file = written(tmp_path, "book.toml", f'extends = "bybit_uta"\n{text}\n')
+    with pytest.raises(RulesError) as error:
+        read_rulebook(file, "2026-02-01")
+    assert (
+        str(error.value) == f'{file}: {where}: found {found!r}, allowed is a day in quotes, as "2026-01-31"'
+    )
