@@ -261,13 +261,16 @@ def maintenance_atoms(table: MarginTable, notional_atoms: int, size_lots: int, b
 
 
 def _sloped(table: MarginTable, charge: int, notional_atoms: int, size_lots: int) -> int:
-    """`charge / denominator` plus what the rate grows with size, rounded up once. Source: Deribit, Margin."""
+    """`charge / denominator` plus what the rate grows with size, rounded up once. Source: Deribit, Margin.
+
+    The page names no end of the growth; ours is the whole value (an inverse one leaves 64 bits otherwise).
+    """
     if not table.slope_ppb:
         return -(-charge // table.denominator)
     size = notional_atoms if table.is_inverse else size_lots
     unit = PPB * table.slope_size
     grown = notional_atoms * size * table.slope_ppb
-    return div_ceil(charge * unit + grown * table.denominator, table.denominator * unit)
+    return min(notional_atoms, div_ceil(charge * unit + grown * table.denominator, table.denominator * unit))
 
 
 def initial_atoms(
@@ -303,7 +306,8 @@ def charged_rate(table: MarginTable, tier: int, notional_atoms: int, size_lots: 
         return initial * table.maintenance_of_initial_ppb / PPB
     size = notional_atoms if table.is_inverse else size_lots
     grown = Fraction(size * table.slope_ppb, PPB * table.slope_size)
-    return Fraction(table.numerators[tier], table.denominator) + grown
+    rate = Fraction(table.numerators[tier], table.denominator) + grown
+    return min(rate, Fraction(1)) if grown else rate
 
 
 def open_interest_rate_ppm(table: MarginTable, tier: int, open_interest_atoms: int) -> int | None:

@@ -722,6 +722,8 @@ class _Curve:
         sizes = {Fraction(0)}
         if not table.counts_lots:
             sizes |= {Fraction(lower) for lower in table.lowers}
+        if table.slope_ppb:
+            sizes |= {size for n in range(len(table.lowers)) for size in self._wholes(n)}
         if table.floor_atoms_per_lot:
             floor = self._lots * table.floor_atoms_per_lot
             for n, numerator in enumerate(table.numerators):
@@ -730,6 +732,18 @@ class _Curve:
         if self._may_cross_zero:
             sizes |= {-size for size in sizes} | {Fraction(-(2**80))}
         return sorted(sizes)
+
+    def _wholes(self, n: int) -> Iterator[Fraction]:
+        """Sizes at which the growing rate of tier `n` asks for the whole value."""
+        table = self._table
+        rate = Fraction(table.numerators[n], table.denominator) - 1
+        constant = -Fraction(table.deductions[n], table.denominator)
+        growth = Fraction(table.slope_ppb, PPB * table.slope_size)
+        if table.is_inverse:
+            found = _solve(constant, rate, growth)
+        else:
+            found = _solve(constant, rate + self._lots * growth, Fraction(0))
+        yield from (size for size in found if size > 0)
 
     def _roots_within(self, low: Fraction, high: Fraction | None) -> Iterator[Fraction]:
         """Roots of the piece that starts at `low`: excess is a + b*w - c*w*w there."""
@@ -760,6 +774,7 @@ class _Curve:
         if table.slope_ppb:
             amount = size if table.is_inverse else Fraction(self._lots)
             required += size * amount * table.slope_ppb / (PPB * table.slope_size)
+            required = min(required, size)
         return max(required, Fraction(self._lots * table.floor_atoms_per_lot))
 
 

@@ -23,6 +23,7 @@ from zerodebt.exchange.instruments import (
     value_atoms,
     values_atoms,
 )
+from zerodebt.exchange.units import PPB
 
 BTC_TIERS = (Tier(0, 40), Tier(150_000_000 * USD, 20))
 ODD_TIERS = (Tier(0, 25), Tier(20_000, 10), Tier(50_000, 7), Tier(200_000, 3))
@@ -157,6 +158,18 @@ def test_rate_grows_with_the_size_of_the_position() -> None:
         contract="inverse", tiers=(Tier(0, 50, 10_000_000),), slope_ppb=50_000, slope_size=coin
     )
     assert maintenance_atoms(margin_table(inverse), 25 * coin, 25_000) == 28_125_000
+
+
+@pytest.mark.spec("NUM-06")
+def test_growing_rate_ends_at_the_whole_value() -> None:
+    """1 % and 10 % for each lot: 9 lots ask 91 %, 10 lots all of it and no more; an inverse one likewise."""
+    linear = margin_table(perpetual(tiers=(Tier(0, 50, 10_000_000),), slope_ppb=PPB // 10))
+    assert maintenance_atoms(linear, 900, 9) == 819
+    assert maintenance_atoms(linear, 1_000, 10) == 1_000
+    inverse = perpetual(contract="inverse", tiers=(Tier(0, 50, 10_000_000),), slope_ppb=PPB // 10)
+    largest = np.array([2**60], np.int64)
+    assert maintenance_atoms_array(margin_table(inverse), largest, largest).tolist() == [2**60]
+    assert initial_atoms(margin_table(inverse), 2**60, 1, 50) == 2**60
 
 
 @pytest.mark.spec("NUM-03")

@@ -13,6 +13,7 @@ from zerodebt.exchange.events import Deleveraged, Filled, LiquidationStarted, Re
 from zerodebt.exchange.instruments import Instrument, Tier, value_atoms
 from zerodebt.exchange.oracle import PathStep, Position, Situation
 from zerodebt.exchange.reject import RejectReason
+from zerodebt.exchange.units import PPB
 
 COIN = 10**8
 TABLES: dict[str, Instrument] = {
@@ -55,6 +56,16 @@ TABLES: dict[str, Instrument] = {
         tiers=(Tier(0, 50, 10_000_000),),
         slope_ppb=50_000,
         slope_size=COIN // 100,
+    ),
+    "slope to the whole value": perpetual(
+        tiers=(Tier(0, 50, 10_000_000), Tier(200_000 * USD, 20, 25_000_000)), slope_ppb=PPB // 60
+    ),
+    "inverse slope to the whole value": perpetual(
+        contract="inverse",
+        tick_value_atoms=100 * COIN,
+        tiers=(Tier(0, 50, 10_000_000), Tier(COIN // 5, 20, 25_000_000)),
+        slope_ppb=PPB // 2,
+        slope_size=COIN,
     ),
 }
 

@@ -126,7 +126,10 @@ def marginal_tiers(spec: Instrument, slopes: list[int], denominator: int, *, by_
 
 
 def sloped(spec: Instrument, form: Charge) -> Charge:
-    """A charge whose rate grows with the size: in lots of a linear contract, in value of an inverse one."""
+    """A charge whose rate grows with the size: in lots of a linear contract, in value of an inverse one.
+
+    It ends at the whole value.
+    """
     if not spec.slope_ppb:
         return form
     unit, by_value = PPB * spec.slope_size, spec.contract == "inverse"
@@ -134,7 +137,8 @@ def sloped(spec: Instrument, form: Charge) -> Charge:
     def charged(notional_atoms: int, size_lots: int) -> tuple[int, int]:
         numerator, denominator = form(notional_atoms, size_lots)
         grown = notional_atoms * (notional_atoms if by_value else size_lots) * spec.slope_ppb
-        return numerator * unit + grown * denominator, denominator * unit
+        whole = notional_atoms * denominator * unit
+        return min(whole, numerator * unit + grown * denominator), denominator * unit
 
     return charged
 

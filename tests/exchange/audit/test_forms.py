@@ -84,6 +84,7 @@ K = 1000 * USD
             20,
             K * 12 // 1000,
         ),
+        ({"tiers": (Tier(0, 0, 10_000_000, 1),), "slope_ppb": 10**9, "slope_size": 10}, K, 20, K),
         ({"tiers": (Tier(0, 30),), "maintenance_of_initial_ppb": 600_000_000}, 100, 1, 3),  # ceil(4 * .6)
     ],
 )
