@@ -118,6 +118,17 @@ class Settling:
                 break
             self._do(Tick(), later_ns=HOUR_NS)
         self._index(later_ns=0)
+        for market in self._markets():
+            self._move_limits(market)
+
+    def _move_limits(self, market: Market) -> None:
+        """Days settled at their limit, until the mark can be traded at: an own book's last price stands."""
+        for _ in range(_ROUNDS_MAX):
+            band, mark = limit_band(self._state, market.number), market.prices.mark_ticks
+            if band is None or mark is None or band[0] < mark < band[1]:
+                return
+            self._must(SettleVariation(market.number, max(band[0], min(mark, band[1]))), "REST-00")
+        fail("REST-00", f"the limits of market {market.number} stay at {band} with the mark at {mark}")
 
     def _index(self, later_ns: int) -> None:
         """All sources agree on a price at which orders may rest."""
@@ -342,9 +353,14 @@ class Settling:
         return self._state.portfolio is not None
 
     def _at_mark(self, leg: Market, side: int) -> int:
-        """The maker's price on the step that is no worse for the other one than the mark, within the band."""
+        """The maker's price on the step that is no worse for the other one than the mark, within the band.
+
+        Nor, for coins, than the index, at which they count as collateral: their sale may cost no margin.
+        """
         mark = leg.prices.mark_ticks
         assert mark is not None
+        if leg.instrument.kind == "spot":
+            mark = max(mark, leg.prices.index_ticks or mark)
         step = order_step_ticks(leg.instrument, 2 * mark)
         price = -(-mark // step) * step if side == BUY else mark // step * step
         price = self._within_band(leg, BUY, self._within_band(leg, SELL, price))
