@@ -128,7 +128,7 @@ class Settling:
             if band is None or mark is None or band[0] < mark < band[1]:
                 return
             self._must(SettleVariation(market.number, max(band[0], min(mark, band[1]))), "REST-00")
-        fail("REST-00", f"the limits of market {market.number} stay at {band} with the mark at {mark}")
+        fail("REST-00", f"the limits of market {market.number} do not reach its mark")
 
     def _index(self, later_ns: int) -> None:
         """All sources agree on a price at which orders may rest."""
