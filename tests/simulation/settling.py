@@ -192,7 +192,7 @@ class Settling:
     def _wait(self) -> None:
         """Time passes: cooldowns, margin calls, forced orders, auctions; if need be capital is brought in.
 
-        A round in which forced orders close lots is not counted: a rulebook may have them close one at a time.
+        A round in which forced orders close lots is not counted: they may be for one lot at a time.
         """
         rounds = 0
         for step in count():
