@@ -982,6 +982,7 @@ class Venue:
         self._close_beyond_limits(market)
         variation.call(state, self._clearing, market)
         self._work(state.markets, ("last",))
+        variation.call(state, self._clearing, market)  # a winner whose gain has paid may be short now
 
     def _close_beyond_limits(self, market: Market) -> None:
         """The band moved with the settlement price: what rests outside of it leaves the book."""

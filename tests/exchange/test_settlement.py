@@ -183,6 +183,43 @@ def test_a_second_settlement_does_not_give_more_time() -> None:
     agrees(d)
 
 
+def test_a_winner_whose_gain_pays_for_a_debt_is_called_in_the_same_settlement() -> None:
+    settlement = {"call_to": "maintenance", "call_due_ns": HOUR_NS}
+    contracts = tuple(future(s, leverage=1000, margin_floor_atoms_per_lot=FLOOR) for s in ("A", "B"))
+    d = Desk(rulebook("book", "adl", settlement=settlement), contracts, index=(100, 100))
+    winner, loser, other = d.open(300, 80, 10_000)
+    d.trade(winner, loser, 4, 100, instrument=0)
+    d.trade(winner, other, 10, 100, instrument=1)
+    d.index(200, 65)
+    assert [call.account for call in of(d.ok(SettleVariation(0, 100)), MarginCalled)] == [loser]
+    assert d.equity(winner) == (300 + 4 * 100 - 10 * 35) * USD
+    (call,) = of(d.ok(SettleVariation(1, 65), later_ns=HOUR_NS), MarginCalled)
+    # the loser has 80 and is deleveraged at 120: of 4 * 100 the winner keeps 4 * 20
+    assert (call.account, call.equity_atoms) == (winner, (300 + 4 * 20 - 10 * 35) * USD)
+    assert call.called_atoms == (10 * 10 - 30) * USD
+    agrees(d)
+
+
+@pytest.mark.parametrize(("call_to", "called_usd"), [("maintenance", []), ("initial", [100])])
+def test_who_just_has_his_requirement_is_called_for_what_he_misses(
+    call_to: str, called_usd: list[int]
+) -> None:
+    contract = future(leverage=1000, margin_floor_atoms_per_lot=FLOOR)
+    tables = {
+        "settlement": {"call_to": call_to, "call_due_ns": HOUR_NS},
+        "liquidation": {"trigger": "at_or_below"},
+    }
+    d = Desk(rulebook("book", "house", **tables), (contract,), index=(100,))
+    long, short = d.open(200, 10_000)
+    d.trade(long, short, 10, 100)
+    d.index(90)
+    assert d.equity(long) == 10 * FLOOR
+    calls = of(d.ok(SettleVariation(0, 90)), MarginCalled)
+    assert [call.called_atoms for call in calls] == [usd * USD for usd in called_usd]
+    assert bool(of(d.tick(HOUR_NS), LiquidationStarted)) == bool(called_usd)
+    agrees(d)
+
+
 def test_who_is_called_can_neither_withdraw_nor_add() -> None:
     d, long, short = called()
     d.ok(SettleVariation(0, 85))

@@ -1,5 +1,6 @@
 """Phase two: faults have stopped, a market maker is back, and all that was begun must come to an end."""
 
+from itertools import count
 from typing import Any
 
 from tests.simulation.invariants import compartments, fail
@@ -189,8 +190,12 @@ class Settling:
     # Waiting
 
     def _wait(self) -> None:
-        """Time passes: cooldowns, margin calls, forced orders, auctions; if need be capital is brought in."""
-        for step in range(_ROUNDS_MAX):
+        """Time passes: cooldowns, margin calls, forced orders, auctions; if need be capital is brought in.
+
+        A round in which forced orders close lots is not counted: they may be for one lot at a time.
+        """
+        rounds = 0
+        for step in count():
             if step == _ROUNDS_MAX // 2:
                 self._bring_capital()
             self._hold_auctions()
@@ -200,9 +205,17 @@ class Settling:
             else:
                 for market in self._markets():
                     self._do(self._generous(market, BUY if step % 6 == 4 else SELL))
+            to_close = self._lots_to_close()
             self._index(later_ns=HOUR_NS if step % 4 == 3 else MINUTE_NS)
-            if self._is_at_rest() and self._is_calm():
+            rounds += self._lots_to_close() >= to_close
+            if rounds == _ROUNDS_MAX or (self._is_at_rest() and self._is_calm()):
                 return
+
+    def _lots_to_close(self) -> int:
+        """Open lots of all that are in liquidation."""
+        state = self._state
+        lots = state.accounts.lots.cells
+        return sum(abs(lots[m.number][c[0]]) for c in state.in_liquidation for m in state.positions_of(c))
 
     def _generous(self, market: Market, side: int) -> MassQuote:
         """One-sided and a step better than the mark: who has nothing left may not close at less."""
