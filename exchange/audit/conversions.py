@@ -118,6 +118,8 @@ class Conversions:
             atoms = min(atoms, div_ceil(owed * spec.lot_atoms, index * spec.tick_value_atoms))
         due_ns = self._notes.time_ns + pledge.rule.redemption_lag_ns
         due = (pledge.asset, owed, atoms, index, pledge.worth_atoms(atoms), due_ns)
+        if not due[4]:
+            self._find("LIQ-10", f"account {account} has {atoms} atoms redeemed that are worth nothing")
         stated = (
             event.asset,
             event.owed_atoms,
@@ -241,7 +243,8 @@ class Conversions:
             bought = collateral.affordable_atoms(self._rules, pledge, held, self._fund_cash())
             paid = collateral.handed_over_atoms(self._rules, pledge, bought)
             is_for_the_fund = self._fund_buys and paid > 0
-            is_left = held > 0 and (pledge.market.stands_still or pledge.rule.redemption_lag_ns > 0)
+            is_redeemable = pledge.rule.redemption_lag_ns > 0 and pledge.worth_atoms(held) > 0
+            is_left = is_redeemable or (held > 0 and pledge.market.stands_still)
             if is_left or is_for_the_fund or self._is_bid_for(pledge, event.account):
                 self._find(
                     "WFALL-01", f"account {event.account} is in deficit with {held} atoms of collateral left"
