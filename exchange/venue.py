@@ -1101,8 +1101,9 @@ class Venue:
         most = borrowable_atoms(state, account, lenders.cash_atoms(state))
         if atoms > most:
             refuse(RejectReason.BALANCE_TOO_SMALL, f"{atoms} atoms asked, {most} may leave")
-        if state.open_deficits or state.accounts.balances.cells[state.settle][DEFICIT] < 0:
-            refuse(RejectReason.DEFICIT_OPEN, "nothing is lent while a deficit stands")
+        custody = custody_of(state)
+        if custody.is_shut or custody.hole_atoms:
+            refuse(RejectReason.DEFICIT_OPEN, "nothing is lent while a deficit stands that nobody has borne")
         self._clearing.post("borrowing", [(account, state.settle, -atoms), (EXTERNAL, state.settle, atoms)])
         state.accounts.session_base.cells[0][account] -= atoms
 
