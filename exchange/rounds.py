@@ -298,8 +298,12 @@ class RiskRounds:
                 return None
         if not all(pools.takes_position(state, m, held) for m, held in zip(markets, lots, strict=True)):
             return None
-        if not all(self._can_pay(pool, atoms) for pool, atoms in missing.items()):
+        if not all(self._is_in_reach(pool, atoms) for pool, atoms in missing.items()):
             return None
+        if state.settle in (pocket for (_, pocket), atoms in missing.items() if atoms):
+            self._conversions.raise_cash(missing[INSURANCE, state.settle])
+        if any(pools.payable_atoms(state, pool) < atoms for pool, atoms in missing.items()):
+            return None  # a bidder in two spot books had the money for one of them
         because = "equity is below zero and the fund can take it"
         if not risk.is_bankrupt:
             because = "equity is below the requirement and the book is empty"
@@ -331,14 +335,15 @@ class RiskRounds:
                 able += max(0, money)
         return able < -risk.equity_atoms
 
-    def _can_pay(self, pool: Compartment, atoms: int) -> bool:
-        """Does the pool have the money, if need be after a sale of its own assets?
+    def _is_in_reach(self, pool: Compartment, atoms: int) -> bool:
+        """Does the pool have the money, or would the book bring it for the pool's own assets?
 
-        For a position without a debt it sells nothing: what it lost itself is no reason to.
+        For a position without a debt nothing is asked: what the pool lost itself is no reason to sell.
         """
-        if atoms and pool[1] == self.state.settle:
-            self._conversions.raise_cash(atoms)
-        return pools.payable_atoms(self.state, pool) >= atoms
+        money = pools.money_atoms(self.state, pool)
+        if money < atoms and pool[1] == self.state.settle:
+            money += self._conversions.raisable_atoms()
+        return money >= atoms or not atoms
 
     def _is_open(self, pool: Compartment) -> bool:
         """Does the pool take positions, or has it fallen too far from its peak? Writes down a change."""
