@@ -117,16 +117,24 @@ class RiskRounds:
                     account, pocket, risk.equity_atoms, risk.maintenance_atoms, risk.haircut_atoms
                 )
             )
-            if "default_fund" in state.rules.waterfall:
-                members = (member for member in sorted(state.contributions.items()) if member[1])
-                state.defaults[compartment] = tuple(members)
-                self.clearing.out.append(DefaultDeclared(account, pocket, state.defaults[compartment]))
+        self._declare(compartment)
         if state.accounts.orders.cells[0][account]:
             markets = state.contracts_of(compartment)
             if pocket == state.settle:
                 markets = [*markets, *(m for m in state.markets if m.instrument.kind == "spot")]
             for market in markets:
                 self.clearing.close_all(account, market.number, "liquidation")
+
+    def _declare(self, compartment: Compartment) -> None:
+        """A member's default freezes who has put up what, from when there is something to close or to pay."""
+        state = self.state
+        if "default_fund" not in state.rules.waterfall or compartment in state.defaults:
+            return
+        if default_fund.is_spent(state, compartment):
+            return
+        members = (member for member in sorted(state.contributions.items()) if member[1])
+        state.defaults[compartment] = tuple(members)
+        self.clearing.out.append(DefaultDeclared(*compartment, state.defaults[compartment]))
 
     def _finish(self, below: list[Compartment]) -> None:
         """Let go of the compartments that are safe again, and write down which are still below zero.
@@ -141,10 +149,11 @@ class RiskRounds:
             risk = risk_of(state, compartment)
             account, pocket = compartment
             self._note_deficit(compartment, risk)
+            if risk.is_safe or default_fund.is_spent(state, compartment):
+                state.defaults.pop(compartment, None)
             if not risk.is_safe:
                 continue
             del state.in_liquidation[compartment]
-            state.defaults.pop(compartment, None)
             self.clearing.out.append(
                 LiquidationEnded(
                     account, pocket, risk.equity_atoms, risk.maintenance_atoms, risk.haircut_atoms
