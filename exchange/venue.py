@@ -247,6 +247,7 @@ class Venue:
         carries_margin = asset == state.settle or any(c.asset == asset for c in state.collateral)
         if carries_margin:
             gates.marked(self._state, account)
+            gates.fresh(self._state, account)
         if atoms <= 0:
             refuse(RejectReason.AMOUNT_NOT_POSITIVE, f"{atoms} atoms")
         if asset == state.settle:
@@ -413,6 +414,7 @@ class Venue:
         if not atoms:
             refuse(RejectReason.NOTHING_TO_DO, "0 atoms")
         gates.marked(self._state, account)
+        gates.fresh(self._state, account)
         if atoms > 0:
             most = withdrawable_atoms(state, account)
         else:
@@ -1062,6 +1064,7 @@ class Venue:
         pool = self._lending_pool()
         gates.not_in_liquidation(state, account)
         gates.marked(state, account)
+        gates.fresh(state, account)
         shares = shares_of(atoms, pool.index)
         if atoms > 0 and not shares:
             refuse(RejectReason.VALUE_TOO_SMALL, f"{atoms} atoms are worth less than a share")
@@ -1096,6 +1099,7 @@ class Venue:
         self._lending_pool()
         gates.not_in_liquidation(state, account)
         gates.marked(state, account)
+        gates.fresh(state, account)
         if atoms <= 0:
             refuse(RejectReason.AMOUNT_NOT_POSITIVE, f"{atoms} atoms")
         most = borrowable_atoms(state, account, lenders.cash_atoms(state))
