@@ -564,6 +564,13 @@ def initial_requirement_atoms(state: State, compartment: Compartment) -> int:
     return sum(initial_of(state, market, account) for market in state.positions_of(compartment))
 
 
+def stale_position(state: State, account: int) -> Market | None:
+    """The first open position whose index is too old, isolated ones included. Property MARK-02."""
+    lots = state.accounts.lots.cells
+    held = (market for market in state.contracts if lots[market.number][account])
+    return next((m for m in held if not is_fresh(m, state.rules, state.time_ns)), None)
+
+
 def withdrawable_atoms(state: State, account: int) -> int:
     """Settlement asset that may leave: settled cash, and only beyond the initial requirement.
 

@@ -247,6 +247,7 @@ class Venue:
         carries_margin = asset == state.settle or any(c.asset == asset for c in state.collateral)
         if carries_margin:
             gates.marked(self._state, account)
+            gates.fresh(self._state, account)
         if atoms <= 0:
             refuse(RejectReason.AMOUNT_NOT_POSITIVE, f"{atoms} atoms")
         if asset == state.settle:
@@ -413,6 +414,7 @@ class Venue:
         if not atoms:
             refuse(RejectReason.NOTHING_TO_DO, "0 atoms")
         gates.marked(self._state, account)
+        gates.fresh(self._state, account)
         if atoms > 0:
             most = withdrawable_atoms(state, account)
         else:
@@ -1063,6 +1065,7 @@ class Venue:
         pool = self._lending_pool()
         gates.not_in_liquidation(state, account)
         gates.marked(state, account)
+        gates.fresh(state, account)
         shares = shares_of(atoms, pool.index)
         if atoms > 0 and not shares:
             refuse(RejectReason.VALUE_TOO_SMALL, f"{atoms} atoms are worth less than a share")
@@ -1097,13 +1100,15 @@ class Venue:
         self._lending_pool()
         gates.not_in_liquidation(state, account)
         gates.marked(state, account)
+        gates.fresh(state, account)
         if atoms <= 0:
             refuse(RejectReason.AMOUNT_NOT_POSITIVE, f"{atoms} atoms")
         most = borrowable_atoms(state, account, lenders.cash_atoms(state))
         if atoms > most:
             refuse(RejectReason.BALANCE_TOO_SMALL, f"{atoms} atoms asked, {most} may leave")
-        if state.open_deficits or state.accounts.balances.cells[state.settle][DEFICIT] < 0:
-            refuse(RejectReason.DEFICIT_OPEN, "nothing is lent while a deficit stands")
+        custody = custody_of(state)
+        if custody.is_shut or custody.hole_atoms:
+            refuse(RejectReason.DEFICIT_OPEN, "nothing is lent while a deficit stands that nobody has borne")
         self._clearing.post("borrowing", [(account, state.settle, -atoms), (EXTERNAL, state.settle, atoms)])
         state.accounts.session_base.cells[0][account] -= atoms
 

@@ -15,6 +15,7 @@ from zerodebt.exchange.margin import (
     customer_equities,
     pooled_equity,
     risk_of,
+    stale_position,
     withdrawable_atoms,
 )
 from zerodebt.exchange.portfolio import level_of
@@ -140,7 +141,12 @@ class View:
         return risk.equity_atoms, risk.maintenance_atoms
 
     def withdrawable_atoms(self, account: int) -> int:
-        """Settlement asset that may leave now; beside a debt that nobody paid the account's share of it."""
+        """Settlement asset that may leave now; beside a debt that nobody paid the account's share of it.
+
+        Nothing while the index of an open position is too old.
+        """
+        if stale_position(self._state, account) is not None:
+            return 0
         return share_atoms(custody_of(self._state), withdrawable_atoms(self._state, account))
 
     def default_fund(self, moves_ticks: Sequence[int]) -> tuple[int, int]:

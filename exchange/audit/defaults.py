@@ -49,6 +49,8 @@ class Defaults:
         self.is_declared = False
         self._contributions: Means = {}
         self._frozen: dict[Compartment, Means] = {}
+        self._spent: set[Compartment] = set()
+        """Of those the ones that have nothing left to sell and owe the fund nothing."""
         self._next_layer = 0
         self._due: Means = {}
 
@@ -65,7 +67,27 @@ class Defaults:
         self._ledger.expect("contribution", legs, f"contribution of account {account}")
 
     def _open(self) -> bool:
-        return any(key in self._liquidations.open for key in self._frozen)
+        return bool(self._unspent())
+
+    def _unspent(self) -> set[Compartment]:
+        return (self._liquidations.open & self._frozen.keys()) - self._spent
+
+    def _is_spent(self, key: Compartment) -> bool:
+        """No positions, not below zero, and what is left is too little for a lot or for its issuer."""
+        account, pocket = key
+        holdings = self._holdings
+        if holdings.positions(account, pocket) or holdings.equity(account, pocket) < 0:
+            return False
+        if pocket != self._settle:
+            return True
+        held = [(pledge, holdings.balances[pledge.asset][account]) for pledge in holdings.pledges]
+        is_sold = any(
+            pledge.worth_atoms(atoms) > 0
+            if pledge.rule.redemption_lag_ns
+            else atoms >= pledge.market.spec.lot_atoms
+            for pledge, atoms in held
+        )
+        return not is_sold and not holdings.coming_atoms(account)
 
     def declare(self, event: DefaultDeclared) -> None:
         account = event.account
@@ -76,6 +98,7 @@ class Defaults:
         if key not in self._liquidations.open or "default_fund" not in self._rules.waterfall:
             self._find("WFALL-01", f"account {account} is declared in default without a reason")
         self._frozen[key] = dict(event.contributions)
+        self._spent.discard(key)
         self.is_declared = True
         self._notes.intervene(f"account {account} is declared in default")
 
@@ -178,3 +201,4 @@ class Defaults:
 
     def rest(self) -> None:
         self._check_all_drawn_paid()
+        self._spent.update(key for key in self._unspent() if self._is_spent(key))

@@ -8,10 +8,12 @@ from zerodebt.exchange.audit.holdings import Compartment, Holdings
 from zerodebt.exchange.audit.ledger import Ledger
 from zerodebt.exchange.audit.notes import Notes
 from zerodebt.exchange.events import (
+    DEFICIT,
     EXTERNAL,
     FIRST_ACCOUNT,
     HOUSE,
     LENDING,
+    UNPAID,
     DeficitOpened,
     InterestCharged,
     Posted,
@@ -98,6 +100,9 @@ class Lending:
     def borrow(self, event: Posted) -> None:
         """What leaves beyond the wallet is there in the pool, and covered without unrealised profit."""
         settle, balances = self._settle, self._holdings.balances[self._settle]
+        hole = -balances[DEFICIT] - balances[UNPAID]
+        if hole > 0 or self._debts.standing:
+            self._find("(g)", f"money is lent out while debts stand, {hole} atoms of them as a hole")
         for account, pocket, atoms in event.legs:
             if account == EXTERNAL and pocket == settle:
                 continue

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.venues import USD, Desk, future, of, rulebook
+from tests.venues import USD, Desk, future, of, perpetual, rulebook, spot
 from zerodebt.exchange.audit import Report, audit
 from zerodebt.exchange.commands import (
+    BUY,
     AuctionBid,
     Contribute,
     Deposit,
@@ -22,11 +23,14 @@ from zerodebt.exchange.events import (
     DEFAULT_FUND,
     HOUSE,
     AuctionHeld,
+    Batch,
+    Contributed,
     DefaultDeclared,
     DeficitClosed,
     DeficitOpened,
     LayerDrawn,
     LiquidationEnded,
+    Posted,
     StagePaid,
 )
 from zerodebt.exchange.reject import RejectReason
@@ -41,6 +45,7 @@ FUND = {
     "assessment_ppb": 2 * PPB,
     "variation_haircut_ppb": PPB // 2,
 }
+RICH = 1_000_000
 CALLS = {"call_to": "maintenance", "call_due_ns": HOUR_NS}
 
 
@@ -411,3 +416,65 @@ def test_a_fund_that_contradicts_the_waterfall_is_refused(
 ) -> None:
     with pytest.raises(RulesError, match=said):
         rulebook(*waterfall, default_fund=fund)
+
+
+def dusty() -> tuple[Desk, int, int]:
+    """A defaulter who is sold out at 90 owes 95 beside 999 atoms of a coin at 100, of which a lot has 1000.
+
+    At the index that is 99.90, of which 90 % answer: he is 5.09 short, 4.90 above zero, and nobody buys it.
+    Another member has put up 20.
+    """
+    coin = {"asset": "COIN", "decimals": 3, "ratio_ppb": 900_000_000}
+    rules = rulebook("book", "default_fund", collateral=[coin], exchange={"price_ratio_ppb": 975_000_000})
+    desk = Desk(rules, (perpetual(), spot()), index=(100, 100))
+    member, other = desk.open(5, RICH)
+    desk.ok(Contribute(other, 20 * USD))
+    desk.ok(Deposit(1, member, (999,)))
+    desk.trade(member, other, 10, 100)
+    desk.order(other, BUY, 10, 90)
+    (declared,) = of(desk.index(90, 100), DefaultDeclared)
+    assert declared.contributions == ((other, 20 * USD),)
+    return desk, member, other
+
+
+@pytest.mark.spec("WFALL-01")
+def test_a_default_is_over_when_nobody_would_buy_what_is_left_beside_the_debt() -> None:
+    desk, member, other = dusty()
+    assert (desk.cash(member), desk.cash(member, 1), desk.lots(member)) == (-95 * USD, 999, 0)
+    assert (member, 0) in desk.state.in_liquidation
+    assert not desk.state.defaults
+    desk.ok(Contribute(other, -15 * USD))
+    assert audit(desk.batches).findings == ()
+
+
+@pytest.mark.spec("WFALL-01")
+def test_when_the_coins_fall_below_the_debt_that_is_a_default_anew() -> None:
+    """999 atoms at 90 are 89.91: 5.09 are missing, and the 20 that are there by now answer for them."""
+    desk, _, other = dusty()
+    desk.ok(Contribute(other, 10 * USD))
+    desk.ok(Contribute(other, -10 * USD))
+    events = desk.index(90, 90)
+    assert [e.contributions for e in of(events, DefaultDeclared)] == [((other, 20 * USD),)]
+    (layer,) = of(events, LayerDrawn)
+    assert (layer.layer, layer.shares) == ("contributions", ((other, 5_090_000),))
+    assert [e.residual_atoms for e in of(events, DeficitClosed)] == [0]
+    assert not desk.state.defaults
+    assert audit(desk.batches).findings == ()
+
+
+def test_a_lot_that_the_book_could_buy_keeps_the_default_open() -> None:
+    desk, member, other = dusty()
+    desk.ok(Deposit(1, member, (1,)))
+    assert of(desk.index(90, 99), DefaultDeclared)
+    assert desk.refused(Contribute(other, -USD)) is RejectReason.DEFAULT_OPEN
+    assert audit(desk.batches).findings == ()
+
+
+def test_the_audit_names_who_takes_his_contribution_out_of_an_open_default() -> None:
+    desk, member, other = dusty()
+    desk.ok(Deposit(1, member, (1,)))
+    desk.index(90, 99)
+    legs = ((other, 0, USD), (DEFAULT_FUND, 0, -USD))
+    taken = (Contributed(other, -USD), Posted("contribution", legs))
+    batches = [*desk.batches, Batch(desk.venue.seq + 1, desk.time_ns, taken)]
+    assert [f.rule for f in audit(batches).findings] == ["(f)"]

@@ -273,8 +273,8 @@ class Settling:
     def _pay_for_dust(self) -> None:
         """Somebody brings what is missing beside coins that are too few to be sold.
 
-        Such an account stays in liquidation, so that the venue sees when they are worth less; its default,
-        if there is one, keeps the contributions of all others.
+        Such an account stays in liquidation, so that the venue sees when they are worth less; its default
+        is over, and holds back nobody's contribution.
         """
         state = self._state
         dusty = [c for c in sorted(state.in_liquidation) if self._holds_dust_alone(c)]
