@@ -25,7 +25,7 @@ from zerodebt.exchange.rules import VenueRules
 class Transfers:
     """Deposits, withdrawals, isolated margin and dust.
 
-    Margin for lots that open comes before their fill, and what they bring may be what makes the position sound.
+    Margin for lots that open comes before their fill, and it may be that fill that makes the position sound.
     """
 
     def __init__(
