@@ -181,12 +181,10 @@ class Defaults:
         frozen = own if layer == "defaulter_contribution" else others
         return {member: min(atoms, self._contributions.get(member, 0)) for member, atoms in frozen.items()}
 
-    def left_atoms(self, account: int) -> int:
-        """What the layers that the open deficit has not drawn on could still bring for this account."""
-        deficit = self._deficits.current
-        if not self._holdings.is_protected(account):
+    def left_atoms(self, key: Compartment) -> int:
+        """What the layers that this compartment's deficit has not drawn on could still bring."""
+        if not self._holdings.is_protected(key[0]):
             return 0
-        key = (account, self._settle if deficit is None else deficit.pocket)
         return sum(sum(self._means(key, layer).values()) for layer in LAYERS[self._next_layer :])
 
     def check_paid(self, payer: int, atoms: int) -> None:

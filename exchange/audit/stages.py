@@ -237,7 +237,7 @@ class Stages:
             return
         account = deficit.account
         if before == "default_fund":
-            left = self._defaults.left_atoms(account)
+            left = self._defaults.left_atoms(deficit.key)
         elif before == "lenders":
             left = self._lending.could_bring(deficit.key)
         elif before in payers.SHARED:

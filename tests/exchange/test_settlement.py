@@ -14,6 +14,7 @@ from zerodebt.exchange.commands import (
     LoadPositions,
     MassQuote,
     PlaceOrder,
+    SetLeverage,
     SettleInstrument,
     SettleVariation,
     Tick,
@@ -217,6 +218,25 @@ def test_who_just_has_his_requirement_is_called_for_what_he_misses(
     calls = of(d.ok(SettleVariation(0, 90)), MarginCalled)
     assert [call.called_atoms for call in calls] == [usd * USD for usd in called_usd]
     assert bool(of(d.tick(HOUR_NS), LiquidationStarted)) == bool(called_usd)
+    agrees(d)
+
+
+@pytest.mark.parametrize("maker", ["long", "other"])
+def test_an_order_that_turns_a_position_below_zero_into_a_sound_one_brings_its_margin(maker: str) -> None:
+    d = desk(call_to="maintenance", call_due_ns=HOUR_NS)
+    long, short, other = d.open(1000, 10_000, 10_000)
+    d.ok(SetLeverage(long, 0, 5, "isolated"))
+    d.trade(long, short, 1, 100)
+    margin = d.cash(long, d.state.pocket(0))
+    turn = d.order(long, SELL, 3, 140) if maker == "long" else d.order(other, BUY, 3, 140)
+    d.index(30)
+    assert d.equity(long, d.state.pocket(0)) == margin + (30 - 100) * USD < 0
+    d.order(*((other, BUY, 3, 140) if maker == "long" else (long, SELL, 3, 140)))
+    assert turn not in d.state.orders
+    assert d.lots(long) == -2
+    # sold 110 above the mark, three times
+    own = d.equity(long, d.state.pocket(0)) + d.cash(long)
+    assert own == 1000 * USD + (30 - 100) * USD + 3 * 110 * USD
     agrees(d)
 
 
