@@ -1,6 +1,6 @@
 """Initial and maintenance requirement, equity, and what may be withdrawn."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cmp_to_key
 
 import numpy as np
@@ -564,11 +564,15 @@ def initial_requirement_atoms(state: State, compartment: Compartment) -> int:
     return sum(initial_of(state, market, account) for market in state.positions_of(compartment))
 
 
-def stale_position(state: State, account: int) -> Market | None:
-    """The first open position whose index is too old, isolated ones included. Property MARK-02."""
+def open_markets(state: State, account: int) -> list[Market]:
+    """Where the account has a position, isolated ones included."""
     lots = state.accounts.lots.cells
-    held = (market for market in state.contracts if lots[market.number][account])
-    return next((m for m in held if not is_fresh(m, state.rules, state.time_ns)), None)
+    return [market for market in state.contracts if lots[market.number][account]]
+
+
+def stale_market(state: State, markets: Iterable[Market]) -> Market | None:
+    """The first whose index is too old. Property MARK-02."""
+    return next((m for m in markets if not is_fresh(m, state.rules, state.time_ns)), None)
 
 
 def withdrawable_atoms(state: State, account: int) -> int:

@@ -414,10 +414,11 @@ class Venue:
         if not atoms:
             refuse(RejectReason.NOTHING_TO_DO, "0 atoms")
         gates.marked(self._state, account)
-        gates.fresh(self._state, account)
         if atoms > 0:
+            gates.fresh_among(state, state.positions_of((account, state.settle)))
             most = withdrawable_atoms(state, account)
         else:
+            gates.fresh_among(state, [market])
             gates.not_in_liquidation(self._state, account)
             most = judge.isolated_spare_atoms(self._state, market, account)
         if abs(atoms) > most:

@@ -13,9 +13,10 @@ from zerodebt.exchange.lending import annual_rate_ppb, utilisation_ppb, worth_at
 from zerodebt.exchange.margin import (
     collateral_values,
     customer_equities,
+    open_markets,
     pooled_equity,
     risk_of,
-    stale_position,
+    stale_market,
     withdrawable_atoms,
 )
 from zerodebt.exchange.portfolio import level_of
@@ -145,7 +146,7 @@ class View:
 
         Nothing while the index of an open position is too old.
         """
-        if stale_position(self._state, account) is not None:
+        if stale_market(self._state, open_markets(self._state, account)) is not None:
             return 0
         return share_atoms(custody_of(self._state), withdrawable_atoms(self._state, account))
 

@@ -14,10 +14,12 @@ from zerodebt.exchange.commands import (
     Borrow,
     Command,
     Deposit,
+    Observation,
     SetLeverage,
     SetStatus,
     Supply,
     TransferMargin,
+    UpdateIndex,
     Withdraw,
 )
 from zerodebt.exchange.custody import Custody, left_behind_atoms, share_atoms
@@ -248,6 +250,18 @@ def test_who_has_a_position_takes_nothing_out_while_its_index_is_too_old(which: 
     desk.index(100, 100, 10)
     desk.ok(command)
     assert audit(desk.batches).findings == ()
+
+
+@pytest.mark.spec("MARK-02")
+@pytest.mark.parametrize(("spoken", "refused"), [(0, -USD), (1, USD)])
+def test_a_transfer_asks_for_the_index_of_what_it_takes_from(spoken: int, refused: int) -> None:
+    """Into the isolated position while its own index is old, out of it while that of the cross one is."""
+    desk, trader, _ = quiet_desk()
+    desk.tick(3600 * SECOND_NS)
+    sources = range(len(desk.rules.sources))
+    desk.ok(UpdateIndex(tuple(Observation(spoken, source, 100, desk.time_ns) for source in sources)))
+    assert desk.refused(TransferMargin(trader, 1, refused)) is RejectReason.INDEX_STALE
+    desk.ok(TransferMargin(trader, 1, -refused))
 
 
 @pytest.mark.spec("MARK-02")

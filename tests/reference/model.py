@@ -123,9 +123,10 @@ class Model:
     def is_stale(self, account: int) -> bool:
         """Is every source of the index of some open position too old?"""
         w = self.world
-        return any(
-            w.position(account, n).lots and not prices.fresh(w, w.prices[n], "spot") for n in w.contracts
-        )
+        return any(w.position(account, n).lots and self.is_old(n) for n in w.contracts)
+
+    def is_old(self, n: int) -> bool:
+        return not prices.fresh(self.world, self.world.prices[n], "spot")
 
     def withdraw(self, command: ask.Withdraw) -> None:
         w = self.world
@@ -244,7 +245,8 @@ class Model:
         if not atoms:
             refuse(RejectReason.NOTHING_TO_DO)
         self.marked(account)
-        if self.is_stale(account):
+        taken_from = w.positions_of((account, w.settle)) if atoms > 0 else [n]
+        if any(map(self.is_old, taken_from)):
             refuse(RejectReason.INDEX_STALE)
         if atoms < 0:
             orders.not_in_liquidation(w, account)
