@@ -504,8 +504,10 @@ class Replier:
         share = self.book.rules.margin.transfer_min_ppb
         if share:
             rule += f"; {decimal_text(Fraction(share, PPB))} of the positions' value stays"
-        if self.situation.custody.hole_atoms > 0 or self.situation.custody.is_shut:
-            rule += "; while debts stand that nobody paid, the account's share of what the venue holds"
+        custody = self.situation.custody
+        if custody is not None and (custody.hole_atoms > 0 or custody.is_shut):
+            most = "the account's share of" if custody.is_shared else "at most all of"
+            rule += f"; while debts stand that nobody paid, {most} what the venue holds"
         line = Line("withdrawable", amount, rule, self.book.source("margin"))
         return {"amount": amount}, [*self._margin_lines(self.cross), self._initial_line(), line]
 
@@ -699,6 +701,7 @@ class _Told:
         self._leg = situation.state.leg
         self._deficits: set[int] = set()
         self._forced: set[int] = set()
+        self._reduces = {order.order_id: order.reduce_only for order in situation.state.orders.values()}
 
     def events(self, outcome: Outcome) -> list[dict[str, str]]:
         return [told for event in outcome.events for told in self._told(event)]
@@ -718,14 +721,18 @@ class _Told:
                 yield {"event": "default_declared"}
             case StageArmed() if event.account == ASKED:
                 yield {"event": "stage", "stage": event.stage, "because": event.because}
-            case OrderAccepted() if event.account == ASKED and event.forced:
-                self._forced.add(event.order_id)
+            case OrderAccepted() if event.account == ASKED:
+                self._reduces[event.order_id] = event.reduce_only or event.forced
+                if event.forced:
+                    self._forced.add(event.order_id)
             case Filled() if ASKED in (event.taker, event.maker):
                 is_taker = event.taker == ASKED
                 lots = event.taker_side * event.size_lots * (1 if is_taker else -1)
+                order_id = event.taker_order if is_taker else event.maker_order
+                reduces = self._reduces[order_id]
                 yield {
-                    "event": "forced_fill" if event.taker_order in self._forced else "fill",
-                    **self._change(event.instrument, lots, event.price_ticks),
+                    "event": "forced_fill" if order_id in self._forced else "fill",
+                    **self._change(event.instrument, lots, event.price_ticks, reduces=reduces),
                     "fee": book.money(event.taker_fee_atoms if is_taker else event.maker_fee_atoms),
                 }
             case TakenOver() if event.account == ASKED:
@@ -752,14 +759,16 @@ class _Told:
             case DeficitClosed() if event.deficit_id in self._deficits and event.residual_atoms:
                 yield {"event": "residual", "amount": book.money(event.residual_atoms)}
 
-    def _change(self, instrument: int, lots: int, price_ticks: int) -> dict[str, str]:
+    def _change(
+        self, instrument: int, lots: int, price_ticks: int, *, reduces: bool = True
+    ) -> dict[str, str]:
         """Signed lots that came to the account, their price, and what it holds afterwards.
 
-        On a path a position is only ever reduced, so that in hedge mode it is the leg of the other sign.
+        reduces  in hedge mode they close the leg of the other sign: all but orders of the account that open
         """
-        slot = self._leg(ASKED, instrument, -lots).number
+        slot = self._leg(ASKED, instrument, lots, reduces=reduces).number
         self._lots[slot] += lots
-        side = {"position_side": "long" if lots < 0 else "short"} if self._is_hedged else {}
+        side = {"position_side": "long" if (lots < 0) == reduces else "short"} if self._is_hedged else {}
         return {
             "instrument": self._book.specs[instrument].symbol,
             **side,

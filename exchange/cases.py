@@ -150,8 +150,9 @@ class PathPoint(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class WhatIfQuestion(Struct, frozen=True, forbid_unknown_fields=True, tag_field="question", tag="what_if"):
     """What the venue does to the account along a path of prices, stage by stage, and what is left.
 
-    The account's own orders are not part of it, and funding is not paid on the way. A rulebook that calls for
-    margin (`settlement.call_to`) settles dated futures at the mark once a day, counted from the path's start.
+    The account's own orders are not part of it, and neither funding nor interest is paid on the way. A
+    rulebook that calls for margin (`settlement.call_to`) settles dated futures at the mark once a day,
+    counted from the path's start.
     """
 
     path: Annotated[tuple[PathPoint, ...], Meta(min_length=1, description="instants, in order")]

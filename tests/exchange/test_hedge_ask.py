@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from zerodebt.exchange.ask import UnanswerableError, answer
+from zerodebt.exchange.commands import BUY, SELL, PlaceOrder, SetPositionMode
 from zerodebt.exchange.testing.account import account
+from zerodebt.exchange.testing.market import RunningVenue
 
 LONG = {"instrument": "BTCUSDT", "side": "long", "size": "0.8", "entry": "100000"}
 SHORT = {"instrument": "BTCUSDT", "side": "short", "size": "0.3", "entry": "100000"}
@@ -86,6 +88,25 @@ def test_a_path_names_the_leg_of_each_event_and_what_is_left_of_it() -> None:
     assert long == "0.400"
     assert f"{float(long) + float(short):.3f}" == point["positions"]["BTCUSDT"]
     assert all(float(fill["left"]) == float(short) for fill in fills if fill["position_side"] == "short")
+
+
+def test_a_path_gives_the_fill_of_an_opening_order_to_its_leg_and_of_a_closing_one_to_the_other() -> None:
+    """0.3 long at 100,000; it bids for 0.2 more at 99,500, and to sell 0.1 of them it offers at 101,000."""
+    rules = {"mark": {"formula": "index"}}
+    venue = RunningVenue("binance_usdm", "2025-10-10", prices={"BTCUSDT": 100_000}, rules=rules)
+    customer = venue.open({"USDT": 5000})
+    venue.apply(SetPositionMode(customer.number, "hedge"))
+    venue.quote("BTCUSDT", "0.3")
+    venue.apply(PlaceOrder(customer.number, 0, BUY, 300, None, "ioc", leg="long"))
+    venue.quote("BTCUSDT", 0)
+    venue.apply(PlaceOrder(customer.number, 0, BUY, 200, 995_000, leg="long"))
+    venue.apply(PlaceOrder(customer.number, 0, SELL, 100, 1_010_000, leg="long"))
+    path = [{"BTCUSDT": 99_000}, {"BTCUSDT": 102_000}]
+    found = customer.oracle().what_if(path, depth={"BTCUSDT": 1})
+    fills = [[e for e in point.events if e.event == "fill"] for point in found.points]
+    told = [(fill.position_side, str(fill.size), str(fill.left)) for (fill,) in fills]
+    assert told == [("long", "0.200", "0.500"), ("long", "-0.100", "0.400")]
+    assert [point.legs["BTCUSDT"].long for point in found.points] == ["0.5", "0.4"]
 
 
 @pytest.mark.parametrize(
