@@ -15,6 +15,7 @@ from zerodebt.exchange.cases import (
     AdlQuestion,
     BankruptcyPriceQuestion,
     Case,
+    ErrorCode,
     LargestOrderQuestion,
     LiquidationPriceQuestion,
     MarginQuestion,
@@ -239,10 +240,9 @@ def _prices(book: Rulebook, case: Case) -> tuple[list[int | None], list[int | No
         indexes[number] = book.ticks(f"{field}.index", number, index)
         age_ns = units(f"{field}.index_age_s", price.index_age_s, 9)
         if not 0 <= age_ns <= oldest_ns:
+            code: ErrorCode = "stale_index" if age_ns > 0 else "out_of_bounds"
             oldest = decimal_text(Fraction(oldest_ns, SECOND_NS))
-            raise UnanswerableError(
-                "stale_index", f"{field}.index_age_s", price.index_age_s, f"is 0..{oldest} s"
-            )
+            raise UnanswerableError(code, f"{field}.index_age_s", price.index_age_s, f"is 0..{oldest} s")
     return marks, indexes
 
 
@@ -341,8 +341,20 @@ class Replier:
         number = self.book.number(f"{field}.instrument", symbol)
         side = self._side(f"{field}.position_side", number, position_side)
         if not self.situation.lots(number, side):
-            raise UnanswerableError("zero_position", f"{field}.instrument", symbol, "is one with a position")
+            raise self._not_held(field, number, position_side)
         return number, side
+
+    def _not_held(self, field: str, number: int, position_side: str) -> UnanswerableError:
+        """The leg that is held instead, or the positions."""
+        situation, symbol = self.situation, self.book.specs[number].symbol
+        held = [m for m in situation.state.contracts if situation.state.accounts.lots.cells[m.number][ASKED]]
+        other = [self._name(market) for market in held if market.instrument_number == number]
+        if other:
+            allowed = f"is the leg that is held: {other[0]}"
+            return UnanswerableError("zero_position", f"{field}.position_side", position_side, allowed)
+        names = ", ".join(map(self._name, held)) or "none"
+        allowed = f"is one with a position, of which there is {names}"
+        return UnanswerableError("zero_position", f"{field}.instrument", symbol, allowed)
 
     def _side(self, field: str, number: int, position_side: str) -> Side | None:
         """Of an account in hedge mode the leg that is named, or the only one that is held."""
@@ -531,7 +543,9 @@ class Replier:
             allowed = f"are multiples of {book.price(number, step)} there"
             raise UnanswerableError("off_the_grid", f"{field}.price", question.price, allowed)
         _check_leverage(f"{field}.leverage", spec, question.leverage, 0, ticks)
-        size = book.size(number, self.situation.largest_order(number, side, ticks, question.leverage))
+        reduces = self._closes(field, number, side, question.position_side)
+        most = self.situation.largest_order(number, side, ticks, question.leverage, reduces=reduces)
+        size = book.size(number, most)
         fee = decimal_text(Fraction(book.rules.fees.taker_ppb, PPB))
         rule = (
             f"the most whose initial requirement at the mark, loss against it and fee ({fee}) fit the "
@@ -544,6 +558,15 @@ class Replier:
             self._fee_line("taker fee", fee, "of the order's value"),
             Line("largest order", size, rule, book.source("margin")),
         ]
+
+    def _closes(self, field: str, number: int, side: Side, position_side: str) -> bool:
+        """In hedge mode: does an order of this side close the leg that is named, and not open it?"""
+        if position_side == "both":
+            return False
+        leg = self._side(f"{field}.position_side", number, position_side)
+        if leg != side and not self.situation.lots(number, leg):
+            raise self._not_held(field, number, position_side)
+        return leg != side
 
     def _fee_line(self, what: str, value: str, rule: str) -> Line:
         if not self.book.knows_fees:

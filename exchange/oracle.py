@@ -546,46 +546,49 @@ class Situation:
 
     # Orders
 
-    def largest_order(self, instrument: int, side: Side, price_ticks: int, leverage: int = 0) -> int:
+    def largest_order(
+        self, instrument: int, side: Side, price_ticks: int, leverage: int = 0, *, reduces: bool = False
+    ) -> int:
         """Most lots of one more limit order at this price that the venue takes, filled at once or resting.
 
-        In hedge mode it opens the leg of its side.
         leverage  chosen for it; 0: the position's own
+        reduces   in hedge mode it closes the leg of the other side; otherwise it opens the one of its own
         An account that may open less than it holds may still reduce: then it is the most of a reduce-only
         order. Beyond the rulebook's cap on open interest nothing fits; who fills the order opens a position.
         """
-        cells = self.state.accounts.leverage.cells[self.state.leg(ASKED, instrument, side).number]
+        leg = self.state.leg(ASKED, instrument, side, reduces=reduces)
+        cells = self.state.accounts.leverage.cells[leg.number]
         before = cells[ASKED]
         cells[ASKED] = leverage or before
-        most = self._most_that_fits(instrument, side, price_ticks)
+        most = self._most_that_fits(leg, side, price_ticks, reduces=reduces)
         cells[ASKED] = before
         return most
 
-    def _most_that_fits(self, instrument: int, side: Side, price_ticks: int) -> int:
+    def _most_that_fits(self, leg: Market, side: Side, price_ticks: int, *, reduces: bool) -> int:
         state = self.state
-        largest = state.instruments[instrument].size_max_lots
-        held = state.accounts.lots.cells[state.leg(ASKED, instrument, side).number][ASKED]
+        largest = leg.instrument.size_max_lots
+        held = state.accounts.lots.cells[leg.number][ASKED]
         reducing = min(largest, reducible_lots(held, side))
 
         def most(low: int, high: int, *, reduce_only: bool) -> int:
             while low < high:
                 middle = (low + high + 1) // 2
-                is_taken = self._is_taken(instrument, side, price_ticks, middle, reduce_only)
+                is_taken = self._is_taken(leg, side, price_ticks, middle, reduce_only)
                 low, high = (middle, high) if is_taken else (low, middle - 1)
             return low
 
-        if reducing and not self._is_taken(instrument, side, price_ticks, reducing, reduce_only=False):
+        if reduces:
+            return most(0, reducing, reduce_only=True)
+        if reducing and not self._is_taken(leg, side, price_ticks, reducing, reduce_only=False):
             return max(most(0, reducing, reduce_only=only) for only in (False, True))
         return reducing if state.is_in_liquidation(ASKED) else most(reducing, largest, reduce_only=False)
 
-    def _is_taken(self, instrument: int, side: Side, price_ticks: int, lots: int, reduce_only: bool) -> bool:
+    def _is_taken(self, leg: Market, side: Side, price_ticks: int, lots: int, reduce_only: bool) -> bool:
         """The venue's own judgement of an order that is filled whole at its price, and of one that rests."""
-        state = self.state
-        market = state.leg(ASKED, instrument, side)
-        maker = Order(0, STREET, instrument, -side, price_ticks, lots, 0, False, False)
+        maker = Order(0, STREET, leg.instrument_number, -side, price_ticks, lots, 0, False, False)
         try:
             for plan in (Plan((Step(maker, lots),), lots, 0), Plan((), 0, lots)):
-                judge_order(state, market, ASKED, side, plan, plan.open_lots, price_ticks, reduce_only)
+                judge_order(self.state, leg, ASKED, side, plan, plan.open_lots, price_ticks, reduce_only)
         except RefusedError:
             return False
         return True

@@ -198,7 +198,7 @@ def profile_on(venue: str, as_of: str | None) -> dict[str, Any]:
     if venue not in profile_names():
         raise UnanswerableError("unknown_venue", "venue", venue, "are " + ", ".join(profile_names()))
     if as_of is not None and not _is_date(as_of):
-        raise UnanswerableError("wrong_case", "as_of", as_of, "is a day of the calendar, as YYYY-MM-DD")
+        raise UnanswerableError("wrong_case", "as_of", as_of, "is a day like 2025-10-01")
     try:
         return profile_table(venue, as_of)
     except RulesError:
@@ -252,13 +252,16 @@ def _specs(
         symbol = entry.get("symbol")
         if not isinstance(symbol, str):
             raise UnanswerableError("wrong_case", f"instruments.{n}.symbol", symbol, "is a symbol")
+        if any(earlier.get("symbol") == symbol for earlier in given[:n]):
+            where = f"instruments.{n}.symbol"
+            raise UnanswerableError("wrong_case", where, f"{symbol} twice", "is one table of each")
         tables[symbol] = {**tables.get(symbol, {}), **entry}
     specs = []
     for symbol, table in tables.items():
         try:
             specs.append(msgspec.convert(plain(table), InstrumentSpec, strict=False))
         except msgspec.ValidationError as error:
-            raise wrong_case(f"instruments.{symbol}", error, table) from None
+            raise wrong_case(f"instruments.{symbol}", error, table, InstrumentSpec) from None
     return tuple(specs)
 
 

@@ -284,17 +284,14 @@ def replay(
     """Apply a file of commands, events out as JSON lines; or a run directory's journal, for its hash."""
     if file.is_dir():
         return _replay_run(file)
-    from zerodebt.scenarios import config, orders
+    from zerodebt.scenarios import config, orders, questions
     from zerodebt.scenarios.quantities import DataError
 
-    try:
-        lines = file.read_bytes().splitlines()
-    except OSError as error:
-        raise DataError(f"{file}: {error.strerror}") from None
-    except ValueError as error:
-        raise DataError(f"{file}: {error}, allowed is the name of a file") from None
+    text = questions.read_text(file)
+    if questions.is_case(text):
+        raise DataError(f"{file}: found a case, which `zerodebt ask` answers; allowed is a file of commands")
     overrides = [config.parse_override(text) for text in sets]
-    session = orders.read(lines, file.name, profile, overrides, file.parent)
+    session = orders.read(text.splitlines(), file.name, profile, overrides, file.parent)
     _replay_session(session)
     return OK
 

@@ -77,6 +77,36 @@ def test_an_order_to_sell_opens_the_short_leg(price: str) -> None:
     assert float(in_net_mode) > 0.8, "it closes the long position first"
 
 
+@pytest.mark.parametrize(
+    ("side", "leg", "size"),
+    [("sell", "long", "0.800"), ("buy", "short", "0.300"), ("sell", "short", "0.130")],
+)
+def test_an_order_for_a_leg_closes_or_opens_it(side: str, leg: str, size: str) -> None:
+    order = about("largest_order", leg, side=side, price="100000", leverage=10)
+    assert asked(order)["answer"]["size"] == size
+    assert account(**BASE).largest_order("BTCUSDT", side, 100_000, 10, leg) == size  # type: ignore[arg-type]
+
+
+def test_the_venue_takes_the_largest_order_that_closes_a_leg() -> None:
+    venue = RunningVenue("binance_usdm", "2025-10-10", prices={"BTCUSDT": 100_000})
+    customer = venue.open({"USDT": 5000})
+    venue.apply(SetPositionMode(customer.number, "hedge"))
+    venue.quote("BTCUSDT", "0.3")
+    venue.apply(PlaceOrder(customer.number, 0, BUY, 300, None, "ioc", leg="long"))
+    assert customer.oracle().largest_order("BTCUSDT", "sell", 101_000, position_side="long") == "0.300"
+    venue.apply(PlaceOrder(customer.number, 0, SELL, 300, 1_010_000, leg="long"))
+    assert [str(order.size) for order in customer.orders("BTCUSDT")] == ["0.300"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"), [({"position_mode": "net"}, "wrong_leg"), (NET_ONLY, "no_hedge_mode")]
+)
+def test_an_order_in_net_mode_names_no_leg(changes: dict[str, Any], code: str) -> None:
+    order = about("largest_order", "long", side="buy", price="100000")
+    error = asked(order, **({"positions": [LONG]} | changes))["error"]
+    assert (error["code"], error["field"]) == (code, "ask.0.position_side")
+
+
 def test_a_path_names_the_leg_of_each_event_and_what_is_left_of_it() -> None:
     path = [{"prices": {"BTCUSDT": "90500"}}]
     question = {"question": "what_if", "path": path, "depth": {"BTCUSDT": "0.4"}}
@@ -143,7 +173,16 @@ def test_a_leg_that_is_not_meant_is_refused(
 
 def test_a_leg_that_is_not_held_is_no_position() -> None:
     one = {"positions": [LONG], "position_mode": "hedge"}
-    assert asked(about("liquidation_price", "short"), **one)["error"]["code"] == "zero_position"
+    for question in (
+        about("liquidation_price", "short"),
+        about("largest_order", "short", side="buy", price="100000"),
+    ):
+        assert asked(question, **one)["error"] == {
+            "code": "zero_position",
+            "field": "ask.0.position_side",
+            "found": "short",
+            "allowed": "is the leg that is held: BTCUSDT long",
+        }
     assert "answer" in asked(about("liquidation_price"), **one), "the only leg needs no name"
 
 

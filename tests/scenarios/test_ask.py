@@ -129,6 +129,23 @@ def test_question_without_an_answer_is_exit_2_beside_the_others(zerodebt: Call, 
     assert "3400.000000" in out
 
 
+@pytest.mark.parametrize("text", [json.dumps(CASE), json.dumps(CASE, indent=2), f"{json.dumps(CASE)}\n" * 2])
+def test_case_is_no_file_of_commands(text: str, zerodebt: Call, tmp_path: Path) -> None:
+    file = written(tmp_path, text)
+    code, out, err = zerodebt("replay", file)
+    assert (code, out) == (3, "")
+    assert (
+        err
+        == f"zerodebt: {file}: found a case, which `zerodebt ask` answers; allowed is a file of commands\n"
+    )
+
+
+def test_first_line_that_says_nothing_of_what_it_does_lists_all_keys(zerodebt: Call, tmp_path: Path) -> None:
+    code, _, err = zerodebt("replay", written(tmp_path, '{"venu": 1}'))
+    assert code == 3
+    assert "allowed are do, profile, rules, assets, instruments" in err
+
+
 def test_missing_file_is_a_data_problem(zerodebt: Call, tmp_path: Path) -> None:
     code, _, err = zerodebt("ask", tmp_path / "nothing.json")
     assert code == 3

@@ -135,6 +135,26 @@ def test_wrong_file_is_one_sentence_for_the_case_and_for_the_run(
     assert err.startswith(f"zerodebt: --set venue.profile: {tmp_path}")
 
 
+@pytest.mark.parametrize(
+    ("text", "found", "allowed"),
+    [
+        ("extends = 'okx'\n[fees]\ntaker_ppb = 'x'", "fees.taker_ppb: found 'x'", "is a whole number"),
+        ("extends = 'oks'", "extends: found 'oks', nearest is 'okx'", "are a .toml file, binance_coinm"),
+        ("[fees", "not readable as TOML: ", "is a rulebook that can be used"),
+    ],
+)
+def test_error_for_programs_parts_what_was_found_from_what_is_allowed(
+    zerodebt: Call, tmp_path: Path, text: str, found: str, allowed: str
+) -> None:
+    book = written(tmp_path, "mybook.toml", text)
+    told = asked(zerodebt, book)
+    assert told["error"]["found"].startswith(f"{book}: {found}")
+    assert told["error"]["allowed"].startswith(allowed)
+    with pytest.raises(RulesError) as error:
+        read_rulebook(book)
+    assert told["message"] == str(error.value)
+
+
 def test_missing_file_is_an_unknown_venue(zerodebt: Call, tmp_path: Path) -> None:
     found = asked(zerodebt, tmp_path / "other.toml")
     assert found["error"]["code"] == "unknown_venue"
