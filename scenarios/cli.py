@@ -83,13 +83,23 @@ def show(
     as_of: Annotated[str | None, Parameter(help="of a venue: the day whose rules hold, YYYY-MM-DD")] = None,
     as_json: Json = False,
 ) -> int:
-    """A scenario: what it is, what it claims; with --toml the resolved file. A venue: its rulebook."""
-    from zerodebt.exchange.rules import profile_names
-    from zerodebt.scenarios import config
-    from zerodebt.scenarios.quantities import CallError
+    """A scenario: what it is, what it claims; with --toml the resolved file. A venue: its rulebook.
 
-    if scenario in profile_names():
+    Either is a name of `zerodebt list` or the path of a .toml file.
+    """
+    from zerodebt.exchange.rules import profile_names
+    from zerodebt.scenarios import config, rulebooks
+    from zerodebt.scenarios.quantities import CallError, nearest
+
+    venues, names = profile_names(), config.scenario_names()
+    is_file = scenario.endswith(rulebooks.SUFFIX)
+    if scenario in venues or (is_file and rulebooks.is_rulebook(Path(scenario))):
         return _show_venue(scenario, as_of, sets, as_json=as_json)
+    if not is_file and scenario not in names:
+        raise CallError(
+            f"{scenario!r} is not known{nearest(scenario, [*names, *venues])}; allowed are the scenarios "
+            f"{', '.join(names)} and the venues {', '.join(venues)}"
+        )
     if as_of is not None or as_json:
         raise CallError(f"{scenario} is no venue, and --as-of and --json are of venues")
     loaded, folder = config.load(scenario, [config.parse_override(text) for text in sets])

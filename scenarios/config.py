@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from importlib import resources
 from pathlib import Path
@@ -379,7 +379,7 @@ def deep_merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """`a.b=value` with a TOML value; a bare word is a string, and so are the bare words of a list."""
+    """`a.b=value` with a TOML value; a bare word or day is a string, and so are the bare words of a list."""
     path, equals, raw = text.partition("=")
     path, raw = path.strip(), raw.strip()
     if not equals or not path or not raw:
@@ -389,7 +389,8 @@ def parse_override(text: str) -> tuple[str, Any]:
 
 def _toml_value(raw: str, text: str) -> Any:
     try:
-        return tomllib.loads(f"x = {raw}")["x"]
+        value = tomllib.loads(f"x = {raw}")["x"]
+        return raw if isinstance(value, date) and not isinstance(value, datetime) else value
     except (ValueError, RecursionError):
         pass
     if raw.startswith("[") and raw.endswith("]"):
@@ -476,12 +477,9 @@ def _converted(table: dict[str, Any], where: str, set_paths: Sequence[str]) -> S
         raise CallError(_placed(text, where, set_paths)) from None
     venue = {key: value for key, value in scenario.venue.items() if key != "profile"}
     try:
-        rules = venue_rules(venue)
+        rules = read_rules(venue, "venue")
     except RulesError as error:
-        text = str(error)
-        if isinstance(error.__context__, msgspec.ValidationError):
-            text = sentence(str(error.__context__), venue, VenueRules, "venue")
-        raise CallError(_placed(text, where, set_paths)) from None
+        raise CallError(_placed(str(error), where, set_paths)) from None
     resolved = msgspec.to_builtins(rules)
     if not str(scenario.venue.get("profile", ".toml")).endswith(".toml"):
         resolved = {"profile": scenario.venue["profile"]} | resolved
@@ -489,6 +487,15 @@ def _converted(table: dict[str, Any], where: str, set_paths: Sequence[str]) -> S
         text = f"{path}: found {found}, allowed is a finite number"
         raise CallError(_placed(text, where, set_paths))
     return msgspec.structs.replace(scenario, venue=resolved)
+
+
+def read_rules(table: dict[str, Any], prefix: str = "") -> VenueRules:
+    """The rules of a table. RulesError in one sentence: where, after `prefix`, and what is allowed."""
+    try:
+        msgspec.convert(table, VenueRules)
+    except msgspec.ValidationError as error:
+        raise RulesError(sentence(str(error), table, VenueRules, prefix)) from None
+    return venue_rules(table)
 
 
 def _placed(text: str, where: str, set_paths: Sequence[str]) -> str:
@@ -544,6 +551,8 @@ def _allowed(what: str) -> str:
         return "a time like 2025-10-10T20:45:00Z"
     if "decimal" in what:
         return "a decimal number"
+    if "d{4}" in what:
+        return "a day like 2025-10-01"
     if "regex" in what:
         return "a name of letters, digits, '.', '_' and '-'"
     expected = what.split(", got")[0].removeprefix("Expected ").replace("`", "")
@@ -644,6 +653,12 @@ def build(scenario: Scenario, where: str = "scenario") -> World:
         raise CallError(f"{where}: instruments: found none, allowed is one or more")
     settle = _symbol(where, "venue.settle_asset", rules.settle_asset, symbols)
     decimals = scenario.assets[settle].decimals
+    for spec in scenario.instruments:
+        if spec.kind != "spot" and not spec.tiers:
+            raise CallError(
+                f"{where}: instruments.{spec.symbol}: the table `tiers` is missing and rulebook "
+                f"{rules.name!r} brings none for it, allowed are one or more [[instruments.tiers]]"
+            )
     try:
         instruments = tuple(
             build_instrument(spec, scenario.assets, rules.settle_asset) for spec in scenario.instruments

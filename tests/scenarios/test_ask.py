@@ -240,6 +240,18 @@ def test_show_refuses_what_it_does_not_know(arguments: tuple[str, ...], zerodebt
     assert is_one_sentence(err), err
 
 
+@pytest.mark.parametrize("word", ["binance", "okxx", "2025-10-12", "q"])
+def test_unknown_name_is_shown_beside_all_scenarios_and_venues(word: str, zerodebt: Call) -> None:
+    code, _, err = zerodebt("show", word)
+    assert code == 2
+    assert is_one_sentence(err), err
+    for name in ("2025-10-11", *profile_names()):
+        assert name in err
+    near = {"binance": "binance_usdm", "okxx": "okx", "2025-10-12": "2025-10-11"}.get(word)
+    assert ("nearest" in err) == (near is not None)
+    assert near is None or f"nearest is {near!r}" in err
+
+
 PAGE = (Path(__file__).parents[2] / "docs" / "ask.md").read_text(encoding="utf-8")
 BLOCKS = [json.loads(block.split("```")[0]) for block in PAGE.split("```json\n")[1:]]
 EXAMPLES = list(zip(BLOCKS[::2], BLOCKS[1::2], strict=True))
