@@ -648,9 +648,13 @@ class Replier:
                     symbol = book.specs[number].symbol
                     raise UnanswerableError("missing_price", f"prices.{symbol}", "nothing", "is a mark")
             at = f"{field}.path.{n}.after_s"
+            after_ns = from_zero(at, units(at, point.after_s, 9), STEP_MAX_NS)
+            if not after_ns:
+                allowed = "is a time above 0: an index that is not newer moves nothing"
+                raise UnanswerableError("out_of_bounds", at, point.after_s, allowed)
             yield PathStep(
                 tuple(marks),
-                from_zero(at, units(at, point.after_s, 9), STEP_MAX_NS),
+                after_ns,
                 tuple(depth),
                 slippage,
             )

@@ -37,9 +37,8 @@ ErrorCode = Literal[
     "out_of_bounds",
 ]
 
-_DAY = r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$"
 Symbol = Annotated[str, Meta(description="an instrument, as the rulebook writes it: `BTC`")]
-Day = Annotated[str, Meta(pattern=_DAY)]
+Day = Annotated[str, Meta(pattern=r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$")]
 Leverage = Annotated[
     int, Meta(ge=0, description="leverage chosen for the instrument; 0: the largest of its first tier")
 ]
@@ -151,7 +150,7 @@ class PathPoint(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         dict[str, Decimal],
         Meta(description="mark (and index) by instrument; those that are not named stand still"),
     ]
-    after_s: Annotated[Decimal, Meta(description="seconds since the instant before")] = Decimal(1)
+    after_s: Annotated[Decimal, Meta(description="seconds since the instant before, above 0")] = Decimal(1)
 
 
 class WhatIfQuestion(Struct, frozen=True, forbid_unknown_fields=True, tag_field="question", tag="what_if"):
@@ -332,8 +331,8 @@ def _found(what: str, steps: Sequence[str], table: Any, kind: Any) -> tuple[str,
     words = words_at(kind, steps, table)
     if words:
         return found, _one_of(str(value), words)
-    if repr(_DAY) in what:
-        return found, _AS_DAY
+    if "regex" in what:
+        return found, _AS_DAY if "d{4}" in what else "is a name of letters, digits, '.', '_' and '-'"
     if "decimal" in what:
         return found, "is a decimal number"
     if what.startswith("Expected "):

@@ -110,7 +110,7 @@ class PricePoint(Struct, frozen=True):
 
 
 class PathStep(Struct, frozen=True):
-    """Marks of an instant, one for each instrument, `after_ns` later than the step before.
+    """Marks of an instant, one for each instrument, `after_ns` (above 0) later than the step before.
 
     mark_ticks     None where the instrument has no price; nothing may be held there
     depth_lots     what the street bids and offers in each instrument; 0: an empty book

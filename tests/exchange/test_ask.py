@@ -300,6 +300,11 @@ def test_wrong_case_gets_a_typed_answer_that_names_the_field(
             "out_of_bounds",
             "ask.0.path.0.after_s",
         ),
+        (
+            {"question": "what_if", "path": [{"prices": {}}, {"prices": {"BTC": "1"}, "after_s": "0.0"}]},
+            "out_of_bounds",
+            "ask.0.path.1.after_s",
+        ),
         ({"question": "what_if", "path": [{"prices": {}}], "slippage": 2}, "out_of_bounds", "ask.0.slippage"),
         ({"question": "what_if", "path": [{"prices": {}}], "fund": "inf"}, "not_a_number", "ask.0.fund"),
     ],
@@ -475,6 +480,25 @@ def test_leverage_is_that_of_the_marginal_tier_of_the_entry_value() -> None:
             "are long, short",
         ),
         ({"as_of": "yesterday"}, "as_of", "'yesterday'", "is a day like 2025-10-01"),
+        ({"rules": {"valid_from": "x"}}, "rules.valid_from", "'x'", "is a day like 2025-10-01"),
+        (
+            {"rules": {"valid_from": "2025-02-30"}},
+            "rules.valid_from",
+            "'2025-02-30'",
+            "is a day like 2025-10-01",
+        ),
+        (
+            {"instruments": [{"symbol": "BTC", "valid_from": "2025-02-30"}]},
+            "instruments.BTC.valid_from",
+            "'2025-02-30'",
+            "is a day like 2025-10-01",
+        ),
+        (
+            {"assets": [{"symbol": "US D", "decimals": 6}]},
+            "assets.0.symbol",
+            "'US D'",
+            "is a name of letters, digits, '.', '_' and '-'",
+        ),
         ({"as_of": "2025-02-30"}, "as_of", "2025-02-30", "is a day like 2025-10-01"),
         (
             {"instruments": [{"symbol": "BTC", "lot": "1"}, {"symbol": "BTC", "lot": "0.1"}]},
