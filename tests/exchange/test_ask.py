@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from zerodebt.exchange.ask import Case, UnanswerableError, answer, schema
+from zerodebt.exchange.ask import Case, Oracle, UnanswerableError, answer, schema
+from zerodebt.exchange.custody import Custody
 from zerodebt.exchange.rulebook import Rulebook
 from zerodebt.exchange.specs import AssetSpec
 
@@ -208,6 +209,24 @@ def test_isolated_position_answers_with_its_own_margin() -> None:
     )
     assert rich["answer"] == poor["answer"]
     assert rich["answer"]["price"] == "101728.395061728395061728"
+
+
+@pytest.mark.parametrize(
+    ("custody", "amount", "said"),
+    [
+        (None, "5000.000000", "of the positions' value stays"),
+        (Custody(900, 100), "4500.000000", "the account's share of what the venue holds"),
+        (Custody(900, 100, is_shared=False), "0.000900", "at most all of what the venue holds"),
+    ],
+)
+def test_withdrawable_says_what_a_debt_that_nobody_paid_leaves(
+    custody: Custody | None, amount: str, said: str
+) -> None:
+    oracle = Oracle.read(BASE | {"positions": [], "ask": [{"question": "withdrawable"}]})
+    oracle.situation.custody = custody
+    (found,) = oracle.answers()["answers"]
+    assert found["answer"]["amount"] == amount
+    assert found["explain"][-1]["rule"].endswith(said)
 
 
 @pytest.mark.parametrize(("held", "named"), [(BASE["positions"], "BTC"), ([], "none")])
