@@ -508,7 +508,7 @@ class Clearing:
         state = self.state
         pool = state.lending
         assert pool is not None
-        atoms = lending.worth_atoms(shares, pool.index)
+        atoms = lending.claim_atoms(shares, pool.index)
         pool.add(account, -shares)
         self.out.append(Redeemed(account, shares, atoms))
         self.post("lending", [(LENDING, state.settle, -atoms), (account, state.settle, atoms)])

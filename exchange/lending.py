@@ -43,7 +43,7 @@ class LendingPool(Struct):
     @property
     def claims_atoms(self) -> int:
         """What all shares together are worth, rounded down; never more than the pool has."""
-        return worth_atoms(self.shares_sum, self.index)
+        return claim_atoms(self.shares_sum, self.index)
 
     def add(self, account: int, shares: int) -> None:
         """Give an account shares, or (negative) take them away."""
@@ -80,7 +80,7 @@ def shares_bringing(atoms: int, index: int) -> int:
     return div_ceil(atoms * INDEX_ONE, index)
 
 
-def worth_atoms(shares: int, index: int) -> int:
+def claim_atoms(shares: int, index: int) -> int:
     """What shares are worth, rounded down against their owner: less than an atom is nobody's."""
     return div_floor(shares * index, INDEX_ONE)
 

@@ -261,7 +261,8 @@ class Venue:
             custody = custody_of(state)
             share = share_atoms(custody, most)
             if atoms > share:
-                refuse(RejectReason.DEFICIT_OPEN, f"{atoms} atoms asked, {share} is the share of custody")
+                what = "the share of custody" if custody.is_shared else "all that is in custody"
+                refuse(RejectReason.DEFICIT_OPEN, f"{atoms} atoms asked, {share} is {what}")
             left_behind = left_behind_atoms(custody, atoms)
         self._clearing.post(
             "withdrawal",

@@ -9,7 +9,7 @@ from msgspec import Struct
 from zerodebt.exchange.custody import custody_of, share_atoms
 from zerodebt.exchange.events import DEFAULT_FUND, DEFICIT, FIRST_ACCOUNT, INSURANCE
 from zerodebt.exchange.instruments import Instrument
-from zerodebt.exchange.lending import annual_rate_ppb, utilisation_ppb, worth_atoms
+from zerodebt.exchange.lending import annual_rate_ppb, claim_atoms, utilisation_ppb
 from zerodebt.exchange.margin import (
     collateral_values,
     customer_equities,
@@ -169,7 +169,7 @@ class View:
         """(shares, what they are worth in atoms) of an account in the lending pool."""
         pool = self._state.lending
         shares = 0 if pool is None else pool.shares.get(account, 0)
-        return shares, 0 if pool is None else worth_atoms(shares, pool.index)
+        return shares, 0 if pool is None else claim_atoms(shares, pool.index)
 
     def orders(self, account: int, instrument: int) -> list[tuple[int, int, int, int]]:
         """(order_id, side, price_ticks, open lots) of the account's resting orders, oldest first in a leg."""

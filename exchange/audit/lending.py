@@ -66,7 +66,7 @@ class Lending:
 
     def redeem(self, event: Redeemed) -> None:
         account, shares = event.account, event.share_count
-        atoms = form.worth_atoms(shares, self._index)
+        atoms = form.claim_atoms(shares, self._index)
         if event.atoms != atoms:
             self._find("LEND-01", f"account {account} gets {event.atoms} for {shares} shares, worth {atoms}")
         held = self._shares.get(account, 0)
@@ -173,7 +173,7 @@ class Lending:
         """Nobody else pays for who has shares that could be redeemed for anything."""
         held = self._shares.get(event.account, 0)
         could = min(held, self._cash_atoms(event.account) * form.ONE // self._index)
-        if event.pocket == self._settle and form.worth_atoms(could, self._index):
+        if event.pocket == self._settle and form.claim_atoms(could, self._index):
             self._find(
                 "WFALL-01", f"account {event.account} is in deficit although it could redeem {could} shares"
             )
@@ -187,7 +187,7 @@ class Lending:
         return max(0, min(owed, self._claims_atoms()))
 
     def _claims_atoms(self) -> int:
-        return form.worth_atoms(sum(self._shares.values()), self._index)
+        return form.claim_atoms(sum(self._shares.values()), self._index)
 
     def write_down(self, event: WrittenDown) -> None:
         """Every share bears the same; what it bears is what is missing, and no more than there is."""

@@ -23,7 +23,7 @@ from zerodebt.exchange.commands import (
     Withdraw,
 )
 from zerodebt.exchange.custody import Custody, left_behind_atoms, share_atoms
-from zerodebt.exchange.events import DEFICIT, EXTERNAL, UNPAID, Batch, Posted
+from zerodebt.exchange.events import DEFICIT, EXTERNAL, UNPAID, Batch, Posted, Rejected
 from zerodebt.exchange.margin import withdrawable_atoms
 from zerodebt.exchange.oracle import Situation
 from zerodebt.exchange.reject import RejectReason
@@ -102,7 +102,10 @@ def test_where_withdrawals_run_the_first_takes_all_and_custody_ends_it() -> None
     desk.ok(Withdraw(bidder, 0, view.withdrawable_atoms(bidder)))
     left = -desk.cash(EXTERNAL)
     assert view.withdrawable_atoms(winner) == left == withdrawable_atoms(desk.state, winner) - HOLE
-    assert desk.refused(Withdraw(winner, 0, left + 1)) == RejectReason.DEFICIT_OPEN
+    (refused,) = desk.do(Withdraw(winner, 0, left + 1))
+    assert isinstance(refused, Rejected)
+    assert refused.reason == RejectReason.DEFICIT_OPEN
+    assert refused.detail == f"{left + 1} atoms asked, {left} is all that is in custody"
     assert desk.cash(UNPAID) == 0
     report = audit(desk.batches)
     assert report.findings == ()

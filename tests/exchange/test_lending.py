@@ -32,11 +32,11 @@ from zerodebt.exchange.lending import (
     INDEX_ONE,
     LendingPool,
     annual_rate_ppb,
+    claim_atoms,
     earned_atoms,
     interest_atoms,
     shares_of,
     utilisation_ppb,
-    worth_atoms,
 )
 from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.rules import LendingRules, RulesError
@@ -87,7 +87,7 @@ def pool_of(desk: Desk) -> LendingPool:
 
 def worth(desk: Desk, account: int) -> int:
     pool = pool_of(desk)
-    return worth_atoms(pool.shares.get(account, 0), pool.index)
+    return claim_atoms(pool.shares.get(account, 0), pool.index)
 
 
 def paid(events: list[Event]) -> list[tuple[str, int, int]]:
@@ -571,7 +571,7 @@ ATOMS = st.integers(1, 10**15)
 
 @given(ATOMS, INDICES)
 def test_nobody_gains_by_going_in_and_out(atoms: int, index: int) -> None:
-    back = worth_atoms(shares_of(atoms, index), index)
+    back = claim_atoms(shares_of(atoms, index), index)
     assert atoms - index // INDEX_ONE - 1 <= back <= atoms
 
 
@@ -584,10 +584,10 @@ def test_a_write_down_is_exact_bounded_and_monotone(held: list[int], index: int,
     if not claims:
         return
     loss = data.draw(st.integers(1, claims))
-    before = {account: worth_atoms(count, pool.index) for account, count in shares.items()}
+    before = {account: claim_atoms(count, pool.index) for account, count in shares.items()}
     pool.write_down(loss)
     is_void = not pool.shares
-    after = {account: 0 if is_void else worth_atoms(count, pool.index) for account, count in shares.items()}
+    after = {account: 0 if is_void else claim_atoms(count, pool.index) for account, count in shares.items()}
     total = pool.claims_atoms
     slack = sum(held) // INDEX_ONE + 2
     assert loss <= claims - total <= loss + slack
