@@ -23,6 +23,7 @@ from zerodebt.exchange.commands import (
 )
 from zerodebt.exchange.events import (
     CLEARING,
+    HOUSE,
     INSURANCE,
     Deleveraged,
     Event,
@@ -231,6 +232,21 @@ def test_winning_legs_are_deleveraged_and_nobody_against_himself() -> None:
     done = of(events, Deleveraged)
     assert {(e.account, e.winner, e.lots) for e in done} == {(loser, hedger, -10)}
     assert legs(desk, hedger) == (5, 0)
+
+
+def test_lots_that_a_policy_shares_out_are_shared_without_the_losers_own_leg() -> None:
+    policy = {"policy": "pro_rata", "weights": "contracts", "price": "mark"}
+    desk, hedger, other = hedged_desk(hedging("book", "adl", "house", adl=policy))
+    desk.ok(Deposit(0, HOUSE, (1000 * USD,)))
+    (rich,) = desk.open(100_000)
+    both(desk, hedger, other, 70, 10)
+    desk.trade(rich, other, 30, 100)
+    events = desk.index(80)
+    done = of(events, Deleveraged)
+    assert (done[0].account, done[0].winner, done[0].lots) == (hedger, other, -70)
+    assert desk.lots(other) == -(60 + 30 - 70)
+    report = audit(desk.batches)
+    assert report.findings == ()
 
 
 def test_emptying_a_leg_closes_its_own_attached_orders_only() -> None:

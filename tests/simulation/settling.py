@@ -236,8 +236,8 @@ class Settling:
             self._must(Deposit(state.settle, account, (atoms,)), "REST-00")
 
     def _is_calm(self) -> bool:
-        """Have the averages in the marks forgotten the wild prices?"""
-        marks = ((m.prices.mark_ticks or 0, m.prices.index_ticks or 0) for m in self._state.contracts)
+        """Have the averages in the marks forgotten the wild prices? Coins are sold within a band, too."""
+        marks = ((m.prices.mark_ticks or 0, m.prices.index_ticks or 0) for m in self._state.markets)
         return all(abs(mark - index) <= 1 for mark, index in marks)
 
     def _is_at_rest(self) -> bool:
