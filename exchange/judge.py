@@ -101,6 +101,7 @@ def _isolated_need(
 ) -> int:
     """Margin that fills of an isolated position take from the wallet; what closes must not leave a debt.
 
+    Nor does new margin pay for a debt that a closed one has left, as under margin calls until they are due.
     value  of the fills in atoms, signed; gap  what they gain against the mark
     """
     held = state.accounts.lots.cells[market.number][account]
@@ -116,7 +117,7 @@ def _isolated_need(
     if not opened:
         return 0
     pocket = state.compartment_of(account, market.number)
-    if held * side > 0 and not risk_of(state, pocket).is_safe:
+    if held * side >= 0 and not risk_of(state, pocket).is_safe:
         refuse(RejectReason.MARGIN_TOO_SMALL, "the isolated position is below its requirement")
     average = closing_ticks(market.instrument, side * filled, value)
     margin = isolation_atoms(state, market, account, opened, side, average)

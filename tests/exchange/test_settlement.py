@@ -22,6 +22,7 @@ from zerodebt.exchange.commands import (
 )
 from zerodebt.exchange.events import (
     CLEARING,
+    DeficitOpened,
     Filled,
     LiquidationStarted,
     MarginCalled,
@@ -237,6 +238,25 @@ def test_an_order_that_turns_a_position_below_zero_into_a_sound_one_brings_its_m
     # sold 110 above the mark, three times
     own = d.equity(long, d.state.pocket(0)) + d.cash(long)
     assert own == 1000 * USD + (30 - 100) * USD + 3 * 110 * USD
+    agrees(d)
+
+
+def test_new_margin_does_not_pay_for_the_debt_that_a_closed_isolated_position_left() -> None:
+    d = desk(call_to="initial", call_due_ns=HOUR_NS)
+    long, short, other = d.open(1000, 10_000, 10_000)
+    d.ok(SetLeverage(long, 0, 5, "isolated"))
+    d.trade(long, short, 1, 100)
+    margin = d.cash(long, d.state.pocket(0))
+    d.index(70)
+    assert of(d.ok(SettleVariation(0, 100)), MarginCalled)
+    d.order(long, SELL, 1, 70)
+    d.order(other, BUY, 1, 70)
+    owed = 30 * USD - margin
+    assert (d.lots(long), d.equity(long, d.state.pocket(0))) == (0, -owed)
+    d.order(other, SELL, 1, 70)
+    assert d.refused(PlaceOrder(long, 0, BUY, 1, 70, tif="ioc")) is RejectReason.MARGIN_TOO_SMALL
+    (deficit,) = of(d.tick(HOUR_NS), DeficitOpened)
+    assert (deficit.account, deficit.atoms) == (long, owed)
     agrees(d)
 
 

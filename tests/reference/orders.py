@@ -300,7 +300,7 @@ def isolated_need(w: World, order: PlaceOrder, filled: int, value: int, gap: int
         refuse(RejectReason.MARGIN_TOO_SMALL)
     if not opened:
         return 0
-    if held * order.side > 0 and not risk_of(w, where).is_safe:
+    if held * order.side >= 0 and not risk_of(w, where).is_safe:
         refuse(RejectReason.MARGIN_TOO_SMALL)
     average = margin.worst_price(w, n, filled, value)
     needed = margin.isolation(w, account, n, opened, order.side, average)

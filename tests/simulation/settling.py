@@ -39,7 +39,7 @@ from zerodebt.exchange.events import (
     Event,
     Rejected,
 )
-from zerodebt.exchange.instruments import order_step_ticks
+from zerodebt.exchange.instruments import order_step_ticks, value_atoms
 from zerodebt.exchange.margin import risk_of
 from zerodebt.exchange.marks import Market, market_band_ticks
 from zerodebt.exchange.reject import RejectReason
@@ -401,6 +401,8 @@ class Settling:
                 self._must(self._quote_at_mark(market, BUY), "REST-05")
                 before = coins[account]
                 price = self._at_mark(market, BUY)
+                if value_atoms(market.instrument, price, lots) < state.rules.orders.value_min_atoms:
+                    return  # coins too few to be sold
                 fee = mul_ppb_ceil(market.value_atoms(lots), state.rules.fees.taker_ppb)
                 if risk_of(state, (account, state.settle)).equity_atoms < fee:
                     return  # what is left of his coins is worth his debt, and no fee beside it
