@@ -55,6 +55,7 @@ def test_share_of_a_socialised_loss_is_cut_at_what_its_payer_has_and_not_shared_
     assert socialise.shares(100, payers) == [PayerShare(payers[0], 15), PayerShare(payers[1], 30)]
     assert socialise.shares(50, payers) == [PayerShare(payers[0], 15), PayerShare(payers[1], 15)]
     assert socialise.shares(50, payers[3:]) == []
+    assert socialise.shares(3, [Payer(16, 0, 3, 3), Payer(19, 0)]) == [PayerShare(Payer(16, 0, 3, 3), 3)]
 
 
 @pytest.mark.spec("WFALL-02", "WFALL-05")
@@ -160,6 +161,18 @@ def test_origins_split_a_deficit_by_the_value_still_held() -> None:
     consume(lineage, 99)
     assert deficit_origins(16, 100, [(lineage, 5)]) == ((16, 100),)
     assert deficit_origins(16, 100, []) == ((16, 100),)
+
+
+def test_takeover_that_is_closed_whole_is_forgotten() -> None:
+    lineage = Lineage([(17, 10), (18, 30)])
+    consume(lineage, 10)
+    assert list(lineage) == [(18, 30)]
+
+
+def test_origin_of_several_takeovers_answers_for_all_of_them() -> None:
+    """Lots worth 1 and 5: account 17 is behind 1 * 1 + 1 * 5 = 6, account 18 behind 2 * 1, of 8 in all."""
+    held = [(Lineage([(17, 1), (18, 2)]), 1), (Lineage([(17, 1)]), 5)]
+    assert deficit_origins(16, 80, held) == ((17, 60), (18, 20))
 
 
 def bankrupt(
