@@ -4,7 +4,7 @@ import doctest
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from tests import wealth
 from tests.venues import ASSETS, USD, Desk, of, perpetual, rulebook
 from zerodebt.exchange.audit import audit
-from zerodebt.exchange.commands import Deposit, LoadPositions
+from zerodebt.exchange.commands import Deposit, LoadPositions, PlaceOrder, SetPositionMode, Side
 from zerodebt.exchange.events import HOUSE, DeficitClosed, Deleveraged
 from zerodebt.exchange.rules import AdlRules, RulesError
 from zerodebt.exchange.units import PPB
@@ -376,6 +376,27 @@ def test_bad_proposal_falls_back_to_pro_rata_over_what_each_can_give(
 def test_good_proposal_of_a_policy_of_ones_own_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(POLICIES, "pro_rata", lambda *_: [1, 9])
     assert lots_by(AdlRules(policy="pro_rata"), [winner(1), winner(2)], 10) == {1: 1, 2: 9}
+
+
+@pytest.mark.spec("WFALL-03")
+@pytest.mark.parametrize("side", [1, -1])
+def test_queue_planned_before_the_need_asks_the_leg_of_either_side_in_its_own_instrument(side: Any) -> None:
+    """10 lots of the second instrument lose 10 each with 60 USD; the winner holds both legs."""
+    rules = rulebook("book", "adl", adl={"plan": "before"}, margin={"hedge_mode": True})
+    desk = Desk(rules, (perpetual(), perpetual("ETH")), index=(100, 100))
+    loser, hedger, maker = desk.open(60, 10_000, 10_000)
+    desk.ok(SetPositionMode(hedger, "hedge"))
+    legs: dict[int, Any] = {1: "long", -1: "short"}
+    desk.order(loser, side, 10, 100, instrument=1)
+    desk.ok(PlaceOrder(hedger, 1, cast("Side", -side), 10, 100, tif="fok", leg=legs[-side]))
+    desk.order(maker, cast("Side", -side), 3, 100, instrument=1)
+    desk.ok(PlaceOrder(hedger, 1, side, 3, 100, tif="fok", leg=legs[side]))
+    desk.index(100, 100 - side)
+    events = desk.index(100, 100 - 10 * side)
+    assert [(e.winner, e.instrument, e.lots, e.price_ticks) for e in of(events, Deleveraged)] == [
+        (hedger, 1, -10 * side, 100 - 6 * side)
+    ]
+    assert not audit(desk.batches).findings
 
 
 @pytest.mark.spec("ATK-12", "WFALL-03")

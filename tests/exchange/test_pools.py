@@ -165,6 +165,20 @@ def test_cross_account_is_borne_by_the_pools_in_proportion_to_its_positions() ->
     ]
     assert (pool(desk, 0), pool(desk, 1)) == (40 * USD, 70 * USD)
     assert desk.equity(account) == 0
+    assert of(events, DeficitClosed) == [DeficitClosed(1, 0, 0)]
+
+
+@pytest.mark.spec("WFALL-07")
+@pytest.mark.parametrize(("cap", "taken"), [(900, True), (899, False)])
+def test_fund_leaves_what_would_bring_it_above_its_cap_to_deleveraging(cap: int, taken: bool) -> None:
+    """10 lots at 90."""
+    capped = {"net_notional_max_atoms": cap * USD}
+    desk = Desk(rulebook("book", "insurance", "adl", insurance=capped), index=(100,))
+    desk.ok(Deposit(0, INSURANCE, (100 * USD,)))
+    account, maker = desk.open(60, RICH)
+    desk.trade(account, maker, 10, 100)
+    events = desk.index(90)
+    assert (bool(of(events, TakenOver)), bool(of(events, Deleveraged))) == (taken, not taken)
 
 
 @pytest.mark.spec("WFALL-01", "WFALL-05")
@@ -310,6 +324,23 @@ def test_peak_counts_until_the_window_has_passed(later_ns: int, opens: bool) -> 
     assert of(events, PoolStatus) == ([PoolStatus(2, False, 70 * USD, 70 * USD)] if opens else [])
     assert [e.account for e in of(events, TakenOver)] == ([account] if opens else [])
     assert bool(of(events, Deleveraged)) is not opens
+
+
+def test_closed_pool_stays_closed_until_its_fall_is_below_the_stop() -> None:
+    """72 of 100 is a fall of 28 %: too little to close at 30 %, too much to open at 25 %. 76 opens it."""
+    desk, _, maker = drawn()
+    desk.index(94, 100)
+    desk.index(91, 100)
+    for brought, opens in ((2, False), (4, True)):
+        desk.ok(Deposit(0, INSURANCE, (2 * brought * USD,)))
+        (account,) = desk.open(1000)
+        desk.trade(account, maker, 10, 91)
+        surplus = desk.equity(account) - 10 * USD
+        desk.state.ledger.post("withdrawal", [(account, 0, -surplus), (0, 0, surplus)])
+        now = (70 + (6 if opens else 2)) * USD
+        events = desk.index(91, 100)
+        assert of(events, PoolStatus) == ([PoolStatus(2, False, 100 * USD, now)] if opens else [])
+        assert [e.account for e in of(events, TakenOver)] == ([account] if opens else [])
 
 
 def test_drawdown_outlives_a_snapshot() -> None:

@@ -369,9 +369,10 @@ def test_winner_is_never_charged_below_zero_and_the_rest_moves_down_the_ranking(
 
 
 @pytest.mark.spec("WFALL-02", "WFALL-03")
-def test_lots_that_nobody_can_answer_for_leave_their_deficit_to_the_house() -> None:
+@pytest.mark.parametrize("plan", ["now", "before"])
+def test_lots_that_nobody_can_answer_for_leave_their_deficit_to_the_house(plan: str) -> None:
     """The only counterparty entered below the mark, makes no profit and is not ranked."""
-    desk = Desk(rulebook("book", "adl", "house"))
+    desk = Desk(rulebook("book", "adl", "house", adl={"plan": plan}))
     loser, other = desk.open(60, RICH)
     desk.ok(Deposit(0, HOUSE, (RICH * USD,)))
     desk.ok(LoadPositions(0, 100, (loser, other), (10, -10), (100, 80), (1, 1), (0, 0)))
@@ -379,6 +380,68 @@ def test_lots_that_nobody_can_answer_for_leave_their_deficit_to_the_house() -> N
     assert not of(events, Deleveraged)
     assert paid(events) == [("house", HOUSE, 40 * USD)]
     assert desk.equity(loser) == 0
+
+
+@pytest.mark.spec("WFALL-08")
+def test_holders_bear_a_deficit_alone_whose_own_lots_nobody_could_take() -> None:
+    """The other entered below the mark and is not asked for lots. He pays all 40, not his half of 20 lots."""
+    desk = Desk(rulebook("book", "adl", "socialise", socialise={"form": "funding_index"}))
+    loser, other = desk.open(60, RICH)
+    desk.ok(LoadPositions(0, 100, (loser, other), (10, -10), (100, 80), (1, 1), (0, 0)))
+    events = desk.index(90)
+    assert paid(events) == [("socialise", other, 40 * USD)]
+    assert (desk.lots(loser), desk.equity(loser)) == (10, 0)
+
+
+@pytest.mark.spec("WFALL-08", "LIQ-12")
+def test_owner_of_a_bankrupt_isolated_position_is_no_winner_of_the_session() -> None:
+    """It lost 100 of a margin of 50; beside it his cross lots have won 200, somebody else's 100."""
+    desk = Desk(rulebook("book", "socialise"), (perpetual(), perpetual("ETH")), index=(100, 100))
+    owner, short, maker = desk.open(1000, RICH, RICH)
+    desk.ok(SetLeverage(owner, 0, 20, "isolated"))
+    desk.trade(owner, short, 10, 100)
+    desk.trade(owner, maker, 20, 100, instrument=1)
+    desk.order(maker, BUY, 10, 90)
+    events = desk.index(90, 110)
+    assert [e.atoms for e in of(events, DeficitOpened)] == [50 * USD]
+    assert paid(events) == [("socialise", short, 50 * USD)]
+
+
+ZERO, STILL = "equity is below zero", "equity is still below zero"
+SHARE = "equity is below the backstop's share of the requirement"
+EMPTY = "equity is below the requirement and the book is empty"
+
+
+@pytest.mark.spec("WFALL-01")
+@pytest.mark.parametrize(
+    ("waterfall", "tables", "mark", "why"),
+    [
+        (("backstop", "adl"), {}, 95, [("backstop", 10, SHARE)]),
+        (("insurance", "adl"), {}, 90, [("insurance", -40, "equity is below zero and the fund can take it")]),
+        (("insurance",), {"insurance": {"takes": "unfilled"}}, 96, [("insurance", 20, EMPTY)]),
+        (("insurance", "adl"), {"adl": {"trigger": "unfilled"}}, 96, [("adl", 20, EMPTY)]),
+        (("adl",), {}, 90, [("adl", -40, ZERO)]),
+        (("adl", "house"), {"adl": {"price": "mark"}}, 90, [("adl", -40, ZERO), ("house", -40, STILL)]),
+    ],
+)
+def test_each_stage_says_where_the_account_stood_and_why_it_was_armed(
+    waterfall: tuple[str, ...], tables: dict[str, Any], mark: int, why: list[tuple[str, int, str]]
+) -> None:
+    """10 lots need 1/40 of their value, and none after they were taken; nobody bids."""
+    desk = Desk(rulebook("book", *waterfall, **tables), index=(100,))
+    (vault,) = desk.open(1000, role="vault")
+    loser, winner = desk.open(60, RICH)
+    if "backstop" in waterfall:
+        desk.ok(SetBackstop(vault, (0,)))
+    for absorber in (HOUSE, INSURANCE):
+        desk.ok(Deposit(0, absorber, (1000 * USD,)))
+    desk.trade(loser, winner, 10, 100)
+    events = desk.index(mark)
+    needed = {stage: 10 * mark * USD // 40 for stage, _, _ in why} | {"house": 0}
+    assert of(events, StageArmed) == [
+        StageArmed(stage, loser, 0, equity * USD, needed[stage], because)  # type: ignore[arg-type]
+        for stage, equity, because in why
+    ]
 
 
 @pytest.mark.spec("WFALL-08")
@@ -477,6 +540,19 @@ def test_vault_takes_no_more_than_its_cap_and_leaves_the_rest_to_the_book() -> N
     assert armed(desk.tick(0)) == ["book"]
     assert (desk.lots(vault), desk.lots(second)) == (10, 0)
     assert audit(desk.batches).findings == ()
+
+
+@pytest.mark.spec("WFALL-07")
+@pytest.mark.parametrize(("cap", "takes"), [(950, True), (949, False)])
+def test_vault_takes_a_position_that_is_worth_just_its_cap(cap: int, takes: bool) -> None:
+    """10 lots at 95."""
+    capped = {"backstop_notional_max_atoms": cap * USD}
+    desk = Desk(rulebook("book", "backstop", "adl", liquidation=capped), index=(100,))
+    (vault,) = desk.open(1000, role="vault")
+    account, other = desk.open(60, RICH)
+    desk.ok(SetBackstop(vault, (0,)))
+    desk.trade(account, other, 10, 100)
+    assert bool(of(desk.index(95), TakenOver)) is takes
 
 
 @pytest.mark.spec("WFALL-07")
