@@ -681,6 +681,26 @@ def test_price_and_its_clamp(rules: dict[str, Any], price: int, left: int) -> No
 
 
 @pytest.mark.spec("WFALL-03")
+@pytest.mark.parametrize(("clamp", "off"), [("none", 5), ("bankruptcy", 6)])
+@pytest.mark.parametrize("side", [1, -1])
+@pytest.mark.parametrize("lots", [1, 10])
+def test_previous_mark_gives_way_to_the_bankruptcy_price_where_the_rulebook_says_so(
+    clamp: str, off: int, side: int, lots: int
+) -> None:
+    """6 USD a lot are gone 6 off 100; the mark was 5 off and is 10 off, and the house could bear that."""
+    adl_rules = {"price": "previous_mark", "clamp": clamp}
+    desk = Desk(rulebook("book", "adl", "house", adl=adl_rules), index=(100,))
+    loser, winner = desk.open(6 * lots, 10_000)
+    desk.ok(Deposit(0, HOUSE, (10_000 * USD,)))
+    buyer, seller = (loser, winner) if side > 0 else (winner, loser)
+    desk.trade(buyer, seller, lots, 100)
+    desk.index(100 - 5 * side)
+    events = desk.index(100 - 10 * side)
+    assert [e.price_ticks for e in of(events, Deleveraged)] == [100 - off * side]
+    assert desk.equity(loser) == (6 - off) * lots * USD
+
+
+@pytest.mark.spec("WFALL-03")
 @pytest.mark.parametrize(("off_max", "price"), [(40_000_000, 90), (45_000_000, 94), (0, 94)])
 def test_bankruptcy_price_far_from_the_mark_gives_way_to_it(off_max: int, price: int) -> None:
     """4 of 90 is 4.44 %. At the mark the house pays the 40 that are missing."""

@@ -28,6 +28,7 @@ from zerodebt.exchange.events import (
     DeficitOpened,
     LayerDrawn,
     LiquidationEnded,
+    StageArmed,
     StagePaid,
 )
 from zerodebt.exchange.reject import RejectReason
@@ -284,6 +285,8 @@ def test_the_others_pay_in_proportion_to_what_they_put_up() -> None:
     assert layer.shares == tuple(
         (account, 48 * USD * usd // 60) for account, usd in zip(house.others, (10, 20, 30), strict=True)
     )
+    below = "equity is still below zero"
+    assert of(events, StageArmed) == [StageArmed("default_fund", house.member, 0, -60 * USD, 0, below)]
     assert house.desk.cash(DEFAULT_FUND) == (60 - 48) * USD
     assert {(e.stage, e.payer) for e in of(events, StagePaid)} == {
         ("default_fund", DEFAULT_FUND),
