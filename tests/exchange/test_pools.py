@@ -395,6 +395,31 @@ def test_deleveraging_waits_until_the_fund_cannot_pay(fund: int, deleveraged: bo
     assert (desk.lots(account), desk.equity(account)) == (0, 0)
 
 
+@pytest.mark.spec("WFALL-01", "WFALL-05")
+@pytest.mark.parametrize("lacking", [0, 1])
+def test_deleveraging_waits_for_all_the_pools_that_bear_an_account(lacking: int) -> None:
+    """Twice 10 lots from 100 to 90 leave 110 - 200 = -90, and the two pools have 45 each: just enough.
+
+    The first lots find a bid at 95, so that 40 are missing when the pool of the second is asked alone.
+    """
+    rules = rulebook(
+        "book",
+        "adl",
+        "insurance",
+        insurance={"takes": "never", "scope": "instrument"},
+        adl={"trigger": "fund_cannot_pay"},
+    )
+    desk = Desk(rules, TWO, index=(100, 100))
+    desk.ok(Deposit(0, INSURANCE, (90 * USD - lacking,)))
+    account, maker = desk.open(110, RICH)
+    for n in (0, 1):
+        desk.trade(account, maker, 10, 100, instrument=n)
+        desk.order(maker, BUY, 10, 90 if n else 95, instrument=n)
+    events = desk.index(90, 90)
+    assert (bool(of(events, Filled)), bool(of(events, Deleveraged))) == (not lacking, bool(lacking))
+    assert (desk.lots(account), desk.lots(account, 1), desk.equity(account)) == (0, 0, 0)
+
+
 @pytest.mark.spec("WFALL-01")
 def test_position_below_zero_that_the_book_cannot_fill_is_deleveraged_although_the_fund_could_pay() -> None:
     rules = rulebook(

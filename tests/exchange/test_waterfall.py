@@ -286,6 +286,33 @@ def test_deleveraging_is_at_the_rulebooks_price_unless_nobody_can_bear_the_rest(
 
 
 @pytest.mark.spec("WFALL-03")
+@pytest.mark.parametrize(
+    ("vault", "fund", "house"), [(10, 15, 15), (0, 20, 20), (20, 0, 20), (20, 20, 0), (0, 0, 40), (0, 40, 0)]
+)
+@pytest.mark.parametrize("lacking", [0, 1])
+def test_deleveraging_is_at_the_mark_where_all_payers_together_can_bear_the_rest(
+    vault: int, fund: int, house: int, lacking: int
+) -> None:
+    """40 are missing at the mark of 90; where an atom lacks the winner pays, at 94."""
+    stages = ("book", "backstop", "adl", "insurance", "house")
+    desk = Desk(rulebook(*stages, adl={"price": "mark"}), index=(100,))
+    (backstop,) = desk.open(0, role="vault")
+    loser, winner = desk.open(60, RICH)
+    desk.ok(SetBackstop(backstop, (0,)))
+    brought = {backstop: vault * USD, INSURANCE: fund * USD, HOUSE: house * USD}
+    last = max(brought, key=lambda payer: brought[payer])
+    brought[last] -= lacking
+    for payer, atoms in brought.items():
+        if atoms:
+            desk.ok(Deposit(0, payer, (atoms,)))
+    desk.trade(loser, winner, 10, 100)
+    events = desk.index(90)
+    assert [e.price_ticks for e in of(events, Deleveraged)] == [94 if lacking else 90]
+    assert [e.residual_atoms for e in of(events, DeficitClosed)] == [0]
+    assert sum(atoms for _, _, atoms in paid(events)) == (0 if lacking else 40 * USD)
+
+
+@pytest.mark.spec("WFALL-03")
 @pytest.mark.parametrize("cancels", [True, False])
 def test_whoever_is_deleveraged_loses_his_orders_where_the_rulebook_says_so(cancels: bool) -> None:
     """In all instruments, waiting ones too; who is not asked keeps his."""
@@ -636,6 +663,25 @@ def test_two_bankrupt_accounts_of_one_command_share_one_frozen_ranking() -> None
     ]
     assert [e.price_ticks for e in of(events, Deleveraged)] == [95, 94]
     assert [e.residual_atoms for e in of(events, DeficitClosed)] == [0, 0]
+
+
+@pytest.mark.spec("WFALL-03")
+def test_winner_who_gave_lots_to_one_bankrupt_account_has_only_the_rest_for_the_next() -> None:
+    """The first in rank holds 15 lots: ten for the worse account, five for the other; the next gives five."""
+    desk = Desk(rulebook("book", "adl"))
+    worse, bad, high, low = desk.open(50, 60, 1000, 1000)
+    desk.ok(
+        LoadPositions(
+            0, 100, (worse, bad, high, low), (10, 10, -15, -5), (100, 100, 120, 105), (1,) * 4, (0,) * 4
+        )
+    )
+    events = desk.index(90)
+    assert [(e.account, e.winner, e.lots) for e in of(events, Deleveraged)] == [
+        (worse, high, -10),
+        (bad, high, -5),
+        (bad, low, -5),
+    ]
+    assert [desk.lots(who) for who in (worse, bad, high, low)] == [0] * 4
 
 
 @pytest.mark.spec("WFALL-03")
