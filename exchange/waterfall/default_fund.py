@@ -46,7 +46,7 @@ def payers(state: State, defaulter: Compartment, layer: FundLayer) -> list[Accou
         return [(m, min(cap, _payable(state, m))) for m, cap in others]
     own = layer == "defaulter_contribution"
     held = state.contributions
-    return [(m, min(atoms, held.get(m, 0))) for m, atoms in members if (m == account) == own]
+    return [(m, min(atoms, held[m])) for m, atoms in members if (m == account) == own]
 
 
 def is_spent(state: State, defaulter: Compartment) -> bool:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.venues import USD, Desk, future, of, perpetual, rulebook, spot
+from zerodebt.exchange.accounts import BACKSTOP
 from zerodebt.exchange.audit import Report, audit
 from zerodebt.exchange.commands import (
     BUY,
@@ -31,6 +32,7 @@ from zerodebt.exchange.events import (
     LayerDrawn,
     LiquidationEnded,
     Posted,
+    StageArmed,
     StagePaid,
 )
 from zerodebt.exchange.reject import RejectReason
@@ -165,6 +167,19 @@ def test_a_bid_that_cannot_be_borne_is_passed_over_and_named() -> None:
     house.report()
 
 
+@pytest.mark.parametrize(("usd", "price"), [(40, 106), (20, 108), (60, 104)])
+def test_a_bid_is_borne_with_what_it_gains_at_the_mark_and_not_with_a_dollar_less(
+    usd: int, price: int
+) -> None:
+    """A short of 10 lots asks for 40. At the mark of 106 it has won 20 if taken at 108, lost 20 at 104."""
+    house = House()
+    enough, too_poor = house.desk.open(usd, usd - 1)
+    house.fall(6)
+    (held,) = of(house.auction((too_poor, price), (enough, price)), AuctionHeld)
+    assert (held.winner, held.refused) == (enough, (too_poor,))
+    house.report()
+
+
 def test_an_auction_without_a_default_or_of_something_else_is_refused() -> None:
     house = House()
     d, member, other = house.desk, house.member, house.others[0]
@@ -275,6 +290,8 @@ def test_the_others_pay_in_proportion_to_what_they_put_up() -> None:
     assert layer.shares == tuple(
         (account, 48 * USD * usd // 60) for account, usd in zip(house.others, (10, 20, 30), strict=True)
     )
+    below = "equity is still below zero"
+    assert of(events, StageArmed) == [StageArmed("default_fund", house.member, 0, -60 * USD, 0, below)]
     assert house.desk.cash(DEFAULT_FUND) == (60 - 48) * USD
     assert {(e.stage, e.payer) for e in of(events, StagePaid)} == {
         ("default_fund", DEFAULT_FUND),
@@ -397,6 +414,88 @@ def test_a_fund_of_cover_two_bears_two_defaults_and_not_three(defaults: int, res
         left += sum(event.residual_atoms for event in of(events, DeficitClosed))
     assert left == residual * USD
     assert d.cash(DEFAULT_FUND) == max(0, 100 - 50 * defaults) * USD
+
+
+def test_stressed_losses_count_every_position_at_the_leverage_that_was_chosen() -> None:
+    """10 lots at 100 with leverage 5 need 200, 4 lots at 50 with 20 need 10; falls of 30 and 10 cost 340."""
+    d = Desk(rulebook(), (future("A"), future("B")), index=(100, 50))
+    long, short = d.open(10_000, 10_000)
+    d.ok(SetLeverage(long, 0, 5))
+    d.trade(long, short, 10, 100)
+    d.trade(long, short, 4, 50, instrument=1)
+    assert stressed_losses(d.state, (-30, -10)) == {long: (340 - 210) * USD, short: 0}
+
+
+def test_stressed_losses_see_the_margin_rise_with_the_open_interest() -> None:
+    """500 USD are open, half way between 0 and 1,000: the rate of 1/20 has risen to 0.525."""
+    bounds: dict[str, Any] = {"open_interest_low_atoms": 0, "open_interest_high_atoms": 1_000 * USD}
+    d = Desk(rulebook(), (future(**bounds),), index=(100,))
+    long, short = d.open(10_000, 10_000)
+    d.trade(long, short, 5, 100)
+    assert stressed_losses(d.state, (-60,)) == {long: 300 * USD - 262_500_000, short: 0}
+
+
+def test_a_deficit_of_one_atom_is_drawn_like_any_other() -> None:
+    assert draws(1, [(16, 3), (17, 5)]) == [(17, 1)]
+    assert draws(0, [(16, 3), (17, 5)]) == []
+
+
+def test_assessed_members_pay_twice_their_part_or_what_is_left_of_their_cash() -> None:
+    house = House()
+    house.fall(6)
+    d = house.desk
+    first, second, third = house.others
+    for account, left in ((first, 0), (second, 17)):
+        cash = d.cash(account) - left * USD
+        d.state.ledger.post("withdrawal", [(account, 0, -cash), (0, 0, cash)])
+    defaulter = (house.member, 0)
+    assert payers(d.state, defaulter, "assessments") == [
+        (first, 0),
+        (second, 17 * USD),
+        (third, 2 * 30 * USD),
+    ]
+    d.state.contributions[second] = 3 * USD
+    assert payers(d.state, defaulter, "contributions") == [
+        (first, 10 * USD),
+        (second, 3 * USD),
+        (third, 30 * USD),
+    ]
+
+
+def test_haircut_is_on_gains_since_the_settlement_of_all_positions_as_far_as_the_winner_can_pay() -> None:
+    """From 100, 50 and 20 to 106, 53 and 21, in atoms: 4 lots of the first and 2 of the second gain 30.
+
+    Of the others one has 5 left of his gain of 12, one less than nothing, one has gained a single atom, one
+    nothing. The defaulter's 12 - 3, a vault's 12 and the fund's own lots are not asked.
+    """
+    atom: dict[str, Any] = {"tick_value_atoms": 1, "margin_floor_atoms_per_lot": 1}
+    haircut = FUND | {"variation_haircut_ppb": PPB}
+    d = Desk(
+        rulebook("book", "default_fund", settlement=CALLS, default_fund=haircut),
+        (future("A", **atom), future("B", **atom), future("C", **atom)),
+        index=(100, 50, 20),
+    )
+    first, poor, broke, penny, even, defaulter, vault, other = d.open(*[1] * 8)
+    d.trade(first, other, 4, 100)
+    d.trade(first, other, 2, 50, instrument=1)
+    for who in (poor, broke, defaulter, vault):
+        d.trade(who, other, 2, 100)
+    d.trade(penny, other, 1, 20, instrument=2)
+    d.trade(even, defaulter, 1, 50, instrument=1)
+    d.trade(other, even, 1, 50, instrument=1)
+    d.state.settled_ticks.update({0: 100, 1: 50, 2: 20})
+    d.index(106, 53, 21)
+    for who, left in ((poor, 5), (broke, -5)):
+        atoms = d.equity(who) - left
+        d.state.ledger.post("withdrawal", [(who, 0, -atoms), (0, 0, atoms)])
+    d.state.accounts.vault.cells[0][vault] = BACKSTOP
+    d.state.accounts.lots.cells[0][DEFAULT_FUND] = 7
+    assert payers(d.state, (defaulter, 0), "variation_haircut") == [
+        (first, 4 * 6 + 2 * 3),
+        (poor, 5),
+        (broke, 0),
+        (penny, 1),
+    ]
 
 
 def test_payers_of_a_layer_without_a_default_are_none() -> None:

@@ -23,6 +23,7 @@ from zerodebt.exchange.events import (
     InterestCharged,
     Posted,
     Redeemed,
+    StageArmed,
     StagePaid,
     Supplied,
     WrittenDown,
@@ -390,6 +391,8 @@ def test_suppliers_bear_what_collateral_does_not_bring() -> None:
     (written,) = of(events, WrittenDown)
     assert written.claims_atoms == 1000 * USD - missing
     assert paid(events) == [("lenders", LENDING, missing)]
+    below = "equity is still below zero"
+    assert of(events, StageArmed) == [StageArmed("lenders", debtor, 0, -missing, 0, below)]
     assert of(events, DeficitClosed) == [DeficitClosed(opened.deficit_id, 0, 0)]
     assert (worth(desk, a), worth(desk, b)) == (
         600 * USD - missing * 600 // 1000,
