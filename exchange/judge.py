@@ -306,7 +306,9 @@ class Pools:
             legs.append((other, self._after(account, other)))
             planned[other] = self._held(account, other)
         required = maintenance_after(self._state, compartment, risk, legs, planned)
-        if margin + self._gain(maker, lots) >= required and self._can_isolate(maker, after):
+        gain, isolated = self._gain(maker, lots), self._isolated_atoms(maker, after)
+        pays_debt = bool(isolated) and risk.equity_atoms < 0 and equity + gain < 0
+        if isolated is not None and margin + gain + isolated >= required and not pays_debt:
             return lots
         closing = min(lots, reducible_lots(self._after(account, market), maker.side))
         gain = self._gain(maker, closing)
@@ -319,17 +321,17 @@ class Pools:
             return -value_atoms(market.instrument, maker.price_ticks, maker.side * lots)
         return market.gain_atoms(maker.side * lots, maker.price_ticks)
 
-    def _can_isolate(self, maker: Order, after: int) -> bool:
-        """Can the cross pool spare the margin of the lots that an isolated position would open?"""
+    def _isolated_atoms(self, maker: Order, after: int) -> int | None:
+        """Margin that the cross pool brings for the lots that an isolated position opens; None: too much."""
         state, account = self._state, maker.account
         market = state.leg_of_order(maker)
         if not state.accounts.isolated.cells[market.number][account]:
-            return True
+            return 0
         held = state.accounts.lots.cells[market.number][account]
         opened = abs(after) if held * after < 0 else abs(after) - abs(held)
         if opened <= 0:
-            return True
+            return 0
         pool = risk_of(state, (account, state.settle))
         cash = state.accounts.balances.cells[state.settle][account]
         wanted = isolation_atoms(state, market, account, opened, maker.side, maker.price_ticks)
-        return wanted <= min(cash, pool.margin_atoms - pool.maintenance_atoms)
+        return wanted if wanted <= min(cash, pool.margin_atoms - pool.maintenance_atoms) else None
