@@ -25,6 +25,7 @@ from zerodebt.exchange.commands import (
     SetLeverage,
     SetStatus,
     SettleInstrument,
+    Side,
     Tick,
     TransferMargin,
     Trigger,
@@ -279,6 +280,21 @@ def test_isolated_lots_bring_their_requirement_and_what_they_lose_at_the_mark(
     state = Desk(rulebook(), index=(100,)).state
     state.accounts.leverage.cells[0][A] = 20
     assert isolation_atoms(state, state.markets[0], A, 10, side, price) == usd * USD
+
+
+@pytest.mark.parametrize("lots", [1, 10])
+@pytest.mark.parametrize(("side", "off"), [(BUY, 4), (SELL, -4), (BUY, -4), (SELL, 4)])
+def test_fill_off_the_mark_pays_what_it_loses_into_its_isolated_margin(
+    side: Side, off: int, lots: int
+) -> None:
+    """At leverage 20 and a mark of 100 a lot needs 5; 4 more where it was bought above or sold below."""
+    desk = Desk(rulebook(), index=(100,))
+    account, other = desk.open(1000, RICH)
+    desk.ok(SetLeverage(account, 0, 20, "isolated"))
+    desk.order(other, SELL if side == BUY else BUY, lots, 100 + off)
+    desk.order(account, side, lots, 100 + off)
+    assert desk.lots(account) == side * lots
+    assert desk.cash(account, 2) == lots * (9 if side * off > 0 else 5) * USD
 
 
 def test_isolated_position_that_grows_or_turns_brings_margin_for_the_lots_it_opens_alone() -> None:
