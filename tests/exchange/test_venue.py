@@ -261,6 +261,14 @@ def test_coins_promised_to_a_resting_sale_stay(desk: Desk) -> None:
     desk.ok(Withdraw(A, 1, 2_000))
 
 
+def test_resting_order_counts_what_was_filled_of_it(desk: Desk) -> None:
+    number = desk.order(B, SELL, 10, 100)
+    for lots in (2, 3):
+        desk.order(A, BUY, lots, 100)
+    order = desk.state.orders[number]
+    assert (order.open_lots, order.filled_lots) == (10 - 2 - 3, 2 + 3)
+
+
 def test_spot_trade_moves_the_zero_of_both_sides_session_profit(desk: Desk) -> None:
     """A buys 20 coins for 10 each: coins are no profit, and the money that went for them is no loss."""
     desk.ok(Deposit(1, B, (20_000,)))
