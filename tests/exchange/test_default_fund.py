@@ -153,6 +153,14 @@ def test_of_equal_bids_the_first_wins() -> None:
     assert held.winner == house.others[2]
 
 
+def test_what_a_vault_wins_in_an_auction_keeps_the_name_of_the_defaulter() -> None:
+    house = House()
+    (vault,) = house.desk.open(1_000, role="vault")
+    house.fall(6)
+    house.auction((vault, 106))
+    assert list(house.desk.state.lineage[vault, 0]) == [(house.member, 10)]
+
+
 def test_a_bid_that_cannot_be_borne_is_passed_over_and_named() -> None:
     house = House()
     d = house.desk

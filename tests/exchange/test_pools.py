@@ -181,6 +181,18 @@ def test_fund_leaves_what_would_bring_it_above_its_cap_to_deleveraging(cap: int,
     assert (bool(of(events, TakenOver)), bool(of(events, Deleveraged))) == (taken, not taken)
 
 
+@pytest.mark.spec("WFALL-05")
+def test_margin_of_a_position_that_is_taken_over_goes_to_its_instruments_pool() -> None:
+    """10 lots at 96 with 20 find no bid: the pool takes them at the mark, and the 20."""
+    unfilled = {"insurance": {"scope": "instrument", "takes": "unfilled"}}
+    desk = Desk(rulebook("book", "insurance", "adl", **unfilled), TWO, index=(100, 100))
+    account, maker = desk.open(60, RICH)
+    desk.trade(account, maker, 10, 100, instrument=1)
+    desk.index(100, 96)
+    assert (desk.lots(INSURANCE, 1), desk.equity(account)) == (10, 0)
+    assert [desk.cash(INSURANCE, pocket) for pocket in (0, 2, 3)] == [0, 0, 20 * USD]
+
+
 @pytest.mark.spec("WFALL-01", "WFALL-05")
 def test_one_pool_that_cannot_bear_its_part_leaves_the_account_to_deleveraging() -> None:
     desk = Desk(rulebook("book", "insurance", "adl", **BY_INSTRUMENT), TWO, index=(100, 100))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.venues import USD, Desk, of, perpetual, rulebook
+from tests.venues import USD, Desk, future, of, perpetual, rulebook, spot
 from zerodebt.exchange.audit import audit
 from zerodebt.exchange.commands import (
     BUY,
@@ -545,6 +545,65 @@ def test_backstop_leaves_an_account_above_two_thirds_to_the_book() -> None:
     assert armed(desk.index(96)) == []
     desk.order(b, BUY, 10, 96)
     assert armed(desk.tick(0)) == ["book"]
+
+
+@pytest.mark.spec("WFALL-07", "NUM-04")
+@pytest.mark.parametrize(("left", "shares"), [(15 * USD, (10 * USD, 5 * USD)), (1, (1, 0)), (0, (0, 0))])
+def test_two_vaults_share_the_margin_by_the_value_of_what_they_take(
+    left: int, shares: tuple[int, int]
+) -> None:
+    """10 and 5 lots at 95: 75 are lost, and what is left goes two to one."""
+    desk = Desk(rulebook("book", "backstop", "adl"), (perpetual(), perpetual("ETH")), index=(100, 100))
+    vaults = desk.open(1000, 1000, role="vault")
+    account, other = desk.open(75, RICH)
+    desk.ok(Deposit(0, other, (USD,)))
+    desk.state.ledger.post("deposit", [(account, 0, left), (other, 0, -left)])
+    for n, lots in ((0, 10), (1, 5)):
+        desk.ok(SetBackstop(vaults[n], (n,)))
+        desk.trade(account, other, lots, 100, instrument=n)
+    desk.index(95, 95)
+    assert [desk.lots(vault, n) for n, vault in enumerate(vaults)] == [10, 5]
+    assert [desk.cash(vault) - 1000 * USD for vault in vaults] == list(shares)
+    assert (desk.lots(account), desk.lots(account, 1), desk.cash(account)) == (0, 0, 0)
+
+
+@pytest.mark.spec("WFALL-07")
+@pytest.mark.parametrize("margin", ["cross", "isolated"])
+def test_vault_takes_collateral_and_what_is_owed_against_it_and_neither_of_an_isolated_position(
+    margin: Any,
+) -> None:
+    """10 coins at 10 count half. In cross 60 are lost of 20; an isolated margin of 50 has 10 left at 96."""
+    coin = {"asset": "COIN", "decimals": 3, "ratio_ppb": 500_000_000}
+    rules = rulebook("book", "backstop", "adl", collateral=[coin])
+    desk = Desk(rules, (perpetual(), spot()), index=(100, 10))
+    (vault,) = desk.open(1000, role="vault")
+    account, other = desk.open(20 if margin == "cross" else 60, RICH)
+    desk.ok(Deposit(1, account, (10_000,)))
+    desk.ok(SetBackstop(vault, (0,)))
+    desk.ok(SetLeverage(account, 0, 20, margin))
+    desk.trade(account, other, 10, 100)
+    desk.index(94 if margin == "cross" else 96, 10)
+    assert (desk.lots(vault), desk.lots(account)) == (10, 0)
+    wallet = {
+        vault: (desk.cash(vault), desk.cash(vault, 1)),
+        account: (desk.cash(account), desk.cash(account, 1)),
+    }
+    if margin == "cross":
+        assert wallet == {vault: ((1000 + 20 - 60) * USD, 10_000), account: (0, 0)}
+    else:
+        assert wallet == {vault: ((1000 + 50 - 40) * USD, 0), account: (10 * USD, 10_000)}
+
+
+def test_vault_takes_a_position_that_is_worth_nothing_with_all_its_margin() -> None:
+    """10 lots from 5 to 0 need a dollar a lot; 5 of 55 are left."""
+    contract = future(leverage=20, margin_floor_atoms_per_lot=USD, initial_atoms_per_lot=2 * USD)
+    desk = Desk(rulebook("book", "backstop", "adl"), (contract,), index=(5,))
+    (vault,) = desk.open(1000, role="vault")
+    account, other = desk.open(55, RICH)
+    desk.ok(SetBackstop(vault, (0,)))
+    desk.trade(account, other, 10, 5)
+    desk.index(0)
+    assert (desk.lots(vault), desk.cash(vault), desk.cash(account)) == (10, 1005 * USD, 0)
 
 
 @pytest.mark.spec("WFALL-07", "ATK-02")
