@@ -280,7 +280,7 @@ class Pools:
         self._gained[compartment] = self._gained.get(compartment, 0) + self._gain(maker, lots)
 
     def bearable_lots(self, maker: Order, lots: int) -> int:
-        """All of them, or as far as they only reduce and leave no debt."""
+        """All of them, or as far as they only reduce and leave no debt; more than that never in liquidation."""
         account = maker.account
         market = self._state.leg_of_order(maker)
         compartment = self._state.compartment_of(account, market.number)
@@ -308,9 +308,10 @@ class Pools:
         required = maintenance_after(self._state, compartment, risk, legs, planned)
         gain, isolated = self._gain(maker, lots), self._isolated_atoms(maker, after)
         pays_debt = bool(isolated) and risk.equity_atoms < 0 and equity + gain < 0
-        if isolated is not None and margin + gain + isolated >= required and not pays_debt:
-            return lots
         closing = min(lots, reducible_lots(self._after(account, market), maker.side))
+        may_open = compartment not in self._state.in_liquidation or closing == lots
+        if may_open and isolated is not None and margin + gain + isolated >= required and not pays_debt:
+            return lots
         gain = self._gain(maker, closing)
         return closing if gain >= 0 or equity + gain >= 0 else 0
 

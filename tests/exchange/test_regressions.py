@@ -373,6 +373,24 @@ def test_a_resting_order_opens_an_isolated_position_with_margin_from_the_wallet(
     assert report.findings == ()
 
 
+@pytest.mark.spec("RO-01")
+def test_what_rests_of_an_account_in_liquidation_opens_nothing() -> None:
+    """Five lots bought at 100 are bankrupt at 10, and the book is empty. Six are for sale, five are sold."""
+    desk = Desk(rulebook("book", "house"), index=(100,))
+    a, b, house = desk.open(60, 10_000, 10_000)
+    desk.ok(SetLeverage(a, 0, 10, "isolated"))
+    desk.trade(a, b, 5, 100)
+    desk.ok(Deposit(0, HOUSE, (10_000 * USD,)))
+    desk.index(10)
+    assert desk.state.is_in_liquidation(a)
+    desk.order(a, SELL, 5, 97)
+    last = desk.order(a, SELL, 1, 99)
+    desk.order(house, BUY, 6, 100)
+    assert (desk.lots(a), desk.lots(house)) == (0, 5)
+    assert last not in desk.state.orders
+    assert audit(desk.batches).findings == ()
+
+
 @pytest.mark.spec("LIQ-12")
 def test_audit_names_an_isolated_order_that_is_closed_though_its_margin_was_there() -> None:
     desk = Desk(rulebook("book", "adl"), index=(100,))

@@ -216,9 +216,10 @@ class Makers:
         required = required_after(w, where, n, after)
         gain, brought = self.gain(maker, lots), self.brought(maker, after)
         pays_debt = bool(brought) and risk_of(w, where).equity < 0 and equity + gain < 0
-        if brought is not None and equity + gain + brought >= required and not pays_debt:
-            return lots
         closing = min(lots, reducible(held, maker.side))
+        may_open = where not in w.in_liquidation or closing == lots
+        if may_open and brought is not None and equity + gain + brought >= required and not pays_debt:
+            return lots
         gain = self.gain(maker, closing)
         return closing if gain >= 0 or equity + gain >= 0 else 0
 
