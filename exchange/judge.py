@@ -280,7 +280,7 @@ class Pools:
         self._gained[compartment] = self._gained.get(compartment, 0) + self._gain(maker, lots)
 
     def bearable_lots(self, maker: Order, lots: int) -> int:
-        """All of them, or as far as they only reduce and leave no debt; in liquidation never more than that."""
+        """All of them, or as far as they only reduce and leave no debt: in liquidation never more."""
         account = maker.account
         market = self._state.leg_of_order(maker)
         compartment = self._state.compartment_of(account, market.number)
