@@ -272,7 +272,7 @@ def test_projection_is_exact_where_two_remainders_are_equal() -> None:
 
 
 def test_water_rises_again_for_those_whom_one_who_is_full_leaves_more_to() -> None:
-    """Over three the level of 30 is 10: the first is full with 1. Over two that of 29 is 14.5: so is the second."""
+    """The level of 30 over three is 10: the first is full with 1. 29 over two is 14.5: so is the second."""
     assert sharing.fill(30, [1, 11, 100], [1, 1, 1]) == [1, 11, 30 - 1 - 11]
 
 

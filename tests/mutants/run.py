@@ -217,11 +217,12 @@ def main() -> None:
     table = modules()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("module", nargs="*", choices=[*table, []], help="none: print what is on record")
+    parser.add_argument("--all", action="store_true", help="every module, one after the other")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--scratch", type=Path, default=ROOT / ".mutants", help="where the copies stand")
     parser.add_argument("--tally", action="store_true", help="only read the verdicts that there are")
     asked = parser.parse_args()
-    for name in asked.module:
+    for name in table if asked.all else asked.module:
         scratch = asked.scratch / name
         if not asked.tally:
             mutate(table[name], scratch, asked.jobs)
