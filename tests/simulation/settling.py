@@ -200,6 +200,8 @@ class Settling:
                 self._bring_capital()
             self._hold_auctions()
             self._call()
+            for market in self._markets():
+                self._move_limits(market)
             if step % 6 < 4 or self._is_at_rest():
                 self._quote()
             else:
