@@ -205,6 +205,8 @@ class Settling:
                 self._bring_capital(INSURANCE, HOUSE, *self._vaults())
             self._hold_auctions()
             self._call()
+            for market in self._markets():
+                self._move_limits(market)
             if step % 6 < 4 or self._is_at_rest():
                 self._quote()
             else:
@@ -329,7 +331,7 @@ class Settling:
         """
         lots = self._state.accounts.lots.array
         self._bring_capital(*(a for a in (INSURANCE, *self._vaults()) if lots[:, a].any()))
-        self._await_session()
+        self._await_rest_in_session()
         for account in (*range(FIRST_ACCOUNT, self._maker), INSURANCE):
             for market in self._state.contracts:
                 self._close(account, market)
@@ -337,6 +339,15 @@ class Settling:
             fail("REST-05", f"{sorted(set(lots.nonzero()[1].tolist()))} have positions after all were closed")
         for account in (*range(FIRST_ACCOUNT, self._maker), INSURANCE):
             self._sell_coins(account)
+
+    def _await_rest_in_session(self) -> None:
+        """A contract may have expired while nobody traded, at a price that ruins its holder."""
+        for _ in range(_ROUNDS_MAX):
+            self._await_session()
+            if self._is_at_rest():
+                return
+            self._wait()
+            self._check_rest()
 
     def _close(self, account: int, leg: Market) -> None:
         cells = self._state.accounts.lots.cells[leg.number]
