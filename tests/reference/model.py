@@ -158,7 +158,8 @@ class Model:
             return min(most, custody)
         if w.open_deficits:
             return 0
-        return exact.down(most * Fraction(custody, custody + w.hole)) if w.hole else most
+        share = exact.down(most * Fraction(custody, custody + w.hole)) if w.hole else most
+        return min(share, custody)
 
     def left_behind(self, taken: int) -> int:
         """Who takes his share bears his part of the hole: his claim is gone with what it brought."""

@@ -462,8 +462,7 @@ class Settling:
     def _pay_what_is_lent(self) -> None:
         """The house brings what is owed beyond the lending pool's money, where everybody may take a share.
 
-        Shares are reckoned on custody and the hole alone: what debtors still owe is neither, and without this
-        the last to leave would take it out of money that is not there.
+        What debtors still owe is a claim and no money: the last to leave would have to wait for it.
         """
         state = self._state
         wallets = state.accounts.balances.cells[state.settle]
