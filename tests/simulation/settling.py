@@ -197,7 +197,7 @@ class Settling:
     def _wait(self) -> None:
         """Time passes: cooldowns, margin calls, forced orders, auctions; if need be capital is brought in.
 
-        A round in which forced orders close lots is not counted: they may be for one lot at a time.
+        They are counted anew when forced orders have closed lots, which may be one at a time.
         """
         rounds = 0
         for step in count():
@@ -214,7 +214,7 @@ class Settling:
                     self._do(self._generous(market, BUY if step % 6 == 4 else SELL))
             to_close = self._lots_to_close()
             self._index(later_ns=HOUR_NS if step % 4 == 3 else MINUTE_NS)
-            rounds += self._lots_to_close() >= to_close
+            rounds = 0 if self._lots_to_close() < to_close else rounds + 1
             if rounds == _ROUNDS_MAX or (self._is_at_rest() and self._is_calm()):
                 return
 
