@@ -377,9 +377,11 @@ class Venue:
         self._clearing.out.append(LeverageSet(account, n, command.leverage, command.mode))
 
     def _is_in_use(self, account: int, slot: int) -> bool:
-        """Does the account hold a position there, or have orders for one?"""
+        """Does the account hold a position there, have orders for one, or owe what an isolated one has left?"""
         state = self._state
-        return bool(state.accounts.lots.cells[slot][account] or state.own_orders.get((account, slot)))
+        owed = state.accounts.balances.cells[state.pocket(slot)][account]
+        lots = state.accounts.lots.cells[slot][account]
+        return bool(lots or owed or state.own_orders.get((account, slot)))
 
     def _set_position_mode(self, command: SetPositionMode) -> None:
         """Both legs of a contract start with the leverage and margin mode of its net position."""

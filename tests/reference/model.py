@@ -224,7 +224,8 @@ class Model:
         held, isolated = w.position(account, n), command.mode == "isolated"
         if isolated and w.accounts[account].is_vault:
             refuse(RejectReason.MODE_HAS_POSITION)
-        if isolated != held.isolated and (held.lots or w.own(account, n)):
+        owed = w.cash((account, w.pocket(n)))
+        if isolated != held.isolated and (held.lots or owed or w.own(account, n)):
             refuse(RejectReason.MODE_HAS_POSITION)
         before, held.leverage = held.leverage, command.leverage
         if command.leverage < before and margin.spare(w, account) < 0:
