@@ -377,7 +377,7 @@ class Venue:
         self._clearing.out.append(LeverageSet(account, n, command.leverage, command.mode))
 
     def _is_in_use(self, account: int, slot: int) -> bool:
-        """Does the account hold a position there, have orders for one, or owe what an isolated one has left?"""
+        """Does the account hold a position there, have orders for one, or owe what an isolated one left?"""
         state = self._state
         owed = state.accounts.balances.cells[state.pocket(slot)][account]
         lots = state.accounts.lots.cells[slot][account]

@@ -261,7 +261,7 @@ def test_new_margin_does_not_pay_for_the_debt_that_a_closed_isolated_position_le
 
 
 def test_a_margin_mode_stays_while_an_isolated_position_that_ended_left_a_debt() -> None:
-    """Short at 100, settled at 191 and ended there, before its call is due: the debt is the isolated one's."""
+    """Short at 100, settled at 191 and ended there, before its call is due: it leaves a debt of its own."""
     d = desk(call_to="initial", call_due_ns=HOUR_NS)
     long, short = d.open(10_000, 300)
     d.ok(SetLeverage(short, 0, 5, "isolated"))
