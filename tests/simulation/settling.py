@@ -56,6 +56,7 @@ _CAPITAL_UNITS = 10**7
 _COIN_ATOMS = 10**7
 _ROUNDS_MAX = 60
 _HOURS_MAX = 100
+_LIMIT_DAYS_MAX = 2_000  # from one end of all prices to the other, ten ticks a day
 _PLEDGE_SLACK_ATOMS = 8
 """More than what the venue's roundings take off coins and their worth."""
 
@@ -129,7 +130,7 @@ class Settling:
 
     def _move_limits(self, market: Market) -> None:
         """Days settled at their limit, until the mark can be traded at: an own book's last price stands."""
-        for _ in range(_ROUNDS_MAX):
+        for _ in range(_LIMIT_DAYS_MAX):
             band, mark = limit_band(self._state, market.number), market.prices.mark_ticks
             if band is None or mark is None or band[0] < mark < band[1]:
                 return
