@@ -36,13 +36,13 @@ CAMPAIGNS = {
 
 STANDARD = {
     "properties": "python -m tests.spec --count",
-    "simulation": "python -m tests.simulation --seeds 20000:20500 --commands 400",
+    "simulation": "python -m tests.simulation --seeds 100000:121000 --commands 400 --jobs 2",
     "twin": "python -m tests.reference --commands 1000000 --seed 0",
     "attacks": "zerodebt attack",
     "crash": "python -m tests.scenarios.kills 50 20251122",
     "bugs": "python -m tests.mutants.bugs",
     "mutants": "python -m tests.mutants.run --all",
-    "fuzz": "python -m tests.fuzz --seconds 7200",
+    "fuzz": "python -m tests.fuzz --seconds 700",
 }
 """What `record-all` runs for each."""
 
