@@ -21,7 +21,7 @@ from zerodebt.exchange.waterfall.adl import Candidate, Demand, Ranked
 
 UNIT = 100_000
 """Atoms of one unit of the worked example."""
-EXAMPLE = ((10, 8), (5, 4), (1, Fraction(1, 2)), (-3, -3), (-12, -12))
+EXAMPLE = ((10.0, 8.0), (5.0, 4.0), (1.0, 0.5), (-3.0, -3.0), (-12.0, -12.0))
 """Equity and open profit of each account."""
 EXAMPLE_QUEUE = (1, 0, 2)
 EXAMPLE_LEFT: Mapping[str, Sequence[Fraction]] = {
