@@ -49,9 +49,9 @@ def simulated(luck: Any, rate: float, branching: float, beta: float, events: int
 def log_likelihood(times: NDArray[np.float64], rate: float, branching: float, beta: float) -> float:
     """Sum of ln(intensity) at the events less the intensity's integral up to the last."""
     excited = 0.0
-    whole = -rate * times[-1]
+    whole = 0.0
     for k in range(len(times)):
         if k:
             excited = (excited + branching * beta) * np.exp(-beta * (times[k] - times[k - 1]))
         whole += np.log(rate + excited) - branching * (1 - np.exp(-beta * (times[-1] - times[k])))
-    return whole
+    return whole - rate * float(times[-1])
