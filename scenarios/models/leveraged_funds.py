@@ -24,6 +24,7 @@ from zerodebt.scenarios.compiled import compiled
 from zerodebt.scenarios.series import autocorrelation, hill, kurtosis
 
 SHARES = 1000.0
+BETAS = np.linspace(5, 50, 10)
 MEMORY, NOISE = 0.99, 0.035
 WEALTH, WEALTH_OUT, STEPS_OUT = 2.0, 0.2, 100
 FLOW, FLOW_BENCHMARK, FLOW_MEMORY = 0.15, 0.005, 0.1
@@ -51,7 +52,7 @@ def measure(
     at_limit   share of the largest FALL_SHARE of falls that ended with a fund at its limit; `at_limit_always`
                the same share of all steps
     """
-    betas = np.linspace(5, 50, 10)[:funds]
+    betas = BETAS[:funds]
     luck = np.random.default_rng([seed, 4])
     shocks = luck.standard_normal(steps)
     prices, bound, defaults = run(shocks, betas, limit, prudence, root == "nearest")
@@ -74,6 +75,24 @@ def measure(
 
 
 @compiled
+def wanted(beta: float, limit: float, price: float) -> float:
+    """What a fund wants to hold, over its wealth."""
+    return min(beta * max(0.0, 1 - price), limit)
+
+
+@compiled
+def flow(average: float) -> float:
+    """What investors bring to a fund or take from it in a step, over its wealth."""
+    return max(-1.0, FLOW * (average - FLOW_BENCHMARK))
+
+
+@compiled
+def next_log_worth(log_worth: float, shock: float) -> float:
+    """Logarithm of what the noise traders hold."""
+    return MEMORY * log_worth + NOISE * shock + (1 - MEMORY) * float(np.log(SHARES))
+
+
+@compiled
 def excess(
     price: float,
     noise: float,
@@ -89,7 +108,7 @@ def excess(
         for h in range(len(betas)):
             left = wealth[h] + (price - before) * held[h]
             if left > 0:
-                whole += min(betas[h] * (1 - price), limit) * left / price
+                whole += wanted(betas[h], limit, price) * left / price
     return whole
 
 
@@ -136,7 +155,7 @@ def run(
     defaults = 0
     price, log_noise = 1.0, np.log(SHARES)
     for step in range(steps):
-        log_noise = MEMORY * log_noise + NOISE * shocks[step] + (1 - MEMORY) * np.log(SHARES)
+        log_noise = next_log_worth(log_noise, shocks[step])
         allowed = limit / (1 + prudence * recent.var())
         before = price
         price = clearing(np.exp(log_noise), before, wealth, held, betas, allowed, is_nearest)
@@ -151,10 +170,10 @@ def run(
             gain = (price - before) * held[h]
             average[h] += FLOW_MEMORY * (gain / wealth[h] - average[h])
             wealth[h] += gain
-            wanted = betas[h] * max(0.0, 1 - price)
-            bound[step] |= wanted >= allowed
-            held[h] = min(wanted, allowed) * max(0.0, wealth[h]) / price
-            wealth[h] += max(-1.0, FLOW * (average[h] - FLOW_BENCHMARK)) * wealth[h]
+            share = wanted(betas[h], allowed, price)
+            bound[step] |= share == allowed
+            held[h] = share * max(0.0, wealth[h]) / price
+            wealth[h] += flow(average[h]) * wealth[h]
             if wealth[h] < WEALTH_OUT:
                 defaults += 1
                 wealth[h] = held[h] = average[h] = 0.0
