@@ -32,15 +32,8 @@ _NONE = -1
 def measure(
     seed: int, *, eps: float, events: float, tick: float = 0.002, window: float = 20.0
 ) -> Mapping[str, float]:
-    """Mean spread, its ratio to the published law, depth far away, and diffusion of the midpoint.
-
-    events   so many are simulated after the burn-in, in the mean
-    """
-    lives = events * eps / (4 * window + 2)
-    samples, first = (int(n / eps / SAMPLE_EVERY) for n in (lives, BURN_IN_LIVES))
-    orders = empty(int(2 * window / eps + 1000))
-    luck = np.random.default_rng([seed, 1])
-    mids, spread_ticks, far = book(luck, orders, eps, tick, round(window / tick), first, samples)
+    """Mean spread, its ratio to the published law, depth far away, and diffusion of the midpoint."""
+    mids, spread_ticks, far = simulated(np.random.default_rng([seed, 1]), eps, events, tick, window)
     prices = mids * (tick / 2)
     early, late = diffusion(prices, 1), diffusion(prices, round(LATE_LIVES / eps / SAMPLE_EVERY))
     return {
@@ -52,6 +45,19 @@ def measure(
         "log10_diffusion_early": np.log10(early),
         "log10_diffusion_late": np.log10(late),
     }
+
+
+def simulated(
+    luck: Any, eps: float, events: float, tick: float, window: float
+) -> tuple[NDArray[np.int32], float, float]:
+    """What `book` gives after the burn-in, for so many events in the mean."""
+    lives = events * eps / (4 * window + 2)
+    samples, first = (int(n / eps / SAMPLE_EVERY) for n in (lives, BURN_IN_LIVES))
+    orders = empty(int(2 * window / eps + 1000))
+    found: tuple[NDArray[np.int32], float, float] = book(
+        luck, orders, eps, tick, round(window / tick), first, samples
+    )
+    return found
 
 
 def law(eps: float) -> float:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from zerodebt.scenarios.models import zero_intelligence as model
+from zerodebt.scenarios.models import zero_intelligence_stocks as stocks
 
 
 def prices(orders: model.Orders, side: int) -> list[int]:
@@ -61,3 +62,10 @@ def test_same_seed_gives_the_same_book() -> None:
     first, again, other = (model.measure(seed, eps=0.3, events=30_000) for seed in (1, 1, 2))
     assert first == again != other
     assert first["spread"] == pytest.approx(0.882, rel=0.1)
+
+
+def test_stocks_are_told_apart_by_their_size() -> None:
+    """The size of mu/alpha, over a hundred thousandfold, is far more than eps can do."""
+    found = stocks.measure(0, stocks=5, decades=5.0, events=20_000)
+    assert found["slope"] == pytest.approx(1, abs=0.05)
+    assert found["r_squared"] > 0.99
