@@ -10,8 +10,8 @@ Root rule (V25): forced sales make demand fall with the price, so that several p
 the first price that clears, from the last price in the direction of excess demand; "global" is bisection over
 all prices, which falls to the lower root. The tails differ.
 
-Sources: Thurner, Farmer and Geanakoplos, Leverage Causes Fat Tails and Clustered Volatility, 2012; Poledna,
-Thurner, Farmer and Geanakoplos, Leverage-induced systemic risk under Basle II, 2014 (the prudent limit).
+Source: Thurner, Farmer and Geanakoplos, Leverage Causes Fat Tails and Clustered Volatility, 2012 (Cowles
+Foundation Discussion Paper 1745R).
 """
 
 from collections.abc import Mapping
