@@ -97,7 +97,8 @@ def play(rng: np.random.Generator, rules: VenueRules) -> Crash:
         desk.bid(street, [(price * (100 - k) // 100, max(1, interest // 100)) for k in range(1, 9)])
         desk.index(price)
         least = min(least, *desk.equities(customers))
-    desk.ask(SettleInstrument(0))
+    desk.ask(SettleInstrument(0))  # refused where no position is left
+    least = min(least, *desk.equities(customers))
     parties = [*longs, *shorts, street]
     owed = dict.fromkeys(parties, 0)
     for booked in of(desk.events, ReceivableBooked):
