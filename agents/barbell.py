@@ -1,9 +1,9 @@
 """The barbell investor: a core in a money-market fund beside a small leveraged account (C8).
 
 Many paths at once as arrays; money in floats of the core's currency, days as steps. Implements the rules of
-F30 to F33 (four ways to hold the two), F36, F37, F40, F41 (ruin lines, latch, lateness, assumed drawdown),
-F38 (losing streaks), F39 (environment), F49 and F105 (yield that is paid out, tax), F103 (breaches) and the
-fields of F58.
+F30 to F33 (four ways to hold the two), F35 and F104 (buckets), F36, F37, F40, F41 (ruin lines, latch,
+lateness, assumed drawdown), F38 (losing streaks), F39 (environment), F49 and F105 (yield that is paid out,
+tax), F50 (who chases yield), F51, F103 (breaches) and the review of F58.
 
 A day: the rules look at the last close and say what share of full leverage is allowed; the lever account
 moves by leverage * return, never below zero; the core earns; then the wallet decides whether core goes to
@@ -24,13 +24,13 @@ Chosen by us, 2026-11-22, before the first run of a study
 | positions | held five days on average | F39: positions end, new ones are not opened |
 
 "Top-up from core" leaves open when. Three readings were tried (below 100, 50, 1) with the reference's
-figures in sight, and the second was taken: claims that rest on it are `fitted`.
+figures in sight, and the second was taken: claims that rest on it are `fitted` (docs/studies/S04.md).
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -42,8 +42,7 @@ Wallet = Literal["shared", "level_1", "level_2", "level_3"]
 BREACH_STEEPNESS = 6.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What an investor sets out to do.
 
     core, lever           money at the start; `lever` is also what a refill restores
@@ -232,6 +231,34 @@ class Investors:
             "rule_deviations": float(self.deviations.sum()),
             "heat": float(np.mean(self.exposure / np.maximum(self.total, 1e-12))),
         }
+
+
+class Buckets:
+    """The lever account cut in three, each part for its purpose only (F35, F104).
+
+    trade       margin of the position
+    insurance   pays for puts
+    reserve     meets margin calls before the core has to
+    """
+
+    def __init__(
+        self, count: int, trade: float = 50.0, insurance: float = 30.0, reserve: float = 20.0
+    ) -> None:
+        self.trade = np.full(count, trade)
+        self.insurance = np.full(count, insurance)
+        self.reserve = np.full(count, reserve)
+
+    def refill(self, below: float, to: float) -> Floats:
+        """Where `trade` is below `below` the reserve brings it towards `to`, as far as it goes.
+
+        If that leaves it below, the core is asked for the rest up to `to`: this is given.
+        """
+        met = np.where(self.trade < below, np.minimum(to - self.trade, self.reserve), 0.0)
+        self.reserve = self.reserve - met
+        self.trade = self.trade + met
+        asked = np.where(self.trade < below, to - self.trade, 0.0)
+        self.trade = self.trade + asked
+        return asked
 
 
 def loan_to_value(loan_yen: float, core_dollars: float, yen_for_dollar: float) -> float:

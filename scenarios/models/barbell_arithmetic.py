@@ -14,7 +14,10 @@ from zerodebt.agents.barbell import Floats, Investors, Plan
 from zerodebt.scenarios.models.barbell_wallets import DAYS
 
 TAX = 0.20315
-"""Japan, on interest and dividends: national, reconstruction and local."""
+"""Japan, on interest and dividends: 15 % national, .315 % reconstruction, 5 % local.
+
+Source: National Tax Agency, taxation of interest and dividend income.
+"""
 
 
 def measure(

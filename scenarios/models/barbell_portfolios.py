@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from zerodebt.agents.barbell import Floats, Investors, Plan
+from zerodebt.agents.barbell import Buckets, Floats, Investors, Plan
 from zerodebt.scenarios.models.barbell_arithmetic import put_price
 from zerodebt.scenarios.models.barbell_wallets import DAYS, daily_returns
 
@@ -99,27 +99,24 @@ def _grown(returns: Floats) -> Floats:
 def forced_sales(luck: np.random.Generator, paths: int, trade: float, reserve: float) -> float:
     """Share of paths in which the core must be sold for a margin call within a year.
 
-    The position is the same whatever the buckets, 250 at the start; it asks for a margin of 50, and calls
-    for it again when less than 25 is left. Calls are met from the reserve first.
+    The position is the same whatever the buckets, 250 at the start; it asks for a margin of 50 when less
+    than 25 is left. The reserve pays first, and as long as that leaves 25 the core is not asked.
     """
-    equity, kept = np.full(paths, trade), np.full(paths, reserve)
+    buckets = Buckets(paths, trade=trade, reserve=reserve)
     is_sold = np.zeros(paths, np.bool_)
     price = np.ones(paths)
     for returns in daily_returns(luck, paths, 0.8):
-        equity = equity + 250 * price * returns
+        buckets.trade += 250 * price * returns
         price = price * (1 + returns)
-        call = np.where(equity < 25, 50 - equity, 0.0)
-        met = np.minimum(call, kept)
-        kept, equity = kept - met, equity + met
-        is_sold |= equity < 25
-        equity = np.where(equity < 25, 50.0, equity)
+        is_sold |= buckets.refill(below=25.0, to=50.0) > 0
     return float(is_sold.mean())
 
 
-def insurance(luck: np.random.Generator, paths: int, budget: float = 30.0) -> dict[str, float]:
+def insurance(luck: np.random.Generator, paths: int) -> dict[str, float]:
     """What the bucket's puts pay over what they cost, in years that end 30 % lower and in all years."""
     volatility, strike = 0.8, 0.8
     months = DAYS // MONTH_DAYS
+    budget = Buckets(1).insurance[0]
     growth = 1 + daily_returns(luck, paths, volatility)
     monthly: Floats = growth.reshape(months, MONTH_DAYS, paths).prod(axis=1)
     puts = budget / months / put_price(strike, 1.1 * volatility, 1 / 12)

@@ -8,6 +8,7 @@ lever's balance each day; the fund earns 1/252 of its yield a day.
 
 from collections.abc import Mapping
 
+import msgspec
 import numpy as np
 
 from zerodebt.agents.barbell import Floats, Investors, Plan
@@ -45,7 +46,7 @@ def measure(
     returns = daily_returns(np.random.default_rng([seed, 0]), paths, volatility, steps=steps)
     shock_steps = SHOCK_DAYS * steps_a_day
     returns[steps // 2 : steps // 2 + shock_steps] += shock / shock_steps
-    investors = Investors(paths, Plan(**plan), np.random.default_rng([seed, 1]))  # type: ignore[arg-type]
+    investors = Investors(paths, msgspec.convert(plan, Plan), np.random.default_rng([seed, 1]))
     lever_lowest = investors.lever
     for of_step in returns:
         investors.step(of_step, core_yield / steps)

@@ -1,13 +1,14 @@
 """One or two investors, a few days, worked by hand."""
 
+import msgspec
 import numpy as np
 import pytest
 
-from zerodebt.agents.barbell import Investors, Plan, loan_to_value
+from zerodebt.agents.barbell import Buckets, Investors, Plan, loan_to_value
 
 
 def investors(count: int = 1, **plan: object) -> Investors:
-    return Investors(count, Plan(**plan), np.random.default_rng(0))  # type: ignore[arg-type]
+    return Investors(count, msgspec.convert(plan, Plan), np.random.default_rng(0))
 
 
 def live(one: Investors, *returns: float, core_yield: float = 0.0) -> Investors:
@@ -80,13 +81,13 @@ def test_without_the_latch_trading_goes_on_after_a_day() -> None:
 
 
 def test_late_twin_trades_on_and_each_such_day_is_a_deviation() -> None:
-    plan = {"leverage": 2.0, "shrink_below": 70, "stop_below": 50}
-    late = investors(2000, delay_days_mean=2.0, **plan)
+    late = investors(2000, delay_days_mean=2.0, leverage=2.0, shrink_below=70, stop_below=50)
     live(late, -0.3, *[-0.01] * 60)
     days_late = late.deviations
     assert days_late.mean() == pytest.approx(2.0, abs=0.2)
     assert late.balance_at_stop == pytest.approx(40 * 0.99**days_late)
-    assert live(investors(**plan), -0.3, -0.01).deviations[0] == 0
+    automated = live(investors(leverage=2.0, shrink_below=70, stop_below=50), -0.3, -0.01)
+    assert automated.deviations[0] == 0
 
 
 def test_five_losses_halve_and_a_gain_restores_ten_stop() -> None:
@@ -117,6 +118,16 @@ def test_flag_lets_positions_run_off_and_opens_none() -> None:
 def test_yield_is_taxed_as_it_is_earned_and_may_be_paid_out() -> None:
     one = live(investors(tax=0.2, payout_share=0.5, leverage=0.0), 0.0, core_yield=0.01)
     assert (one.core[0], one.lever[0]) == pytest.approx((900 + 3.6, 100 + 3.6))
+
+
+def test_reserve_meets_the_call_before_the_core_does() -> None:
+    """From 24 the reserve's 20 are enough; from 4 they leave 24, and the core pays 26; 25 is no call."""
+    buckets = Buckets(3)
+    buckets.trade[:] = 24, 4, 25
+    assert buckets.refill(below=25, to=50).tolist() == [0, 26, 0]
+    assert buckets.trade.tolist() == [44, 50, 25]
+    assert buckets.reserve.tolist() == [0, 0, 20]
+    assert buckets.insurance.tolist() == [30, 30, 30]
 
 
 def test_dollar_falls_15_percent_below_a_yen_loan_of_half() -> None:

@@ -48,7 +48,7 @@ def test_still_yen_leaves_the_rate_of_the_dollar_or_of_the_yen() -> None:
 
 
 def test_call_comes_on_the_day_of_the_closed_form() -> None:
-    """Three times, falling 10 % a day: equity .7, .43, .187 against a tenth of the position: .27, .243, .2187."""
+    """Three times, falling 10 % a day: equity .43, .187 against a tenth of the position: .243, .2187."""
     assert 1 - 3 * (1 - 0.9**2) > 0.1 * 3 * 0.9**2
     assert 1 - 3 * (1 - 0.9**3) < 0.1 * 3 * 0.9**3
     assert stepped_call_day(0.1, 3.0, 0.1) == call_day(0.1, 3.0, 0.1) == 3
