@@ -27,6 +27,7 @@ YEN_FOR_DOLLAR = 150.0
 def measure(
     seed: int,
     *,
+    only: str = "",
     paths: int = 4000,
     lag_days: int = 1,
     is_instant: bool = False,
@@ -45,32 +46,40 @@ def measure(
 ) -> Mapping[str, float]:
     """Shares of paths, yen returns, the clock of a fund.
 
+    only                 margin, yen or fund: what an arm changes
     is_instant           cash is there within the hour, at any time: what F55 warns of counting on
     paper_share          of the fund in commercial paper, of which `failed_issuer_share` is lost
     """
     fund = MoneyFund(lag_days=lag_days, gate_days=gate_days)
-    arrives = np.arange(HOURS) if is_instant else arrival_hours(fund)
-    luck = np.random.default_rng([seed, 0])
-    called, defaulted, liquidated = margin_year(luck, paths, arrives, deadline_hours, leverage, volatility)
-    yen = yen_returns(
-        np.random.default_rng([seed, 1]), 25 * paths, fx_volatility, core_yield, yen_rate, hedge_ratio
-    )
-    return {
-        "p_called": called,
-        "p_defaulted": defaulted,
-        "p_liquidated": liquidated,
-        "p_yen_loss": float(np.mean(yen < 0)),
-        "yen_return_p5": float(np.quantile(yen, 0.05)),
-        "yen_return_mean": float(np.mean(yen)),
-        "yen_return_sd": float(np.std(yen)),
-        "loan_to_value": loan_to_value(loan_to_value_start * YEN_FOR_DOLLAR, 1.0, YEN_FOR_DOLLAR),
-        "loan_to_value_after_fall": loan_to_value(
-            loan_to_value_start * YEN_FOR_DOLLAR, 1.0, YEN_FOR_DOLLAR * (1 - fx_fall)
-        ),
-        "fund_loss": paper_share * failed_issuer_share,
-        "spread_round_trip": round_trip_share(YEN_FOR_DOLLAR),
-        **clock(fund),
-    }
+
+    def margin() -> dict[str, float]:
+        arrives = np.arange(HOURS) if is_instant else arrival_hours(fund)
+        luck = np.random.default_rng([seed, 0])
+        return margin_quarter(luck, paths, arrives, deadline_hours, leverage, volatility)
+
+    def yen() -> dict[str, float]:
+        luck = np.random.default_rng([seed, 1])
+        returns = yen_returns(luck, 25 * paths, fx_volatility, core_yield, yen_rate, hedge_ratio)
+        loan_yen = loan_to_value_start * YEN_FOR_DOLLAR
+        return {
+            "p_yen_loss": float(np.mean(returns < 0)),
+            "yen_return_p5": float(np.quantile(returns, 0.05)),
+            "yen_return_mean": float(np.mean(returns)),
+            "yen_return_sd": float(np.std(returns)),
+            "loan_to_value": loan_to_value(loan_yen, 1.0, YEN_FOR_DOLLAR),
+            "loan_to_value_after_fall": loan_to_value(loan_yen, 1.0, YEN_FOR_DOLLAR * (1 - fx_fall)),
+        }
+
+    def fund_rules() -> dict[str, float]:
+        return {
+            "fund_loss": paper_share * failed_issuer_share,
+            "spread_round_trip": round_trip_share(YEN_FOR_DOLLAR),
+            **clock(fund),
+        }
+
+    parts = {"margin": margin, "yen": yen, "fund": fund_rules}
+    wanted = [only] if only else list(parts)
+    return {name: value for part in wanted for name, value in parts[part]().items()}
 
 
 def arrival_hours(fund: MoneyFund) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -81,14 +90,14 @@ def arrival_hours(fund: MoneyFund) -> np.ndarray[tuple[int], np.dtype[np.int64]]
     return np.ceil(hours).astype(np.int64)
 
 
-def margin_year(
+def margin_quarter(
     luck: np.random.Generator,
     paths: int,
     arrives: np.ndarray[tuple[int], np.dtype[np.int64]],
     deadline_hours: int,
     leverage: float,
     volatility: float,
-) -> tuple[float, float, float]:
+) -> dict[str, float]:
     """Shares of accounts that were called, that missed a call, that were liquidated for whatever reason.
 
     The margin is 100 at the start, the position does not change; the core's 900 pay what they can.
@@ -129,7 +138,11 @@ def margin_year(
         defaulted |= missed
         is_open &= ~missed & (equity >= initial / 4 * notional)
         units[~is_open] = 0.0
-    return float(was_called.mean()), float(defaulted.mean()), float((~is_open).mean())
+    return {
+        "p_called": float(was_called.mean()),
+        "p_defaulted": float(defaulted.mean()),
+        "p_liquidated": float((~is_open).mean()),
+    }
 
 
 def yen_returns(

@@ -7,7 +7,7 @@ all, share and bond of 16 % and 6 % without correlation; the reserve under a fix
 that ends 30 % lower.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -28,20 +28,25 @@ STRATEGIES = {
 def measure(
     seed: int,
     *,
+    only: str = "",
     paths: int = 4000,
     trade: float = 50.0,
     reserve: float = 20.0,
 ) -> Mapping[str, float]:
+    """Figures of every comparison, or of the `only` one that an arm changes."""
+
     def luck(k: int) -> np.random.Generator:
         return np.random.default_rng([seed, k])
 
-    return {
-        **ranking(luck(0), paths),
-        **lots(luck(1), paths),
-        **equal_volatility(luck(2), paths),
-        "p_core_sold": forced_sales(luck(3), paths, trade, reserve),
-        **insurance(luck(4), paths),
+    parts: dict[str, Callable[[], dict[str, float]]] = {
+        "ranking": lambda: ranking(luck(0), paths),
+        "lots": lambda: lots(luck(1), paths),
+        "volatility": lambda: equal_volatility(luck(2), paths),
+        "reserve": lambda: forced_sales(luck(3), paths, trade, reserve),
+        "insurance": lambda: insurance(luck(4), paths),
     }
+    wanted = [only] if only else list(parts)
+    return {name: value for part in wanted for name, value in parts[part]().items()}
 
 
 def ranking(luck: np.random.Generator, paths: int) -> dict[str, float]:
@@ -96,7 +101,7 @@ def _grown(returns: Floats) -> Floats:
     return grown
 
 
-def forced_sales(luck: np.random.Generator, paths: int, trade: float, reserve: float) -> float:
+def forced_sales(luck: np.random.Generator, paths: int, trade: float, reserve: float) -> dict[str, float]:
     """Share of paths in which the core must be sold for a margin call within a year.
 
     The position is the same whatever the buckets, 250 at the start; it asks for a margin of 50 when less
@@ -109,7 +114,7 @@ def forced_sales(luck: np.random.Generator, paths: int, trade: float, reserve: f
         buckets.trade += 250 * price * returns
         price = price * (1 + returns)
         is_sold |= buckets.refill(below=25.0, to=50.0) > 0
-    return float(is_sold.mean())
+    return {"p_core_sold": float(is_sold.mean())}
 
 
 def insurance(luck: np.random.Generator, paths: int) -> dict[str, float]:

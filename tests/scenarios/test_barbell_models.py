@@ -5,7 +5,7 @@ import pytest
 
 from zerodebt.agents.money_fund import MoneyFund
 from zerodebt.scenarios.models.barbell_arithmetic import call_day, put_price, stepped_call_day, v_path
-from zerodebt.scenarios.models.barbell_cash import HOURS, arrival_hours, margin_year, yen_returns
+from zerodebt.scenarios.models.barbell_cash import HOURS, arrival_hours, margin_quarter, yen_returns
 from zerodebt.scenarios.models.barbell_portfolios import forced_sales, insurance
 from zerodebt.scenarios.models.barbell_rules import lever_share_growth
 from zerodebt.scenarios.models.barbell_wallets import DAYS, daily_returns
@@ -33,11 +33,12 @@ def test_orders_of_the_first_monday_arrive_on_tuesday_and_wednesday() -> None:
 
 def test_call_that_nobody_can_pay_in_time_is_missed_and_one_paid_at_once_is_not() -> None:
     now = np.arange(HOURS)
-    called, missed, liquidated = margin_year(luck(), 500, now + 9, 8, 5.0, 0.8)
-    assert 0 < missed <= liquidated
-    assert missed <= called
-    assert margin_year(luck(), 500, now, 8, 5.0, 0.8)[1] == 0
-    assert margin_year(luck(), 500, now, 8, 5.0, 0.8)[0] == called, "the same luck"
+    late = margin_quarter(luck(), 500, now + 9, 8, 5.0, 0.8)
+    assert 0 < late["p_defaulted"] <= late["p_liquidated"]
+    assert late["p_defaulted"] <= late["p_called"]
+    at_once = margin_quarter(luck(), 500, now, 8, 5.0, 0.8)
+    assert at_once["p_defaulted"] == 0
+    assert at_once["p_called"] == late["p_called"], "the same luck"
 
 
 def test_still_yen_leaves_the_rate_of_the_dollar_or_of_the_yen() -> None:
@@ -75,8 +76,8 @@ def test_insurance_at_a_price_without_markup_pays_more_when_it_fell() -> None:
 
 
 def test_bottomless_reserve_never_sells_the_core() -> None:
-    assert forced_sales(luck(), 200, trade=50.0, reserve=1e9) == 0
-    assert forced_sales(luck(), 200, trade=50.0, reserve=0.0) > 0
+    assert forced_sales(luck(), 200, trade=50.0, reserve=1e9)["p_core_sold"] == 0
+    assert forced_sales(luck(), 200, trade=50.0, reserve=0.0)["p_core_sold"] > 0
 
 
 def test_check_every_month_lets_the_share_grow_by_one_month() -> None:
