@@ -55,7 +55,9 @@ def measure(
     def margin() -> dict[str, float]:
         arrives = np.arange(HOURS) if is_instant else arrival_hours(fund)
         luck = np.random.default_rng([seed, 0])
-        return margin_quarter(luck, paths, arrives, deadline_hours, leverage, volatility)
+        unit = luck.standard_t(DEGREES_OF_FREEDOM, (HOURS, paths)) / np.sqrt(DEGREES_OF_FREEDOM)
+        returns = unit * volatility / np.sqrt(HOURS_A_YEAR)
+        return margin_quarter(returns, arrives, deadline_hours, leverage)
 
     def yen() -> dict[str, float]:
         luck = np.random.default_rng([seed, 1])
@@ -91,17 +93,18 @@ def arrival_hours(fund: MoneyFund) -> np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
 def margin_quarter(
-    luck: np.random.Generator,
-    paths: int,
+    returns: Floats,
     arrives: np.ndarray[tuple[int], np.dtype[np.int64]],
     deadline_hours: int,
     leverage: float,
-    volatility: float,
 ) -> dict[str, float]:
     """Shares of accounts that were called, that missed a call, that were liquidated for whatever reason.
 
+    returns   (hours, paths)
+    arrives   for an order in each hour, the hour of its cash
     The margin is 100 at the start, the position does not change; the core's 900 pay what they can.
     """
+    paths = returns.shape[1]
     initial = 1 / leverage
     units = np.full(paths, 100.0 * leverage)
     price, equity, core = np.ones(paths), np.full(paths, 100.0), np.full(paths, 900.0)
@@ -111,15 +114,15 @@ def margin_quarter(
     due = np.full(paths, NEVER)
     paid_at = np.full(paths, NEVER)
     on_the_way = np.zeros(paths)
-    scale = volatility / np.sqrt(HOURS_A_YEAR * DEGREES_OF_FREEDOM)
-    for hour in range(HOURS):
-        moved = price * (1 + scale * luck.standard_t(DEGREES_OF_FREEDOM, paths))
+    for hour, of_hour in enumerate(returns):
+        moved = price * (1 + of_hour)
         equity += units * (moved - price)
         price = moved
         notional = units * price
         arrived = paid_at == hour
         equity += np.where(arrived, on_the_way, 0.0)
         paid_at[arrived] = NEVER
+        is_open &= equity >= initial / 4 * notional
         is_short = is_open & (equity < initial / 2 * notional)
         due[~is_short] = NEVER
         is_new = is_short & (due == NEVER)
@@ -136,7 +139,7 @@ def margin_quarter(
         due[at_once & (equity >= initial / 2 * notional)] = NEVER
         missed = is_open & (due <= hour)
         defaulted |= missed
-        is_open &= ~missed & (equity >= initial / 4 * notional)
+        is_open &= ~missed
         units[~is_open] = 0.0
     return {
         "p_called": float(was_called.mean()),

@@ -54,6 +54,12 @@ def test_separation_in_the_mind_holds_without_hazard_and_breaks_under_a_sure_one
     assert live(investors(wallet="level_1", breach_rate=1e9), -0.05).core_sold[0] == 0, "no need"
 
 
+def test_hazard_of_a_breach_rises_with_the_fall_of_core_and_lever_together() -> None:
+    """All of the lever's 100 lost is a tenth of the whole: the hazard of .1 a day times exp(.6)."""
+    many = live(investors(20_000, wallet="level_1", breach_rate=0.1), -0.2)
+    assert np.mean(many.core_sold > 0) == pytest.approx(1 - np.exp(-0.1 * np.exp(0.6)), abs=0.01)
+
+
 def test_below_70_half_is_traded_and_below_50_nothing() -> None:
     """At two times: 100 * .6 = 60, then 60 * (1 - .2) = 48 at one time, then stopped."""
     one = live(investors(leverage=2.0, shrink_below=70, stop_below=50), -0.2, -0.2, -0.2)
@@ -88,6 +94,12 @@ def test_late_twin_trades_on_and_each_such_day_is_a_deviation() -> None:
     assert late.balance_at_stop == pytest.approx(40 * 0.99**days_late)
     automated = live(investors(leverage=2.0, shrink_below=70, stop_below=50), -0.3, -0.01)
     assert automated.deviations[0] == 0
+
+
+def test_late_twin_acts_even_if_the_balance_recovered_meanwhile() -> None:
+    late = investors(200, delay_days_mean=2.0, leverage=1.0, stop_below=50)
+    live(late, -0.6, 1.0, *[0.0] * 40)
+    assert set(late.balance_at_stop.tolist()) == {40.0, 80.0}, "at once, or after the day of the recovery"
 
 
 def test_five_losses_halve_and_a_gain_restores_ten_stop() -> None:

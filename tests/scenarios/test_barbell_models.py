@@ -31,14 +31,27 @@ def test_orders_of_the_first_monday_arrive_on_tuesday_and_wednesday() -> None:
     assert len(hours) == HOURS
 
 
-def test_call_that_nobody_can_pay_in_time_is_missed_and_one_paid_at_once_is_not() -> None:
-    now = np.arange(HOURS)
-    late = margin_quarter(luck(), 500, now + 9, 8, 5.0, 0.8)
-    assert 0 < late["p_defaulted"] <= late["p_liquidated"]
-    assert late["p_defaulted"] <= late["p_called"]
-    at_once = margin_quarter(luck(), 500, now, 8, 5.0, 0.8)
-    assert at_once["p_defaulted"] == 0
-    assert at_once["p_called"] == late["p_called"], "the same luck"
+@pytest.mark.parametrize(
+    ("moves", "cash_after", "called", "missed", "liquidated"),
+    [
+        ({0: -0.11}, 99, False, False, False),  # 45 of 445 is more than a tenth
+        ({0: -0.12}, 99, True, True, True),  # 40 of 440 is less, and eight hours bring nothing
+        ({0: -0.12}, 8, True, False, False),  # cash in the eighth hour
+        ({0: -0.12}, 9, True, True, True),
+        ({0: -0.12, 5: 0.03}, 99, True, False, False),  # 53.2 of 453.2: recovered
+        ({0: -0.12}, 0, True, False, False),
+        ({0: -0.16}, 0, False, False, True),  # 20 of 420 is less than a twentieth: too late for any cash
+    ],
+)
+def test_call_of_a_hand_made_path(
+    moves: dict[int, float], cash_after: int, called: bool, missed: bool, liquidated: bool
+) -> None:
+    """Five times 100; called below a tenth of the position, due in eight hours."""
+    returns = np.zeros((20, 1))
+    for hour, move in moves.items():
+        returns[hour] = move
+    found = margin_quarter(returns, np.arange(20) + cash_after, 8, 5.0)
+    assert found == {"p_called": called, "p_defaulted": missed, "p_liquidated": liquidated}
 
 
 def test_still_yen_leaves_the_rate_of_the_dollar_or_of_the_yen() -> None:
