@@ -9,7 +9,7 @@ What the design leaves open, chosen on 2026-11-22 before the first run (ours):
     year            365 daily bets; the inflow comes before the bet, profit is taken after it
     price           log return = drift / 365 + sd / sqrt(365) * t4 / sqrt(2), with deviation sd a year
     zero edge       log drift -sd^2 / 2, at which the price itself gains nothing on average
-    fee             5 bp of the notional of each bet, once
+    fee             5 bp of the stake of each bet, once (first read as of the notional: docs/studies/S06.md)
     martingale      after a losing day it puts in twice as much as the day before, at most 64 times; else once
     fixed fraction  a fifth of the equity is bet, the rest lies still
     bleed           loses the same amount every day, for certain
@@ -34,6 +34,7 @@ class Bot(NamedTuple):
     fraction     of the equity that each bet stakes
     doublings    largest number of doublings of the inflow after losing days; 0: it never tops up more
     purse        what there is outside to put in, in inflows; without it the inflow ends
+    fee          of the stake, or of stake times leverage where `fee_on_notional`
     owes         a bet that loses more than the account is owed, on a venue with recourse
     """
 
@@ -43,6 +44,7 @@ class Bot(NamedTuple):
     doublings: int = 0
     purse: float = np.inf
     fee: float = 0.0005
+    fee_on_notional: bool = False
     owes: bool = False
 
 
@@ -98,6 +100,7 @@ def play(returns: Floats, bot: Bot) -> Ledgers:
     self_funded = np.zeros(paths, np.int64)
     is_ruined = np.zeros(paths, bool)
     losses = np.zeros(paths, np.int64)
+    fee = bot.fee * (bot.leverage if bot.fee_on_notional else 1)
     for day in range(days):
         top_up = np.exp2(np.minimum(losses, bot.doublings))
         can_pay = bot.purse + outflow - inflow >= top_up
@@ -107,7 +110,7 @@ def play(returns: Floats, bot: Bot) -> Ledgers:
         equity += top_up
         peak = np.maximum(peak, inflow - outflow)
 
-        change = np.maximum(equity, 0) * bot.fraction * bot.leverage * (returns[day] - bot.fee)
+        change = np.maximum(equity, 0) * bot.fraction * (bot.leverage * returns[day] - fee)
         left = equity + change
         lost = np.zeros(paths) if bot.owes else np.maximum(0.0, -left)
         forgiven += lost

@@ -38,23 +38,25 @@ def measure(
     has_edge: bool,
     owes: bool,
     fee: float,
+    fee_on_notional: bool,
     paths: int,
 ) -> Mapping[str, float]:
     """Without an edge the price gains nothing on average; `owes` is a venue with recourse."""
     figures: dict[str, float] = {}
     points: dict[Point, dict[str, float]] = {}
     ledgers: list[Ledgers] = []
+    base = Bot(5, 5, fee=fee, fee_on_notional=fee_on_notional, owes=owes)
     for sd in sds:
         drift = log_drift if has_edge else -(sd**2) / 2
         returns = signal(np.random.default_rng([seed, 6]), paths, sd, drift)
         figures[f"lump_sum_sd{100 * sd:.0f}"] = float(np.median(lump_sum(returns)))
         for leverage in leverages:
             for take_profit in take_profits:
-                book = play(returns, Bot(leverage, take_profit, fee=fee, owes=owes))
+                book = play(returns, base._replace(leverage=leverage, take_profit=take_profit))
                 points[Point(leverage, take_profit, sd)] = _figures(book)
                 ledgers.append(book)
         if sd == max(sds):
-            figures |= _twins(returns, fee, owes=owes)
+            figures |= _twins(returns, base)
     for point, of_point in points.items():
         figures |= {f"{key}_{point.name}": value for key, value in of_point.items()}
     return figures | _over_grid(points) | _worst(ledgers) | _bleed()
@@ -104,9 +106,8 @@ def _worst(ledgers: Sequence[Ledgers]) -> dict[str, float]:
     }
 
 
-def _twins(returns: Floats, fee: float, *, owes: bool) -> dict[str, float]:
+def _twins(returns: Floats, base: Bot) -> dict[str, float]:
     """The bot at leverage 5 and multiple 5 beside the same with one rule changed; ruin with a purse."""
-    base = Bot(5, 5, fee=fee, owes=owes)
     twins = {"martingale": base._replace(doublings=6), "fixed_fraction": base._replace(fraction=0.2)}
     figures: dict[str, float] = {}
     for name, bot in twins.items():

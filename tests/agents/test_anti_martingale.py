@@ -51,9 +51,11 @@ def test_only_the_martingale_puts_in_more_after_losses() -> None:
 
 
 def test_fraction_and_fee_count_on_what_is_staked() -> None:
-    """A fifth of 1 at leverage 2, less 0.01 of the notional."""
-    book = play(one(0.1), Bot(2, 10, fraction=0.2, fee=0.01))
-    assert book.equity[0] == pytest.approx(1 + 0.4 * (0.1 - 0.01))
+    """A fifth of 1 at leverage 2, less 0.01 of the stake, or of twice the stake."""
+    bot = Bot(2, 10, fraction=0.2, fee=0.01)
+    assert play(one(0.1), bot).equity[0] == pytest.approx(1 + 0.2 * (2 * 0.1 - 0.01))
+    notional = play(one(0.1), bot._replace(fee_on_notional=True))
+    assert notional.equity[0] == pytest.approx(1 + 0.2 * 2 * (0.1 - 0.01))
 
 
 def test_purse_ends() -> None:
