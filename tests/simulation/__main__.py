@@ -35,6 +35,7 @@ class Tally:
         self.seeds = self.applied = 0
         self.failed: list[int] = []
         self.faults: Counter[str] = Counter(dict.fromkeys(FAULTS, 0))
+        self.in_effect: Counter[str] = Counter(dict.fromkeys(FAULTS, 0))
         self.commands: Counter[str] = Counter({kind.__name__: 0 for kind in Command.__args__})
         self.rejects: Counter[str] = Counter({reason.name: 0 for reason in RejectReason})
         self.events: Counter[str] = Counter(
@@ -46,6 +47,7 @@ class Tally:
         self.seeds += 1
         self.applied += outcome.commands.total()
         self.faults.update(outcome.faults)
+        self.in_effect.update(outcome.in_effect)
         self.commands.update(outcome.commands)
         self.rejects.update(outcome.rejects)
         self.events.update(outcome.events)
@@ -64,9 +66,10 @@ class Tally:
             f"{self.seeds} seeds, {self.applied} commands, {speed:.0f} a second",
             f"{len(self.failed)} failed: {self.failed}",
         ]
-        for title in ("faults", "commands", "rejects", "events", "verdicts"):
+        for title in ("faults", "in_effect", "commands", "rejects", "events", "verdicts"):
             table: Counter[str] = getattr(self, title)
-            rows.append(f"{title}: " + ", ".join(f"{name} {times}" for name, times in table.most_common()))
+            listed = ", ".join(f"{name} {times}" for name, times in table.most_common())
+            rows.append(f"{title.replace('_', ' ')}: {listed}")
         rows.append(f"never happened: {', '.join(self.missing()) or 'nothing'}")
         return "\n".join(rows)
 

@@ -28,6 +28,7 @@ class Run:
         self.orders: list[Order] = []
         self.kinds: Counter[str] = Counter()
         self.rejects: Counter[str] = Counter()
+        self.accepted_faults: set[int] = set()
         self.events: Counter[str] = Counter()
 
     def apply(self, order: Order) -> Batch | None:
@@ -38,6 +39,7 @@ class Run:
     def _apply(self, order: Order) -> Batch | None:
         if order.command is None:
             self._restart()
+            self.accepted_faults.add(order.fault)
             return None
         venue = self.venue
         before = venue.state_hash() if len(self.orders) % HASH_EVERY == 0 else None
@@ -45,6 +47,8 @@ class Run:
         self._count(order.command, batch)
         events = batch.events
         is_refused = bool(events) and type(events[0]) is Rejected
+        if order.fault and not is_refused:
+            self.accepted_faults.add(order.fault)
         if is_refused and before is not None and venue.state_hash() != before:
             fail("LEDG-04", f"refused {order.command} left a trace")
         self.watch.after(venue, order.command, batch)

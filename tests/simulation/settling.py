@@ -320,7 +320,7 @@ class Settling:
         Fund and backstop are not liquidated, however little they have: capital pays what closing costs them.
         """
         self._bring_capital()
-        self._await_session()
+        self._await_rest_in_session()
         for account in (*range(FIRST_ACCOUNT, self._maker), INSURANCE):
             for market in self._state.contracts:
                 self._close(account, market)
@@ -329,6 +329,15 @@ class Settling:
             fail("REST-05", f"{sorted(set(lots.nonzero()[1].tolist()))} have positions after all were closed")
         for account in (*range(FIRST_ACCOUNT, self._maker), INSURANCE):
             self._sell_coins(account)
+
+    def _await_rest_in_session(self) -> None:
+        """A contract may have expired while nobody traded, at a price that ruins its holder."""
+        for _ in range(_ROUNDS_MAX):
+            self._await_session()
+            if self._is_at_rest():
+                return
+            self._wait()
+            self._check_rest()
 
     def _close(self, account: int, leg: Market) -> None:
         cells = self._state.accounts.lots.cells[leg.number]

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tests.simulation.invariants import ViolatedError
 from tests.simulation.runs import Run
@@ -26,6 +26,7 @@ class Violation(Struct, frozen=True):
 class Outcome(Struct, frozen=True):
     """What became of a run: all orders that were applied, and which of them faults and the seed had drawn.
 
+    faults, in_effect          how often each was drawn, and had an effect
     commands, rejects, events  by kind, reason and type
     """
 
@@ -34,6 +35,7 @@ class Outcome(Struct, frozen=True):
     phase_one: int
     violation: Violation | None
     faults: Counter[str]
+    in_effect: Counter[str]
     commands: Counter[str]
     rejects: Counter[str]
     events: Counter[str]
@@ -45,12 +47,14 @@ def simulate(seed: int, commands: int = COMMANDS) -> Outcome:
     """Both phases of a seed."""
     run = Run(draw_world(seed))
     workload = Workload(run.world, run.built)
-    return _play(run, _drawn(run, workload, commands), workload.faults)
+    played = _play(run, _drawn(run, workload, commands))
+    in_effect = workload.in_effect(run.accepted_faults - {0})
+    return structs.replace(played, faults=workload.faults, in_effect=in_effect)
 
 
 def replay(world: World, orders: Iterable[Order]) -> Outcome:
     """The same for orders that are given."""
-    return _play(Run(world), orders, Counter())
+    return _play(Run(world), orders)
 
 
 def _drawn(run: Run, workload: Workload, commands: int) -> Iterator[Order]:
@@ -59,7 +63,7 @@ def _drawn(run: Run, workload: Workload, commands: int) -> Iterator[Order]:
         yield workload.next(run.venue._state)
 
 
-def _play(run: Run, orders: Iterable[Order], faults: Counter[str]) -> Outcome:
+def _play(run: Run, orders: Iterable[Order]) -> Outcome:
     violation, phase, phase_one, verdict = None, 1, 0, ""
     try:
         for order in orders:
@@ -76,7 +80,8 @@ def _play(run: Run, orders: Iterable[Order], faults: Counter[str]) -> Outcome:
         run.orders,
         phase_one,
         violation,
-        faults,
+        Counter(),
+        Counter(),
         run.kinds,
         run.rejects,
         run.events,

@@ -4,7 +4,7 @@ numbers, prices and times collide; which kinds of command and of fault a seed kn
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from random import Random
 from typing import Any
 
@@ -85,11 +85,18 @@ _FLAGS = (
 )
 
 
-class Order(Struct, frozen=True):
-    """What is applied next: a command and its time, or a restart of the venue from its snapshot."""
+_WITHOUT_COMMANDS = {"index_stall", "time_gap"}
+
+
+class Order(Struct, frozen=True, omit_defaults=True):
+    """What is applied next: a command and its time, or a restart of the venue from its snapshot.
+
+    fault  number of the fault that it belongs to, from 1; 0: none
+    """
 
     time_ns: int
     command: Command | None
+    fault: int = 0
 
 
 class Workload:
@@ -110,10 +117,12 @@ class Workload:
         self._futures = [n for n, kind in enumerate(kinds) if kind == "future"]
         self._perpetuals = [n for n, kind in enumerate(kinds) if kind == "perpetual"]
         self._markets = list(range(len(kinds)))
+        self._price_min = [instrument.price_min_ticks for instrument in built.instruments]
         self._last = FIRST_ACCOUNT + world.customers
         """Accounts are numbered from FIRST_ACCOUNT to here; the first one is a vault."""
         self.time_ns = T0
-        self.faults: Counter[str] = Counter()
+        self._faults: list[str] = []
+        self._fault_now = 0
         self._rates = {
             name: rng.choice([0.003, 0.01, 0.03]) if rng.random() < 0.6 else 0.0 for name in FAULTS
         }
@@ -210,7 +219,10 @@ class Workload:
         self._step += 1
         for name, rate in self._rates.items():
             if rate and rng.random() < rate:
+                self._faults.append(name)
+                self._fault_now = len(self._faults)
                 self._fault(name, state)
+                self._fault_now = 0
         self._release()
         self._advance()
         self._put(self._draw(state))
@@ -220,7 +232,8 @@ class Workload:
         return make(state)
 
     def _put(self, command: Command | None, time_ns: int | None = None) -> None:
-        self._pending.append(Order(self.time_ns if time_ns is None else time_ns, command))
+        at_ns = self.time_ns if time_ns is None else time_ns
+        self._pending.append(Order(at_ns, command, self._fault_now))
         if command is not None:
             self._past.append(command)
 
@@ -239,9 +252,19 @@ class Workload:
 
     # Faults
 
+    @property
+    def faults(self) -> Counter[str]:
+        """How often each was drawn."""
+        return Counter(self._faults)
+
+    def in_effect(self, accepted: Iterable[int]) -> Counter[str]:
+        """How often each had an effect: the venue took a command of it, or there was none to refuse."""
+        numbers = set(accepted)
+        numbers |= {n for n, name in enumerate(self._faults, 1) if name in _WITHOUT_COMMANDS}
+        return Counter(self._faults[n - 1] for n in numbers)
+
     def _fault(self, name: str, state: State) -> None:
         rng = self._rng
-        self.faults[name] += 1
         match name:
             case "duplicate":
                 if self._past:
@@ -251,7 +274,7 @@ class Workload:
                 self._put(self._draw(state), self.time_ns - rng.choice([1, SECOND_NS, HOUR_NS]))
             case "out_of_order":
                 for _ in range(2):
-                    self._held_back.append(Order(self.time_ns, self._draw(state)))
+                    self._held_back.append(Order(self.time_ns, self._draw(state), self._fault_now))
                     self.time_ns += rng.choice((0, 1))
             case "one_nanosecond":
                 for _ in range(rng.choice([5, 12])):
@@ -288,8 +311,11 @@ class Workload:
                 self.time_ns += rng.choice([MINUTE_NS, HOUR_NS, HOUR_NS, 9 * HOUR_NS, 2 * DAY_NS])
 
     def _empty_side(self, state: State) -> None:
-        """Everybody on one side of a book leaves at once."""
+        """Everybody on one side of a book leaves at once; mostly of one where there is somebody."""
         market, side = self._rng.choice(self._markets), self._rng.choice((BUY, SELL))
+        filled = [(m, s) for m in self._markets for s in (BUY, SELL) if any(state.books[m].walk(s))]
+        if filled and self._beside.random() < 0.75:
+            market, side = self._beside.choice(filled)
         for order in state.books[market].walk(side):
             self._put(CancelOrder(order.account, order.order_id))
 
@@ -310,7 +336,9 @@ class Workload:
         price = self._prices[market]
         self._put(PlaceOrder(account, market, BUY, rng.choice(_SIZES), price))
         self._put(SetLeverage(account, market, rng.choice((1, 2, 10)), rng.choice(_MODES)))
-        self._put(SetBackstop(self._account(), tuple(self._contracts)))
+        account = self._account()
+        vault = FIRST_ACCOUNT if self._beside.random() < 0.5 else account
+        self._put(SetBackstop(vault, tuple(self._contracts)))
         self._put(PlaceOrder(self._customer(), market, SELL, rng.choice(_SIZES), price, "ioc"))
 
     def _die(self) -> None:
@@ -542,6 +570,9 @@ class Workload:
         shifts = {"old_observation": -rng.choice((SECOND_NS, MINUTE_NS, HOUR_NS)), "future_observation": 1}
         seen = []
         victim = rng.choice(self._markets)
+        admitting = [n for n in self._markets if fault in odd and self._price_min[n] <= odd[fault]]
+        if admitting and self._beside.random() < 0.75:
+            victim = self._beside.choice(admitting)
         for market in self._markets:
             for source in range(self._sources):
                 if fault == "index_gap" and rng.random() < 0.5:
