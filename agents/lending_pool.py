@@ -44,6 +44,8 @@ def planned_attack(
 ) -> Attack | None:
     """All that the pool has, if lending on a coin brings more than the coin costs.
 
+    The venue counts whole coins only.
+
     feed_coin_atoms, market_coin_atoms  what a coin is worth by the venue's price and in the market
     own_atoms                           what the attacker can spend first; he does it again with what he got
     """
@@ -51,4 +53,5 @@ def planned_attack(
     if lends <= market_coin_atoms:
         return None
     coins = min(cash_atoms // lends, own_atoms // max(1, market_coin_atoms))
-    return Attack(coins, coins * lends, coins * market_coin_atoms) if coins else None
+    counted = coins * ratio_ppb // 10**9
+    return Attack(coins, counted * feed_coin_atoms, coins * market_coin_atoms) if counted else None

@@ -235,7 +235,8 @@ class _World:
         for n in rules.selling_order(c).tolist():
             coin, account = int(c.coin[n]), self.firms[n]
             dearest = self.last_coin[coin] * DEAREST
-            buying = int(self.to_invest[n] / dearest) if c.is_alive[n] else 0
+            budget = min(self.to_invest[n], cash[n] - 1) if c.is_alive[n] else 0.0
+            buying = int(budget / dearest)
             done, money = self._trade(account, coin, 1, buying, int(100 * dearest))
             coins[n], cash[n] = coins[n] + done, cash[n] - money
             self.coin_volumes[day, coin] += done
@@ -356,9 +357,6 @@ class _World:
             "failures_tail": float((failed & (c.tier == TAIL)).sum()),
             "failures_middle": float((failed & (c.tier == rules.MIDDLE)).sum()),
             "large_survives": float(c.is_alive[0]),
-            "order_tau_of_failed": float(
-                kendalltau(sizes[failed & small], c.failed_day[failed & small]).statistic
-            ),
             "order_tau": float(kendalltau(sizes[small], c.failed_day[small]).statistic),
             "issued_below_one": float(self.issued[below].sum()),
             "issued_in_rise": float(self.issued[:RISE_DAYS].sum()),
@@ -375,6 +373,10 @@ class _World:
         halved = alive & (self.debt_peak > 0) & (c.debt <= self.debt_peak / 2)
         figures["debt_halved_by_sales"] = float((halved & (self.repaid_by_coins >= self.debt_peak / 2)).sum())
         senior = failed & (c.coin < COINS - 1)
+        if (failed & small).sum() > 1:
+            figures["order_tau_of_failed"] = float(
+                kendalltau(sizes[failed & small], c.failed_day[failed & small]).statistic
+            )
         if senior.any():
             figures["senior_sold_before_failure"] = float(
                 self.sold_before_failure[senior].sum() / self.peak.coins[senior].sum()
