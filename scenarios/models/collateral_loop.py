@@ -124,7 +124,9 @@ def played(seed: int, senior_share: float, *, issues_junior: bool, volatility_bi
         rate = funding(lever, shorts + HEDGED * supply)
         paid = rules.backing_yield(HEDGED, rate, issuer.bill_yield)
         kept.append((lever, volatility, paid, supply, senior / (senior + junior)))
-        supply *= 1 + rules.flow_daily(issuer, paid, HURDLE, 1.0)
+        flow = supply * rules.flow_daily(issuer, paid, HURDLE, 1.0)
+        minted = rules.mintable(issuer, HEDGED * max(flow, 0.0), HEDGED * supply, lever) / HEDGED
+        supply += minted if flow > 0 else flow
     return Days(*np.array(kept).T)
 
 

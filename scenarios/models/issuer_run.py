@@ -228,8 +228,9 @@ class _World:
         """Holders sell what flows out in this hour and what has cooled down; the desk burns what it got."""
         earned = rules.backing_yield(self.hedged_share, funding, self.rules.bill_yield)
         flow = rules.flow_daily(self.rules, max(0.0, earned), self.rules.bill_yield, self.price)
+        staying = self.supply - self.cooldown.amount - self.to_sell
         room = self.rules.flow_daily_max * self.supply - self.left_today
-        wanted = -flow / 24 * float(self.rng.lognormal(-0.5, 1.0)) * self.supply
+        wanted = -flow / 24 * float(self.rng.lognormal(-0.5, 1.0)) * staying
         leaves = max(0.0, min(room, wanted))
         self.left_today += leaves
         staked = self.rules.staked_share * leaves if self.rules.cooldown_days else 0.0
