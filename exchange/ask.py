@@ -15,6 +15,7 @@ from zerodebt.exchange.cases import (
     AdlQuestion,
     BankruptcyPriceQuestion,
     Case,
+    ErrorCode,
     LargestOrderQuestion,
     LiquidationPriceQuestion,
     MarginQuestion,
@@ -239,10 +240,9 @@ def _prices(book: Rulebook, case: Case) -> tuple[list[int | None], list[int | No
         indexes[number] = book.ticks(f"{field}.index", number, index)
         age_ns = units(f"{field}.index_age_s", price.index_age_s, 9)
         if not 0 <= age_ns <= oldest_ns:
+            code: ErrorCode = "stale_index" if age_ns > 0 else "out_of_bounds"
             oldest = decimal_text(Fraction(oldest_ns, SECOND_NS))
-            raise UnanswerableError(
-                "stale_index", f"{field}.index_age_s", price.index_age_s, f"is 0..{oldest} s"
-            )
+            raise UnanswerableError(code, f"{field}.index_age_s", price.index_age_s, f"is 0..{oldest} s")
     return marks, indexes
 
 
@@ -341,8 +341,20 @@ class Replier:
         number = self.book.number(f"{field}.instrument", symbol)
         side = self._side(f"{field}.position_side", number, position_side)
         if not self.situation.lots(number, side):
-            raise UnanswerableError("zero_position", f"{field}.instrument", symbol, "is one with a position")
+            raise self._not_held(field, number, position_side)
         return number, side
+
+    def _not_held(self, field: str, number: int, position_side: str) -> UnanswerableError:
+        """The leg that is held instead, or the positions."""
+        situation, symbol = self.situation, self.book.specs[number].symbol
+        held = [m for m in situation.state.contracts if situation.state.accounts.lots.cells[m.number][ASKED]]
+        other = [self._name(market) for market in held if market.instrument_number == number]
+        if other:
+            allowed = f"is the leg that is held: {other[0]}"
+            return UnanswerableError("zero_position", f"{field}.position_side", position_side, allowed)
+        names = ", ".join(map(self._name, held)) or "none"
+        allowed = f"is one with a position, of which there is {names}"
+        return UnanswerableError("zero_position", f"{field}.instrument", symbol, allowed)
 
     def _side(self, field: str, number: int, position_side: str) -> Side | None:
         """Of an account in hedge mode the leg that is named, or the only one that is held."""
@@ -504,8 +516,10 @@ class Replier:
         share = self.book.rules.margin.transfer_min_ppb
         if share:
             rule += f"; {decimal_text(Fraction(share, PPB))} of the positions' value stays"
-        if self.situation.custody.hole_atoms > 0 or self.situation.custody.is_shut:
-            rule += "; while debts stand that nobody paid, the account's share of what the venue holds"
+        custody = self.situation.custody
+        if custody is not None and (custody.hole_atoms > 0 or custody.is_shut):
+            most = "the account's share of" if custody.is_shared else "at most all of"
+            rule += f"; while debts stand that nobody paid, {most} what the venue holds"
         line = Line("withdrawable", amount, rule, self.book.source("margin"))
         return {"amount": amount}, [*self._margin_lines(self.cross), self._initial_line(), line]
 
@@ -529,7 +543,9 @@ class Replier:
             allowed = f"are multiples of {book.price(number, step)} there"
             raise UnanswerableError("off_the_grid", f"{field}.price", question.price, allowed)
         _check_leverage(f"{field}.leverage", spec, question.leverage, 0, ticks)
-        size = book.size(number, self.situation.largest_order(number, side, ticks, question.leverage))
+        reduces = self._closes(field, number, side, question.position_side)
+        most = self.situation.largest_order(number, side, ticks, question.leverage, reduces=reduces)
+        size = book.size(number, most)
         fee = decimal_text(Fraction(book.rules.fees.taker_ppb, PPB))
         rule = (
             f"the most whose initial requirement at the mark, loss against it and fee ({fee}) fit the "
@@ -542,6 +558,15 @@ class Replier:
             self._fee_line("taker fee", fee, "of the order's value"),
             Line("largest order", size, rule, book.source("margin")),
         ]
+
+    def _closes(self, field: str, number: int, side: Side, position_side: str) -> bool:
+        """In hedge mode: does an order of this side close the leg that is named, and not open it?"""
+        if position_side == "both":
+            return False
+        leg = self._side(f"{field}.position_side", number, position_side)
+        if leg != side and not self.situation.lots(number, leg):
+            raise self._not_held(field, number, position_side)
+        return leg != side
 
     def _fee_line(self, what: str, value: str, rule: str) -> Line:
         if not self.book.knows_fees:
@@ -623,9 +648,13 @@ class Replier:
                     symbol = book.specs[number].symbol
                     raise UnanswerableError("missing_price", f"prices.{symbol}", "nothing", "is a mark")
             at = f"{field}.path.{n}.after_s"
+            after_ns = from_zero(at, units(at, point.after_s, 9), STEP_MAX_NS)
+            if not after_ns:
+                allowed = "is a time above 0: an index that is not newer moves nothing"
+                raise UnanswerableError("out_of_bounds", at, point.after_s, allowed)
             yield PathStep(
                 tuple(marks),
-                from_zero(at, units(at, point.after_s, 9), STEP_MAX_NS),
+                after_ns,
                 tuple(depth),
                 slippage,
             )
@@ -699,6 +728,7 @@ class _Told:
         self._leg = situation.state.leg
         self._deficits: set[int] = set()
         self._forced: set[int] = set()
+        self._reduces = {order.order_id: order.reduce_only for order in situation.state.orders.values()}
 
     def events(self, outcome: Outcome) -> list[dict[str, str]]:
         return [told for event in outcome.events for told in self._told(event)]
@@ -718,14 +748,18 @@ class _Told:
                 yield {"event": "default_declared"}
             case StageArmed() if event.account == ASKED:
                 yield {"event": "stage", "stage": event.stage, "because": event.because}
-            case OrderAccepted() if event.account == ASKED and event.forced:
-                self._forced.add(event.order_id)
+            case OrderAccepted() if event.account == ASKED:
+                self._reduces[event.order_id] = event.reduce_only or event.forced
+                if event.forced:
+                    self._forced.add(event.order_id)
             case Filled() if ASKED in (event.taker, event.maker):
                 is_taker = event.taker == ASKED
                 lots = event.taker_side * event.size_lots * (1 if is_taker else -1)
+                order_id = event.taker_order if is_taker else event.maker_order
+                reduces = self._reduces[order_id]
                 yield {
-                    "event": "forced_fill" if event.taker_order in self._forced else "fill",
-                    **self._change(event.instrument, lots, event.price_ticks),
+                    "event": "forced_fill" if order_id in self._forced else "fill",
+                    **self._change(event.instrument, lots, event.price_ticks, reduces=reduces),
                     "fee": book.money(event.taker_fee_atoms if is_taker else event.maker_fee_atoms),
                 }
             case TakenOver() if event.account == ASKED:
@@ -752,14 +786,16 @@ class _Told:
             case DeficitClosed() if event.deficit_id in self._deficits and event.residual_atoms:
                 yield {"event": "residual", "amount": book.money(event.residual_atoms)}
 
-    def _change(self, instrument: int, lots: int, price_ticks: int) -> dict[str, str]:
+    def _change(
+        self, instrument: int, lots: int, price_ticks: int, *, reduces: bool = True
+    ) -> dict[str, str]:
         """Signed lots that came to the account, their price, and what it holds afterwards.
 
-        On a path a position is only ever reduced, so that in hedge mode it is the leg of the other sign.
+        reduces  in hedge mode they close the leg of the other sign: all but orders of the account that open
         """
-        slot = self._leg(ASKED, instrument, -lots).number
+        slot = self._leg(ASKED, instrument, lots, reduces=reduces).number
         self._lots[slot] += lots
-        side = {"position_side": "long" if lots < 0 else "short"} if self._is_hedged else {}
+        side = {"position_side": "long" if (lots < 0) == reduces else "short"} if self._is_hedged else {}
         return {
             "instrument": self._book.specs[instrument].symbol,
             **side,

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from zerodebt.exchange.fields import fields_at, nearest_word, value_at, words_at
 from zerodebt.exchange.rules import RulesError, VenueRules
 from zerodebt.exchange.specs import AssetSpec, InstrumentSpec
 
@@ -115,8 +116,9 @@ class LargestOrderQuestion(
 ):
     """The largest limit order at `price` that the venue takes, whether it fills at once or rests.
 
-    Of an account that may not open, it is what a reduce-only order may close of the position. In hedge
-    mode it is one that opens: a buy the long leg, a sell the short one.
+    Of an account that may not open, it is what a reduce-only order may close of the position. In hedge mode
+    it is one that opens: a buy the long leg, a sell the short one; with `position_side` a buy may close the
+    short leg, and a sell the long one.
     """
 
     instrument: Symbol
@@ -125,6 +127,10 @@ class LargestOrderQuestion(
     leverage: Annotated[
         int, Meta(ge=0, description="leverage chosen for it; 0: the position's, or the first tier's largest")
     ] = 0
+    position_side: Annotated[
+        Literal["both", "long", "short"],
+        Meta(description="in hedge mode the leg that it opens or closes; `both`: the one that it opens"),
+    ] = "both"
 
 
 class AdlQuestion(Struct, frozen=True, forbid_unknown_fields=True, tag_field="question", tag="adl_score"):
@@ -144,14 +150,15 @@ class PathPoint(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         dict[str, Decimal],
         Meta(description="mark (and index) by instrument; those that are not named stand still"),
     ]
-    after_s: Annotated[Decimal, Meta(description="seconds since the instant before")] = Decimal(1)
+    after_s: Annotated[Decimal, Meta(description="seconds since the instant before, above 0")] = Decimal(1)
 
 
 class WhatIfQuestion(Struct, frozen=True, forbid_unknown_fields=True, tag_field="question", tag="what_if"):
     """What the venue does to the account along a path of prices, stage by stage, and what is left.
 
-    The account's own orders are not part of it, and funding is not paid on the way. A rulebook that calls for
-    margin (`settlement.call_to`) settles dated futures at the mark once a day, counted from the path's start.
+    The account's own orders are not part of it, and neither funding nor interest is paid on the way. A
+    rulebook that calls for margin (`settlement.call_to`) settles dated futures at the mark once a day,
+    counted from the path's start.
     """
 
     path: Annotated[tuple[PathPoint, ...], Meta(min_length=1, description="instants, in order")]
@@ -220,12 +227,16 @@ class Case(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class UnanswerableError(ValueError):
-    """A case that cannot be answered. `code` is for programs, the message for people."""
+    """A case that cannot be answered. `code` is for programs, the message for people.
 
-    def __init__(self, code: ErrorCode, field: str, found: object, allowed: str) -> None:
-        super().__init__(
-            f"{field}: found {found}, allowed {allowed}" if found != "" else f"{field}: {allowed}"
-        )
+    message  where another sentence says it already; None: it is made of the rest
+    """
+
+    def __init__(
+        self, code: ErrorCode, field: str, found: object, allowed: str, message: str | None = None
+    ) -> None:
+        made = f"{field}: found {found}, allowed {allowed}" if found != "" else f"{field}: {allowed}"
+        super().__init__(made if message is None else message)
         self.code, self.field, self.found, self.allowed = code, field, str(found), allowed
 
     def table(self) -> dict[str, str]:
@@ -237,7 +248,7 @@ def read_case(table: Mapping[str, Any]) -> Case:
     try:
         return msgspec.convert(plain(table), Case, strict=False)
     except msgspec.ValidationError as error:
-        raise wrong_case("", error, table) from None
+        raise wrong_case("", error, table, Case) from None
 
 
 def read_question(table: Mapping[str, Any]) -> Question:
@@ -245,7 +256,7 @@ def read_question(table: Mapping[str, Any]) -> Question:
     try:
         question: Question = msgspec.convert(plain(table), Question, strict=False)
     except msgspec.ValidationError as error:
-        raise wrong_case("ask", error, table) from None
+        raise wrong_case("ask", error, table, Question) from None
     return question
 
 
@@ -276,17 +287,20 @@ def wrong_rule(error: RulesError, table: Any = None) -> UnanswerableError:
     if what.startswith("found "):
         found, _, allowed = what.removeprefix("found ").partition(", allowed ")
         return UnanswerableError("wrong_rule", field, found, allowed)
-    if steps:
-        return UnanswerableError("wrong_rule", field, *_found(what, steps, table))
+    if steps or what.startswith("Object "):
+        return UnanswerableError("wrong_rule", field, *_found(what, steps, table, VenueRules))
     return UnanswerableError("wrong_rule", field, "", what)
 
 
-def wrong_case(field: str, error: msgspec.ValidationError, table: Any) -> UnanswerableError:
-    """`$.positions[0].size` is said as positions.0.size, with the value of the table there."""
+def wrong_case(field: str, error: msgspec.ValidationError, table: Any, kind: Any) -> UnanswerableError:
+    """`$.positions[0].size` is said as positions.0.size, with the value of the table there.
+
+    kind  what the table is read into
+    """
     what, _, place = str(error).partition(" - at `")
     steps = _steps(place, table)
     at = ".".join(part for part in (field, *steps) if part) or "case"
-    return UnanswerableError("wrong_case", at, *_found(what, steps, table))
+    return UnanswerableError("wrong_case", at, *_found(what, steps, table, kind))
 
 
 def _steps(place: str, table: Any) -> list[str]:
@@ -294,38 +308,48 @@ def _steps(place: str, table: Any) -> list[str]:
     parts = place.strip("`$").replace("[...]", ".*").replace("[", ".").replace("]", "").split(".")
     steps: list[str] = []
     for part in parts[1:]:
-        within = _at(table, steps)
+        within = value_at(table, steps)
         only = isinstance(within, Mapping) and len(within) == 1
         steps.append(next(iter(within)) if part == "*" and only else part)
     return steps
 
 
-def _at(table: Any, steps: Sequence[str]) -> Any:
-    for step in steps:
-        if isinstance(table, Mapping):
-            table = table.get(step)
-        elif isinstance(table, list | tuple) and step.isdigit():
-            table = table[int(step)]
-        else:
-            return None
-    return table
-
-
-def _found(what: str, steps: Sequence[str], table: Any) -> tuple[str, str]:
+def _found(what: str, steps: Sequence[str], table: Any, kind: Any) -> tuple[str, str]:
     """(found, allowed) of msgspec's sentence and the value that it is about."""
     what = what.replace("`", "")
-    expected = what.partition(", got ")[0]
-    if what.startswith("Object "):
-        return what.removeprefix("Object contains ").replace("Object missing required", "no"), _AS_SCHEMA
+    if what.startswith("Object contains unknown field "):
+        name = what.removeprefix("Object contains unknown field ")
+        return f"unknown field {name}", _one_of(name, fields_at(kind, steps, table))
+    if what.startswith("Object missing required field "):
+        name = what.removeprefix("Object missing required field ")
+        return f"no field {name}", f"is a table with {name}"
     if "*" in steps or not steps:
         return what, _AS_SCHEMA
-    shown = repr(_at(table, steps))
+    value = value_at(table, steps)
+    shown = repr(value)
     found = shown if len(shown) <= 60 else f"{shown[:57]}..."
+    words = words_at(kind, steps, table)
+    if words:
+        return found, _one_of(str(value), words)
+    if "regex" in what:
+        return found, _AS_DAY if "d{4}" in what else "is a name of letters, digits, '.', '_' and '-'"
+    if "decimal" in what:
+        return found, "is a decimal number"
     if what.startswith("Expected "):
-        return found, "is " + expected.removeprefix("Expected ")
+        return found, "is " + what.partition(", got ")[0].removeprefix("Expected ")
     return found, _AS_SCHEMA
 
 
+def _one_of(word: str, allowed: Sequence[str]) -> str:
+    """The nearest word first, where one is near."""
+    nearest = nearest_word(word, allowed)
+    if nearest is None:
+        return "are " + ", ".join(allowed)
+    others = ", ".join(other for other in allowed if other != nearest)
+    return f"is {nearest}, or one of {others}" if others else f"is {nearest}"
+
+
+_AS_DAY = "is a day like 2025-10-01"
 _AS_SCHEMA = "is what the schema says"
 _DECIMAL = {"type": "string", "format": "decimal"}
 

@@ -381,9 +381,9 @@ class Clearing:
         if account == INSURANCE or not state.accounts.isolated.cells[market.number][account]:
             return
         before = state.accounts.lots.cells[market.number][account]
-        opened = max(0, abs(before + signed_lots) - abs(before)) if before * signed_lots >= 0 else 0
+        opened = abs(signed_lots)
         if before * signed_lots < 0:
-            opened = max(0, abs(signed_lots) - abs(before))
+            opened = max(0, opened - abs(before))
         if not opened:
             return
         wanted = isolation_atoms(state, market, account, opened, 1 if signed_lots > 0 else -1, price_ticks)
@@ -508,7 +508,7 @@ class Clearing:
         state = self.state
         pool = state.lending
         assert pool is not None
-        atoms = lending.worth_atoms(shares, pool.index)
+        atoms = lending.claim_atoms(shares, pool.index)
         pool.add(account, -shares)
         self.out.append(Redeemed(account, shares, atoms))
         self.post("lending", [(LENDING, state.settle, -atoms), (account, state.settle, atoms)])

@@ -61,8 +61,21 @@ def limit_ticks(rules: ExchangeRules, collateral: Collateral) -> int:
     return mul_ppb_ceil(index, rules.price_ratio_ppb)
 
 
+_PURCHASES_MAX = 6
+"""How often the fund can buy of one asset in a row: what is left after the first time pays for less than the
+price of an atom and two atoms more, because worth and payment are each rounded down by less than one. Where
+an atom of the asset costs four or more, one of them is all that this buys; otherwise it is at most five atoms
+of money, and each purchase takes one or more.
+"""
+
+
 class Conversions:
-    """Sells through a clearing. Each account goes to the spot books at most once a command."""
+    """Sells through a clearing.
+
+    For a liability (`exchange`) an account goes to the spot books at most once a command. A bankrupt account
+    goes there in each round that finds it below zero, and the fund for each deficit that its money does not
+    cover.
+    """
 
     def __init__(self, state: State, clearing: Clearing) -> None:
         self.state = state
@@ -159,8 +172,11 @@ class Conversions:
         for collateral in self.state.collateral:
             held = self._held(account, collateral)
             acted |= self._sell(account, collateral, held, self._owed(account), "bankruptcy")
+            purchases = 0
             while self._hand_over(account, collateral, self._held(account, collateral)):
-                acted = True
+                purchases += 1
+                assert purchases <= _PURCHASES_MAX, f"the fund does not end buying of account {account}"
+            acted |= purchases > 0
         return acted
 
     def is_halted(self, account: int) -> bool:
@@ -223,14 +239,15 @@ class Conversions:
         """Send collateral to its issuer, who owes its worth at the index of now, rounded down.
 
         The asset is gone at once, so that its price is fixed at once too: nobody bears what it does later.
+        What is worth no atom stays: he takes nothing for nothing.
         """
         state = self.state
         n, index = collateral.market.number, collateral.market.prices.index_ticks
         atoms = min(atoms, self._held(account, collateral))
-        if atoms <= 0 or index is None or not state.status[n].liquidate:
+        paid = worth_atoms(collateral, atoms)
+        if paid <= 0 or index is None or not state.status[n].liquidate:
             return False
         self.clearing.close_all(account, n, "conversion")
-        paid = worth_atoms(collateral, atoms)
         due_ns = state.time_ns + collateral.rule.redemption_lag_ns
         asset = collateral.asset
         owed = self._owed(account)

@@ -18,8 +18,8 @@ class Custody(Struct, frozen=True):
     is_shared  nobody takes more than his share while something is missing; otherwise first come, first served
     """
 
-    held_atoms: int = 0
-    hole_atoms: int = 0
+    held_atoms: int
+    hole_atoms: int
     is_shut: bool = False
     is_shared: bool = True
 

@@ -1,9 +1,12 @@
 """The pure checks at the venue's door: each returns what it looked up, or refuses with its reason."""
 
+from collections.abc import Iterable
+
 from zerodebt.exchange.book import Order
 from zerodebt.exchange.commands import BUY, SELL, PositionLeg
 from zerodebt.exchange.events import INSURANCE
 from zerodebt.exchange.instruments import order_step_ticks
+from zerodebt.exchange.margin import open_markets, stale_market
 from zerodebt.exchange.marks import Market, market_band_ticks
 from zerodebt.exchange.reject import RejectReason, refuse
 from zerodebt.exchange.sessions import is_closed, limit_band
@@ -69,6 +72,17 @@ def marked(state: State, account: int) -> None:
     for market in state.contracts:
         if market.prices.mark_ticks is None and state.accounts.lots.cells[market.number][account]:
             refuse(RejectReason.NO_PRICE, market.instrument.symbol)
+
+
+def fresh(state: State, account: int) -> None:
+    """Margin leaves only where every position has a fresh index: nobody runs from a price not seen yet."""
+    fresh_among(state, open_markets(state, account))
+
+
+def fresh_among(state: State, markets: Iterable[Market]) -> None:
+    stale = stale_market(state, markets)
+    if stale is not None:
+        refuse(RejectReason.INDEX_STALE, stale.instrument.symbol)
 
 
 def size(market: Market, size_lots: int) -> None:

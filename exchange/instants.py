@@ -31,7 +31,7 @@ from zerodebt.exchange.funding import (
     top_rates_ppt,
 )
 from zerodebt.exchange.ledger import Leg
-from zerodebt.exchange.lending import annual_rate_ppb, interest_atoms, utilisation_ppb
+from zerodebt.exchange.lending import annual_rate_ppb, earned_atoms, interest_atoms, utilisation_ppb
 from zerodebt.exchange.marks import (
     fresh_prices,
     index_move_ppb,
@@ -44,7 +44,6 @@ from zerodebt.exchange.marks import (
 )
 from zerodebt.exchange.sessions import stands_still
 from zerodebt.exchange.state import State
-from zerodebt.exchange.units import div_floor
 from zerodebt.exchange.waterfall import lenders
 
 _METER_MAX_PPB = 2**60
@@ -164,7 +163,9 @@ def _held(state: State, instrument: int) -> Iterator[tuple[int, int, int]]:
 def charge_interest(state: State, clearing: Clearing) -> None:
     """One posting for all wallets below zero: what they owe rounded up, the pool's part of it rounded down.
 
-    The pool gets the part that it finances of all that is owed, the house the rest.
+    The pool gets the part that it finances of all that is owed, the house the rest. What is owed now counts
+    for all of the time since the last charge: whoever borrowed just before pays for all of it, whoever paid
+    back pays nothing. Both are our choice.
     """
     rules, pool = state.rules.lending, state.lending
     if rules is None or pool is None or state.time_ns < pool.next_ns:
@@ -183,7 +184,7 @@ def charge_interest(state: State, clearing: Clearing) -> None:
         (account, state.settle, -interest_atoms(atoms, rate, elapsed_ns)) for account, atoms in borrowers
     ]
     paid = -sum(atoms for _, _, atoms in legs)
-    earned = div_floor(paid * lent, owed) if owed else 0
+    earned = earned_atoms(paid, lent, owed)
     pool.earn(earned)
     clearing.out.append(InterestCharged(rate, intervals, owed, lent, paid, pool.index))
     legs += [(LENDING, state.settle, earned), (HOUSE, state.settle, paid - earned)]

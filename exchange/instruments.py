@@ -394,7 +394,9 @@ def budget_error(instrument: Instrument) -> str | None:
 
 
 def _margin_error(i: Instrument) -> str | None:
-    if i.kind != "spot" and (not i.tiers or i.tiers[0].lower != 0):
+    if i.kind != "spot" and not i.tiers:
+        return "the table of margin tiers is missing, allowed are tiers that start at 0"
+    if i.kind != "spot" and i.tiers[0].lower != 0:
         return "tiers must start at 0"
     for before, after in zip(i.tiers, i.tiers[1:], strict=False):
         if after.lower <= before.lower or after.leverage_max > before.leverage_max:

@@ -101,6 +101,7 @@ def _isolated_need(
 ) -> int:
     """Margin that fills of an isolated position take from the wallet; what closes must not leave a debt.
 
+    Nor does new margin pay for a debt that a closed one has left, as under margin calls until they are due.
     value  of the fills in atoms, signed; gap  what they gain against the mark
     """
     held = state.accounts.lots.cells[market.number][account]
@@ -116,7 +117,7 @@ def _isolated_need(
     if not opened:
         return 0
     pocket = state.compartment_of(account, market.number)
-    if held * side > 0 and not risk_of(state, pocket).is_safe:
+    if held * side >= 0 and not risk_of(state, pocket).is_safe:
         refuse(RejectReason.MARGIN_TOO_SMALL, "the isolated position is below its requirement")
     average = closing_ticks(market.instrument, side * filled, value)
     margin = isolation_atoms(state, market, account, opened, side, average)
@@ -279,7 +280,7 @@ class Pools:
         self._gained[compartment] = self._gained.get(compartment, 0) + self._gain(maker, lots)
 
     def bearable_lots(self, maker: Order, lots: int) -> int:
-        """All of them, or as far as they only reduce and leave no debt."""
+        """All of them, or as far as they only reduce and leave no debt: in liquidation never more."""
         account = maker.account
         market = self._state.leg_of_order(maker)
         compartment = self._state.compartment_of(account, market.number)
@@ -305,9 +306,12 @@ class Pools:
             legs.append((other, self._after(account, other)))
             planned[other] = self._held(account, other)
         required = maintenance_after(self._state, compartment, risk, legs, planned)
-        if margin + self._gain(maker, lots) >= required and self._can_isolate(maker, after):
-            return lots
+        gain, isolated = self._gain(maker, lots), self._isolated_atoms(maker, after)
+        pays_debt = bool(isolated) and risk.equity_atoms < 0 and equity + gain < 0
         closing = min(lots, reducible_lots(self._after(account, market), maker.side))
+        may_open = compartment not in self._state.in_liquidation or closing == lots
+        if may_open and isolated is not None and margin + gain + isolated >= required and not pays_debt:
+            return lots
         gain = self._gain(maker, closing)
         return closing if gain >= 0 or equity + gain >= 0 else 0
 
@@ -318,17 +322,17 @@ class Pools:
             return -value_atoms(market.instrument, maker.price_ticks, maker.side * lots)
         return market.gain_atoms(maker.side * lots, maker.price_ticks)
 
-    def _can_isolate(self, maker: Order, after: int) -> bool:
-        """Can the cross pool spare the margin of the lots that an isolated position would open?"""
+    def _isolated_atoms(self, maker: Order, after: int) -> int | None:
+        """Margin that the cross pool brings for the lots that an isolated position opens; None: too much."""
         state, account = self._state, maker.account
         market = state.leg_of_order(maker)
         if not state.accounts.isolated.cells[market.number][account]:
-            return True
+            return 0
         held = state.accounts.lots.cells[market.number][account]
         opened = abs(after) if held * after < 0 else abs(after) - abs(held)
         if opened <= 0:
-            return True
+            return 0
         pool = risk_of(state, (account, state.settle))
         cash = state.accounts.balances.cells[state.settle][account]
         wanted = isolation_atoms(state, market, account, opened, maker.side, maker.price_ticks)
-        return wanted <= min(cash, pool.margin_atoms - pool.maintenance_atoms)
+        return wanted if wanted <= min(cash, pool.margin_atoms - pool.maintenance_atoms) else None

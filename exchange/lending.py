@@ -1,8 +1,16 @@
 """The lending pool's arithmetic: what a share is worth, what borrowing costs, how a loss is written down.
 
 Suppliers hold shares; what one share is worth in atoms is an integer index in units of 1 / INDEX_ONE atoms.
-All divisions are in the pool's favour: who supplies gets no share too many, who redeems no atom too many, and
-what that leaves stays in the pool beyond all claims.
+Shares, their worth, the growth of the index and its cut are rounded so that claims are never more than the
+pool has: what that leaves stays in the pool beyond all claims and is nobody's. Utilisation and rate are
+rounded down and the interest of each borrower up, by less than an atom: a borrower may gain on the rate what
+he loses on the atom. The pool's part of the interest is rounded down, and the house, which gets the rest,
+gains less than an atom.
+
+Three rules here are our own choice, of which no venue is the source: at each charge the interest is reckoned
+on what is owed at that instant, for all of the time since the last one; it is split between pool and house by
+what each of them finances then; and a loss falls on the wallet's whole debt, suppliers before the house where
+the waterfall names `lenders` before `house`, not by these parts.
 """
 
 from msgspec import Struct, field
@@ -12,6 +20,7 @@ from zerodebt.exchange.units import DAY_NS, PPB, div_ceil, div_floor
 
 INDEX_ONE = 10**15
 INDEX_MAX = 2**62
+"""The most that a share is worth, 4611 atoms: the index stays within 64 bits."""
 SHARES_MAX = 2**62
 YEAR_NS = 365 * DAY_NS
 
@@ -34,7 +43,7 @@ class LendingPool(Struct):
     @property
     def claims_atoms(self) -> int:
         """What all shares together are worth, rounded down; never more than the pool has."""
-        return worth_atoms(self.shares_sum, self.index)
+        return claim_atoms(self.shares_sum, self.index)
 
     def add(self, account: int, shares: int) -> None:
         """Give an account shares, or (negative) take them away."""
@@ -46,7 +55,10 @@ class LendingPool(Struct):
             self.shares.pop(account, None)
 
     def earn(self, atoms: int) -> None:
-        """Interest raises the index; what suppliers cannot get of it stays in the pool."""
+        """Interest raises the index, no further than INDEX_MAX.
+
+        What is beyond stays in the pool as nobody's: a command that time makes due is not refused for it.
+        """
         self.index = min(INDEX_MAX, self.index + index_growth(atoms, self.shares_sum))
 
     def write_down(self, atoms: int) -> None:
@@ -59,27 +71,29 @@ class LendingPool(Struct):
 
 
 def shares_of(atoms: int, index: int) -> int:
-    """Shares for what is supplied, rounded down: the pool gains less than a share."""
+    """Shares for what is supplied, rounded down against who supplies: less than a share is nobody's."""
     return div_floor(atoms * INDEX_ONE, index)
 
 
 def shares_bringing(atoms: int, index: int) -> int:
-    """The fewest shares that are worth at least `atoms`."""
+    """The fewest shares that are worth at least `atoms`: rounded up, their owner gives less than one more."""
     return div_ceil(atoms * INDEX_ONE, index)
 
 
-def worth_atoms(shares: int, index: int) -> int:
-    """What shares are worth, rounded down: the pool gains less than an atom."""
+def claim_atoms(shares: int, index: int) -> int:
+    """What shares are worth, rounded down against their owner: less than an atom is nobody's."""
     return div_floor(shares * index, INDEX_ONE)
 
 
 def index_growth(interest_atoms: int, shares: int) -> int:
-    """What interest adds to the index, rounded down; nothing where nobody has supplied."""
+    """What interest adds to the index, rounded down against all suppliers; nothing where nobody is one."""
     return div_floor(interest_atoms * INDEX_ONE, shares) if shares else 0
 
 
 def index_cut(index: int, loss_atoms: int, deposits_atoms: int) -> int:
-    """What a loss takes off the index, in whatever unit it has: rounded up, so that claims fall by all of it.
+    """What a loss takes off the index, in whatever unit it has.
+
+    Rounded up against all suppliers, so that claims fall by all of it; what they fall by beyond is nobody's.
 
     Source: Drift protocol v2, math/liquidation, cumulative deposit interest delta of a bankruptcy.
     """
@@ -87,14 +101,17 @@ def index_cut(index: int, loss_atoms: int, deposits_atoms: int) -> int:
 
 
 def utilisation_ppb(owed_atoms: int, pool_atoms: int) -> int:
-    """Share of the pool that is lent, rounded down; all of it where more is owed than it has."""
+    """Share of the pool that is lent; all of it where more is owed than it has.
+
+    Rounded down: the rate is no higher than by the exact share, and borrowers gain.
+    """
     if owed_atoms >= pool_atoms:
         return PPB if owed_atoms else 0
     return div_floor(owed_atoms * PPB, pool_atoms)
 
 
 def annual_rate_ppb(rules: LendingRules, used_ppb: int) -> int:
-    """Rate of a year at this utilisation, rounded down at each slope.
+    """Rate of a year at this utilisation, rounded down at each slope: borrowers gain less than 2 ppb.
 
     The form is the kinked rate of Compound and Aave; its figures are the rulebook's.
     """
@@ -104,5 +121,13 @@ def annual_rate_ppb(rules: LendingRules, used_ppb: int) -> int:
 
 
 def interest_atoms(owed_atoms: int, annual_ppb: int, elapsed_ns: int) -> int:
-    """What a borrower pays for a time at a simple rate, rounded up: the pool gains less than an atom."""
+    """What a borrower pays for a time at a simple rate, rounded up: he loses less than an atom."""
     return div_ceil(owed_atoms * annual_ppb * elapsed_ns, PPB * YEAR_NS)
+
+
+def earned_atoms(interest: int, lent_atoms: int, owed_atoms: int) -> int:
+    """The pool's part of what all borrowers paid: as much as it finances of what they owe.
+
+    Rounded down: the house, which gets the rest, gains less than an atom. The split is our choice.
+    """
+    return div_floor(interest * lent_atoms, owed_atoms) if owed_atoms else 0

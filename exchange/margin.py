@@ -1,6 +1,6 @@
 """Initial and maintenance requirement, equity, and what may be withdrawn."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cmp_to_key
 
 import numpy as np
@@ -562,6 +562,17 @@ def initial_requirement_atoms(state: State, compartment: Compartment) -> int:
         required = requirement_atoms(portfolio, _cross_lots(state, account))
         return mul_ppb_ceil(required, portfolio.rules.initial_ppb)
     return sum(initial_of(state, market, account) for market in state.positions_of(compartment))
+
+
+def open_markets(state: State, account: int) -> list[Market]:
+    """Where the account has a position, isolated ones included."""
+    lots = state.accounts.lots.cells
+    return [market for market in state.contracts if lots[market.number][account]]
+
+
+def stale_market(state: State, markets: Iterable[Market]) -> Market | None:
+    """The first whose index is too old. Property MARK-02."""
+    return next((m for m in markets if not is_fresh(m, state.rules, state.time_ns)), None)
 
 
 def withdrawable_atoms(state: State, account: int) -> int:

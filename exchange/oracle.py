@@ -36,6 +36,7 @@ from zerodebt.exchange.instruments import (
     MarginTable,
     closing_ticks,
     order_step_ticks,
+    shared_tier,
     tier_of,
     value_atoms,
 )
@@ -45,6 +46,7 @@ from zerodebt.exchange.margin import (
     initial_requirement_atoms,
     maintenance_of,
     risk_of,
+    size_beside,
     withdrawable_atoms,
 )
 from zerodebt.exchange.marks import Market
@@ -108,7 +110,7 @@ class PricePoint(Struct, frozen=True):
 
 
 class PathStep(Struct, frozen=True):
-    """Marks of an instant, one for each instrument, `after_ns` later than the step before.
+    """Marks of an instant, one for each instrument, `after_ns` (above 0) later than the step before.
 
     mark_ticks     None where the instrument has no price; nothing may be held there
     depth_lots     what the street bids and offers in each instrument; 0: an empty book
@@ -156,7 +158,8 @@ class Situation:
         is_hedged: bool = False,
     ) -> None:
         self.state = State(rules, assets, instruments)
-        self.custody = Custody()
+        self.custody: Custody | None = None
+        """None: nothing is known of what the venue holds."""
         state = self.state
         state.accounts.open(4)
         state.accounts.recheck_at.array[0, FIRST_ACCOUNT : state.accounts.count] = -1
@@ -188,7 +191,10 @@ class Situation:
 
     @classmethod
     def of(cls, venue: Venue, account: int) -> Self:
-        """The situation of an account of a running venue, its orders included; the venue is only read."""
+        """The situation of an account of a running venue, its orders included; the venue is only read.
+
+        Its shares of a lending pool are left out: what it may redeem depends on what others have borrowed.
+        """
         view = venue._state
         accounts = view.accounts
         positions = []
@@ -238,9 +244,10 @@ class Situation:
         return situation
 
     def _take_on(self, view: State, account: int) -> None:
-        """What else of a running venue bears on its account: orders, cooldowns, calls, what is open at all.
+        """What else of a running venue bears on its account, and what is open at all.
 
-        Times are counted from now on, as a path's are.
+        That is orders, cooldowns, calls, what issuers owe, and how old the prices of collateral are. Times
+        are counted from now on, as a path's are: what was published before has one below zero.
         """
         state = self.state
         clearing = Clearing(state)
@@ -269,6 +276,16 @@ class Situation:
         for (holder, pocket), call in view.calls.items():
             if holder == account:
                 state.calls[ASKED, pocket] = Call(call.atoms, max(0, call.due_ns - view.time_ns))
+        for redemption in view.redemptions:
+            if redemption.account == account:
+                due_ns = max(0, redemption.due_ns - view.time_ns)
+                state.redemptions.append(structs.replace(redemption, account=ASKED, due_ns=due_ns))
+                state.accounts.coming.cells[redemption.row][ASKED] += redemption.atoms
+        for collateral, theirs in zip(state.collateral, view.collateral, strict=True):
+            collateral.market.prices.observed = [
+                None if seen is None else (seen[0], seen[1] - view.time_ns)
+                for seen in theirs.market.prices.observed
+            ]
 
     def _sides(self, position: Position) -> tuple[int, int]:
         """Slots of a position and of the other side's."""
@@ -354,7 +371,8 @@ class Situation:
 
     def withdrawable_atoms(self) -> int:
         """Settlement asset that may leave the wallet, as far as the venue can pay."""
-        return share_atoms(self.custody, withdrawable_atoms(self.state, ASKED))
+        most = withdrawable_atoms(self.state, ASKED)
+        return most if self.custody is None else share_atoms(self.custody, most)
 
     # Prices
 
@@ -387,26 +405,63 @@ class Situation:
         return PricePoint(Fraction(ticks), ticks, ticks < mark)
 
     def _first_turn(self, instrument: int, side: Side | None, mark: int, step: int) -> int | None:
-        """In one direction, in strides that double, then by bisection.
+        """In one direction, stretch by stretch, each in strides that double, then by bisection.
 
-        Equity is linear in the value of the legs and the requirement grows with it ever faster (over a grid
-        it is a maximum of linear losses), so that the safe prices lie in one piece: of a safe account no turn
-        is missed.
+        Within a stretch equity is linear in the value of the legs and the requirement grows with it ever
+        faster (over a grid it is a maximum of linear losses), so that its safe prices lie in one piece: of a
+        safe account no turn is missed.
         """
         spec = self.state.instruments[instrument]
         now = self.is_liquidatable_at(instrument, mark, side)
         edge = spec.price_min_ticks if step < 0 else spec.price_max_ticks
-        near, stride = mark, 1
-        while near != edge:
-            far = near + step * min(stride, abs(edge - near))
-            if self.is_liquidatable_at(instrument, far, side) != now:
-                while abs(far - near) > 1:
-                    middle = (near + far) // 2
-                    is_same = self.is_liquidatable_at(instrument, middle, side) == now
-                    near, far = (middle, far) if is_same else (near, middle)
-                return far
-            near, stride = far, 2 * stride
+        for near, last in self._stretches(instrument, mark, edge, step):
+            if self.is_liquidatable_at(instrument, near, side) != now:
+                return near
+            stride = 1
+            while near != last:
+                far = near + step * min(stride, abs(last - near))
+                if self.is_liquidatable_at(instrument, far, side) != now:
+                    while abs(far - near) > 1:
+                        middle = (near + far) // 2
+                        is_same = self.is_liquidatable_at(instrument, middle, side) == now
+                        near, far = (middle, far) if is_same else (near, middle)
+                    return far
+                near, stride = far, 2 * stride
         return None
+
+    def _stretches(self, instrument: int, mark: int, edge: int, step: int) -> Iterator[tuple[int, int]]:
+        """(first, last) tick of the prices up to the edge over which the requirement does not jump.
+
+        It does where a leg changes its tier, if tiers are whole and by value. At a price of zero it may be
+        nothing, and then nobody is liquidatable: that tick is alone.
+        """
+        spec = self.state.instruments[instrument]
+        jumps = spec.tier_form == "whole" and spec.tier_unit == "value" and self.state.portfolio is None
+        first = mark
+        while (edge - first) * step >= 0:
+            last = 0 if not first else edge if first * edge > 0 else -step
+            tiers = self._tiers_at(instrument, first) if jumps else []
+            if jumps and self._tiers_at(instrument, last) != tiers:
+                beyond, last = last, first
+                while abs(beyond - last) > 1:
+                    middle = (last + beyond) // 2
+                    is_same = self._tiers_at(instrument, middle) == tiers
+                    last, beyond = (middle, beyond) if is_same else (last, middle)
+            yield first, last
+            first = last + step
+
+    def _tiers_at(self, instrument: int, mark_ticks: int) -> list[int]:
+        """The tier of each leg with the instrument marked at this price."""
+        state = self.state
+        prices = state.markets[instrument].prices
+        before, prices.mark_ticks = prices.mark_ticks, mark_ticks
+        tiers = []
+        for leg in state.legs_of(instrument):
+            lots = state.accounts.lots.cells[leg.number][ASKED]
+            beside = size_beside(state, leg, ASKED)
+            tiers.append(shared_tier(leg.margin, abs(leg.value_atoms(lots)), abs(lots), beside))
+        prices.mark_ticks = before
+        return tiers
 
     def bankruptcy_price(
         self, instrument: int, side: Side | None = None, *, closing_fee: bool = False
@@ -491,46 +546,49 @@ class Situation:
 
     # Orders
 
-    def largest_order(self, instrument: int, side: Side, price_ticks: int, leverage: int = 0) -> int:
+    def largest_order(
+        self, instrument: int, side: Side, price_ticks: int, leverage: int = 0, *, reduces: bool = False
+    ) -> int:
         """Most lots of one more limit order at this price that the venue takes, filled at once or resting.
 
-        In hedge mode it opens the leg of its side.
         leverage  chosen for it; 0: the position's own
+        reduces   in hedge mode it closes the leg of the other side; otherwise it opens the one of its own
         An account that may open less than it holds may still reduce: then it is the most of a reduce-only
         order. Beyond the rulebook's cap on open interest nothing fits; who fills the order opens a position.
         """
-        cells = self.state.accounts.leverage.cells[self.state.leg(ASKED, instrument, side).number]
+        leg = self.state.leg(ASKED, instrument, side, reduces=reduces)
+        cells = self.state.accounts.leverage.cells[leg.number]
         before = cells[ASKED]
         cells[ASKED] = leverage or before
-        most = self._most_that_fits(instrument, side, price_ticks)
+        most = self._most_that_fits(leg, side, price_ticks, reduces=reduces)
         cells[ASKED] = before
         return most
 
-    def _most_that_fits(self, instrument: int, side: Side, price_ticks: int) -> int:
+    def _most_that_fits(self, leg: Market, side: Side, price_ticks: int, *, reduces: bool) -> int:
         state = self.state
-        largest = state.instruments[instrument].size_max_lots
-        held = state.accounts.lots.cells[state.leg(ASKED, instrument, side).number][ASKED]
+        largest = leg.instrument.size_max_lots
+        held = state.accounts.lots.cells[leg.number][ASKED]
         reducing = min(largest, reducible_lots(held, side))
 
         def most(low: int, high: int, *, reduce_only: bool) -> int:
             while low < high:
                 middle = (low + high + 1) // 2
-                is_taken = self._is_taken(instrument, side, price_ticks, middle, reduce_only)
+                is_taken = self._is_taken(leg, side, price_ticks, middle, reduce_only)
                 low, high = (middle, high) if is_taken else (low, middle - 1)
             return low
 
-        if reducing and not self._is_taken(instrument, side, price_ticks, reducing, reduce_only=False):
+        if reduces:
+            return most(0, reducing, reduce_only=True)
+        if reducing and not self._is_taken(leg, side, price_ticks, reducing, reduce_only=False):
             return max(most(0, reducing, reduce_only=only) for only in (False, True))
         return reducing if state.is_in_liquidation(ASKED) else most(reducing, largest, reduce_only=False)
 
-    def _is_taken(self, instrument: int, side: Side, price_ticks: int, lots: int, reduce_only: bool) -> bool:
+    def _is_taken(self, leg: Market, side: Side, price_ticks: int, lots: int, reduce_only: bool) -> bool:
         """The venue's own judgement of an order that is filled whole at its price, and of one that rests."""
-        state = self.state
-        market = state.leg(ASKED, instrument, side)
-        maker = Order(0, STREET, instrument, -side, price_ticks, lots, 0, False, False)
+        maker = Order(0, STREET, leg.instrument_number, -side, price_ticks, lots, 0, False, False)
         try:
             for plan in (Plan((Step(maker, lots),), lots, 0), Plan((), 0, lots)):
-                judge_order(state, market, ASKED, side, plan, plan.open_lots, price_ticks, reduce_only)
+                judge_order(self.state, leg, ASKED, side, plan, plan.open_lots, price_ticks, reduce_only)
         except RefusedError:
             return False
         return True
@@ -551,10 +609,12 @@ class Situation:
 
         fund_atoms    what the insurance fund and the house hold each
         has_backstop  is there a vault, with money enough, for every instrument?
-        Funding is not paid on the way, and the path's marks are the index too. Under a rulebook of margin
+        Neither funding nor interest on what is owed is paid on the way (the lending pool is not part of it),
+        and the path's marks are the index too. Under a rulebook of margin
         calls dated futures are settled at the mark at the first instant of each new day, counted from the
         path's beginning; nobody bids in an auction, and there is trading at all times.
         """
+        lending = self.state.rules.lending
         rules = structs.replace(
             self.state.rules,
             sources=(IndexSource("path", 1),),
@@ -563,6 +623,7 @@ class Situation:
             funding=structs.replace(self.state.rules.funding, interval_ns=2**60, sample_ns=2**60),
             orders=structs.replace(self.state.rules.orders, value_min_atoms=0, band=BandRules()),
             settlement=structs.replace(self.state.rules.settlement, sessions=()),
+            lending=lending and structs.replace(lending, interval_ns=2**60),
         )
         venue = Venue.restore(rules, self.state.assets, self.state.instruments, self.state.snapshot())
         state = venue._state

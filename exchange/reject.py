@@ -27,6 +27,7 @@ class RejectReason(StrEnum):
     FUNDING_DUE = "funding is due first"
     HALTED = "instrument is halted for this operation"
     NO_PRICE = "instrument has no mark price yet"
+    INDEX_STALE = "the index of an open position is too old"
     SIZE_NOT_POSITIVE = "size is not positive"
     SIZE_TOO_LARGE = "size is beyond the largest"
     SIZE_BELOW_FILLED = "size is not above what is filled"

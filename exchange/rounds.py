@@ -117,16 +117,24 @@ class RiskRounds:
                     account, pocket, risk.equity_atoms, risk.maintenance_atoms, risk.haircut_atoms
                 )
             )
-            if "default_fund" in state.rules.waterfall:
-                members = (member for member in sorted(state.contributions.items()) if member[1])
-                state.defaults[compartment] = tuple(members)
-                self.clearing.out.append(DefaultDeclared(account, pocket, state.defaults[compartment]))
+        self._declare(compartment)
         if state.accounts.orders.cells[0][account]:
             markets = state.contracts_of(compartment)
             if pocket == state.settle:
                 markets = [*markets, *(m for m in state.markets if m.instrument.kind == "spot")]
             for market in markets:
                 self.clearing.close_all(account, market.number, "liquidation")
+
+    def _declare(self, compartment: Compartment) -> None:
+        """A member's default freezes who has put up what, from when there is something to close or to pay."""
+        state = self.state
+        if "default_fund" not in state.rules.waterfall or compartment in state.defaults:
+            return
+        if default_fund.is_spent(state, compartment):
+            return
+        members = (member for member in sorted(state.contributions.items()) if member[1])
+        state.defaults[compartment] = tuple(members)
+        self.clearing.out.append(DefaultDeclared(*compartment, state.defaults[compartment]))
 
     def _finish(self, below: list[Compartment]) -> None:
         """Let go of the compartments that are safe again, and write down which are still below zero.
@@ -141,10 +149,11 @@ class RiskRounds:
             risk = risk_of(state, compartment)
             account, pocket = compartment
             self._note_deficit(compartment, risk)
+            if risk.is_safe or default_fund.is_spent(state, compartment):
+                state.defaults.pop(compartment, None)
             if not risk.is_safe:
                 continue
             del state.in_liquidation[compartment]
-            state.defaults.pop(compartment, None)
             self.clearing.out.append(
                 LiquidationEnded(
                     account, pocket, risk.equity_atoms, risk.maintenance_atoms, risk.haircut_atoms
@@ -298,8 +307,12 @@ class RiskRounds:
                 return None
         if not all(pools.takes_position(state, m, held) for m, held in zip(markets, lots, strict=True)):
             return None
-        if not all(self._can_pay(pool, atoms) for pool, atoms in missing.items()):
+        if not all(self._is_in_reach(pool, atoms) for pool, atoms in missing.items()):
             return None
+        if state.settle in (pocket for (_, pocket), atoms in missing.items() if atoms):
+            self._conversions.raise_cash(missing[INSURANCE, state.settle])
+        if any(pools.payable_atoms(state, pool) < atoms for pool, atoms in missing.items()):
+            return None  # a bidder in two spot books had the money for one of them
         because = "equity is below zero and the fund can take it"
         if not risk.is_bankrupt:
             because = "equity is below the requirement and the book is empty"
@@ -331,14 +344,15 @@ class RiskRounds:
                 able += max(0, money)
         return able < -risk.equity_atoms
 
-    def _can_pay(self, pool: Compartment, atoms: int) -> bool:
-        """Does the pool have the money, if need be after a sale of its own assets?
+    def _is_in_reach(self, pool: Compartment, atoms: int) -> bool:
+        """Does the pool have the money, or would the book bring it for the pool's own assets?
 
-        For a position without a debt it sells nothing: what it lost itself is no reason to.
+        For a position without a debt nothing is asked: what the pool lost itself is no reason to sell.
         """
-        if atoms and pool[1] == self.state.settle:
-            self._conversions.raise_cash(atoms)
-        return pools.payable_atoms(self.state, pool) >= atoms
+        money = pools.money_atoms(self.state, pool)
+        if money < atoms and pool[1] == self.state.settle:
+            money += self._conversions.raisable_atoms()
+        return money >= atoms or not atoms
 
     def _is_open(self, pool: Compartment) -> bool:
         """Does the pool take positions, or has it fallen too far from its peak? Writes down a change."""

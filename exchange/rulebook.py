@@ -15,6 +15,7 @@ from zerodebt.exchange.rules import (
     FeeRules,
     RulesError,
     VenueRules,
+    is_day,
     profile_days,
     profile_names,
     profile_table,
@@ -197,24 +198,13 @@ def profile_on(venue: str, as_of: str | None) -> dict[str, Any]:
     """A shipped rulebook as it held on a day (None: the newest); UnanswerableError where there is none."""
     if venue not in profile_names():
         raise UnanswerableError("unknown_venue", "venue", venue, "are " + ", ".join(profile_names()))
-    if as_of is not None and not _is_date(as_of):
-        raise UnanswerableError("wrong_case", "as_of", as_of, "is a day of the calendar, as YYYY-MM-DD")
+    if as_of is not None and not is_day(as_of):
+        raise UnanswerableError("wrong_case", "as_of", as_of, "is a day like 2025-10-01")
     try:
         return profile_table(venue, as_of)
     except RulesError:
         first = profile_days(venue)[0]
         raise UnanswerableError("no_rule_then", "as_of", as_of, f"are days from {first}") from None
-
-
-def _is_date(day: str) -> bool:
-    """Of the Gregorian calendar, written as YYYY-MM-DD."""
-    parts = day.split("-")
-    if [len(part) for part in parts] != [4, 2, 2] or not all(p.isascii() and p.isdecimal() for p in parts):
-        return False
-    year, month, number = map(int, parts)
-    is_leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
-    last = 28 + is_leap if month == 2 else 30 + (month in (1, 3, 5, 7, 8, 10, 12))
-    return 1 <= month <= 12 and 1 <= number <= last
 
 
 def settled_in(
@@ -252,13 +242,16 @@ def _specs(
         symbol = entry.get("symbol")
         if not isinstance(symbol, str):
             raise UnanswerableError("wrong_case", f"instruments.{n}.symbol", symbol, "is a symbol")
+        if any(earlier.get("symbol") == symbol for earlier in given[:n]):
+            where = f"instruments.{n}.symbol"
+            raise UnanswerableError("wrong_case", where, f"{symbol} twice", "is one table of each")
         tables[symbol] = {**tables.get(symbol, {}), **entry}
     specs = []
     for symbol, table in tables.items():
         try:
             specs.append(msgspec.convert(plain(table), InstrumentSpec, strict=False))
         except msgspec.ValidationError as error:
-            raise wrong_case(f"instruments.{symbol}", error, table) from None
+            raise wrong_case(f"instruments.{symbol}", error, table, InstrumentSpec) from None
     return tuple(specs)
 
 

@@ -36,10 +36,14 @@ StageName = Literal[
 ForcedForm = Literal["share", "whole", "ladder", "restore"]
 
 
+Day = Annotated[str, Meta(pattern=r"^(\d{4}-\d\d-\d\d)?$")]
+"""YYYY-MM-DD, or nothing where none is said."""
+
+
 class Dated(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A table of a rulebook: the day from which it holds, and who published it under which title."""
 
-    valid_from: Annotated[str, Meta(pattern=r"^(\d{4}-\d\d-\d\d)?$")] = ""
+    valid_from: Day = ""
     source: str = ""
 
 
@@ -606,7 +610,7 @@ def profile_days(name: str) -> list[str]:
     for key, value in _profile(name).items():
         for table in value if isinstance(value, list) else [value]:
             if isinstance(table, dict) and table.get("valid_from"):
-                day, label = str(table["valid_from"]), (key, _label(table))
+                day, label = str(table["valid_from"]), (key, label_of(table))
                 firsts[label] = min(day, firsts.get(label, day))
                 days.add(day)
     return sorted(day for day in days if day >= max(firsts.values(), default=""))
@@ -629,12 +633,12 @@ def _in_force(where: str, value: Any, as_of: str | None) -> Any:
         return value
     versions: dict[str, list[dict[str, Any]]] = {}
     for entry in value:
-        versions.setdefault(_label(entry), []).append(entry)
+        versions.setdefault(label_of(entry), []).append(entry)
     chosen = [_newest(f"{where}.{label}".rstrip("."), entries, as_of) for label, entries in versions.items()]
     return chosen[0] if "" in versions else chosen
 
 
-def _label(entry: dict[str, Any]) -> str:
+def label_of(entry: dict[str, Any]) -> str:
     """The name of one of several tables; "" where they are versions of one."""
     return str(entry.get("symbol") or entry.get("asset") or entry.get("name") or "")
 
@@ -694,6 +698,9 @@ def venue_rules(table: dict[str, Any]) -> VenueRules:
     for where, number in _whole_numbers("venue", rules):
         if abs(number) > INT62_MAX:
             raise RulesError(f"{where}: found {number}, allowed are whole numbers below 2^62")
+    for where, day in _days("venue", rules):
+        if not is_day(day):
+            raise RulesError(f"{where}: found {day!r}, allowed is a day like 2025-10-01")
     if not rules.waterfall or rules.waterfall[0] != "book":
         raise RulesError(f"venue.waterfall: {list(rules.waterfall)} must start with 'book'")
     if len(set(rules.waterfall)) != len(rules.waterfall):
@@ -722,6 +729,27 @@ def venue_rules(table: dict[str, Any]) -> VenueRules:
     _check_portfolio(rules)
     _check_hedge_mode(rules)
     return rules
+
+
+def _days(where: str, rules: VenueRules) -> Iterator[tuple[str, str]]:
+    """The day of the rulebook and those that its tables have, each with its place."""
+    yield f"{where}.valid_from", rules.valid_from
+    for field in rules.__struct_fields__:
+        value = getattr(rules, field)
+        for table in value if isinstance(value, tuple) else (value,):
+            if isinstance(table, Dated) and table.valid_from:
+                yield f"{where}.{field}.valid_from", table.valid_from
+
+
+def is_day(text: str) -> bool:
+    """Of the Gregorian calendar, written as YYYY-MM-DD."""
+    parts = text.split("-")
+    if [len(part) for part in parts] != [4, 2, 2] or not all(p.isascii() and p.isdecimal() for p in parts):
+        return False
+    year, month, number = map(int, parts)
+    is_leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    last = 28 + is_leap if month == 2 else 30 + (month in (1, 3, 5, 7, 8, 10, 12))
+    return 1 <= month <= 12 and 1 <= number <= last
 
 
 def _whole_numbers(where: str, value: object) -> Iterator[tuple[str, int]]:

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 from zerodebt.exchange.assets import Asset
 from zerodebt.exchange.decimals import to_units
 from zerodebt.exchange.instruments import Instrument, Kind, Tier, budget_error
-from zerodebt.exchange.rules import RulesError
+from zerodebt.exchange.rules import Day, RulesError, is_day
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
@@ -90,7 +90,7 @@ class InstrumentSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     underlying: str | None = None
     open_interest: Decimal | None = None
     open_interest_share: Decimal | None = None
-    valid_from: str = ""
+    valid_from: Day = ""
     source: str = ""
 
 
@@ -123,6 +123,8 @@ class _Builder:
             self._fail("contract_size", spec.contract_size, f"are numbers above 0 up to {_CONTRACT_MAX}")
         if (spec.kind == "spot") != (spec.base is not None):
             self._fail("base", spec.base, "is an asset for spot and only there")
+        if spec.valid_from and not is_day(spec.valid_from):
+            self._fail("valid_from", repr(spec.valid_from), "is a day like 2025-10-01")
         tier_decimals = self.lot if spec.tier_unit == "lots" else self.decimals
         slope_decimals = self.lot if spec.contract == "linear" else self.decimals
         instrument = Instrument(

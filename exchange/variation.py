@@ -61,9 +61,10 @@ def called_to_atoms(state: State, compartment: Compartment) -> int:
 
 
 def call(state: State, clearing: Clearing, market: Market) -> None:
-    """Call every holder below maintenance who is not called yet; an unmet call keeps its time.
+    """Call every holder short of maintenance who is not called yet; an unmet call keeps its time.
 
-    At a mark of zero a position may require nothing: who is below zero then is called all the same.
+    At a mark of zero a position may require nothing: who is below zero then is called all the same. Who has
+    just what would be asked for is liquidatable under some rulebooks, but misses nothing.
     """
     rules = state.rules.settlement
     if rules.call_to == "none":
@@ -79,6 +80,8 @@ def call(state: State, clearing: Clearing, market: Market) -> None:
         if risk.is_safe or compartment in state.calls or not state.accounts.is_customer(account):
             continue
         atoms = called_to_atoms(state, compartment) - risk.margin_atoms
+        if not atoms:
+            continue
         due_ns = state.time_ns + rules.call_due_ns
         state.calls[compartment] = Call(atoms, due_ns)
         clearing.out.append(

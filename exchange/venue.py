@@ -247,6 +247,7 @@ class Venue:
         carries_margin = asset == state.settle or any(c.asset == asset for c in state.collateral)
         if carries_margin:
             gates.marked(self._state, account)
+            gates.fresh(self._state, account)
         if atoms <= 0:
             refuse(RejectReason.AMOUNT_NOT_POSITIVE, f"{atoms} atoms")
         if asset == state.settle:
@@ -260,7 +261,8 @@ class Venue:
             custody = custody_of(state)
             share = share_atoms(custody, most)
             if atoms > share:
-                refuse(RejectReason.DEFICIT_OPEN, f"{atoms} atoms asked, {share} is the share of custody")
+                what = "the share of custody" if custody.is_shared else "all that is in custody"
+                refuse(RejectReason.DEFICIT_OPEN, f"{atoms} atoms asked, {share} is {what}")
             left_behind = left_behind_atoms(custody, atoms)
         self._clearing.post(
             "withdrawal",
@@ -414,8 +416,10 @@ class Venue:
             refuse(RejectReason.NOTHING_TO_DO, "0 atoms")
         gates.marked(self._state, account)
         if atoms > 0:
+            gates.fresh_among(state, state.positions_of((account, state.settle)))
             most = withdrawable_atoms(state, account)
         else:
+            gates.fresh_among(state, [market])
             gates.not_in_liquidation(self._state, account)
             most = judge.isolated_spare_atoms(self._state, market, account)
         if abs(atoms) > most:
@@ -982,6 +986,7 @@ class Venue:
         self._close_beyond_limits(market)
         variation.call(state, self._clearing, market)
         self._work(state.markets, ("last",))
+        variation.call(state, self._clearing, market)  # a winner whose gain has paid may be short now
 
     def _close_beyond_limits(self, market: Market) -> None:
         """The band moved with the settlement price: what rests outside of it leaves the book."""
@@ -1062,6 +1067,7 @@ class Venue:
         pool = self._lending_pool()
         gates.not_in_liquidation(state, account)
         gates.marked(state, account)
+        gates.fresh(state, account)
         shares = shares_of(atoms, pool.index)
         if atoms > 0 and not shares:
             refuse(RejectReason.VALUE_TOO_SMALL, f"{atoms} atoms are worth less than a share")
@@ -1096,13 +1102,15 @@ class Venue:
         self._lending_pool()
         gates.not_in_liquidation(state, account)
         gates.marked(state, account)
+        gates.fresh(state, account)
         if atoms <= 0:
             refuse(RejectReason.AMOUNT_NOT_POSITIVE, f"{atoms} atoms")
         most = borrowable_atoms(state, account, lenders.cash_atoms(state))
         if atoms > most:
             refuse(RejectReason.BALANCE_TOO_SMALL, f"{atoms} atoms asked, {most} may leave")
-        if state.open_deficits or state.accounts.balances.cells[state.settle][DEFICIT] < 0:
-            refuse(RejectReason.DEFICIT_OPEN, "nothing is lent while a deficit stands")
+        custody = custody_of(state)
+        if custody.is_shut or custody.hole_atoms:
+            refuse(RejectReason.DEFICIT_OPEN, "nothing is lent while a deficit stands that nobody has borne")
         self._clearing.post("borrowing", [(account, state.settle, -atoms), (EXTERNAL, state.settle, atoms)])
         state.accounts.session_base.cells[0][account] -= atoms
 

@@ -9,12 +9,14 @@ from msgspec import Struct
 from zerodebt.exchange.custody import custody_of, share_atoms
 from zerodebt.exchange.events import DEFAULT_FUND, DEFICIT, FIRST_ACCOUNT, INSURANCE
 from zerodebt.exchange.instruments import Instrument
-from zerodebt.exchange.lending import annual_rate_ppb, utilisation_ppb, worth_atoms
+from zerodebt.exchange.lending import annual_rate_ppb, claim_atoms, utilisation_ppb
 from zerodebt.exchange.margin import (
     collateral_values,
     customer_equities,
+    open_markets,
     pooled_equity,
     risk_of,
+    stale_market,
     withdrawable_atoms,
 )
 from zerodebt.exchange.portfolio import level_of
@@ -140,7 +142,12 @@ class View:
         return risk.equity_atoms, risk.maintenance_atoms
 
     def withdrawable_atoms(self, account: int) -> int:
-        """Settlement asset that may leave now; beside a debt that nobody paid the account's share of it."""
+        """Settlement asset that may leave now; beside a debt that nobody paid the account's share of it.
+
+        Nothing while the index of an open position is too old.
+        """
+        if stale_market(self._state, open_markets(self._state, account)) is not None:
+            return 0
         return share_atoms(custody_of(self._state), withdrawable_atoms(self._state, account))
 
     def default_fund(self, moves_ticks: Sequence[int]) -> tuple[int, int]:
@@ -162,7 +169,7 @@ class View:
         """(shares, what they are worth in atoms) of an account in the lending pool."""
         pool = self._state.lending
         shares = 0 if pool is None else pool.shares.get(account, 0)
-        return shares, 0 if pool is None else worth_atoms(shares, pool.index)
+        return shares, 0 if pool is None else claim_atoms(shares, pool.index)
 
     def orders(self, account: int, instrument: int) -> list[tuple[int, int, int, int]]:
         """(order_id, side, price_ticks, open lots) of the account's resting orders, oldest first in a leg."""

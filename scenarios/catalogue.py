@@ -1,5 +1,6 @@
 """What is built in: scenarios, and rulebooks with the days from which they hold and what they trade."""
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -7,6 +8,7 @@ import msgspec
 from zerodebt.exchange.cases import UnanswerableError
 from zerodebt.exchange.rulebook import profile_on
 from zerodebt.exchange.rules import (
+    is_day,
     profile_days,
     profile_names,
     profile_table,
@@ -15,6 +17,7 @@ from zerodebt.exchange.rules import (
 )
 from zerodebt.scenarios import config, studies
 from zerodebt.scenarios.quantities import CallError
+from zerodebt.scenarios.rulebooks import SUFFIX, read_rulebook
 
 
 def scenario_rows() -> list[dict[str, Any]]:
@@ -49,9 +52,15 @@ def venue_rows() -> list[dict[str, Any]]:
 
 
 def venue_table(name: str, as_of: str | None) -> dict[str, Any]:
-    """A rulebook on a day: its rules with every default, its assets and instruments."""
+    """A rulebook on a day: its rules with every default, its assets and instruments.
+
+    name  of one that ships, or the path of a .toml file
+    """
+    if as_of is not None and not is_day(as_of):
+        raise CallError(f"--as-of: found {as_of!r}, allowed is a day like 2025-10-01")
     try:
-        rules, extra = split_profile(profile_on(name, as_of))
+        found = read_rulebook(Path(name), as_of) if name.endswith(SUFFIX) else profile_on(name, as_of)
+        rules, extra = split_profile(found)
     except UnanswerableError as error:
         raise CallError(str(error)) from None
     table: dict[str, Any] = config.without_none(msgspec.to_builtins(venue_rules(rules)))

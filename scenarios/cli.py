@@ -87,15 +87,25 @@ def show(
     as_of: Annotated[str | None, Parameter(help="of a venue: the day whose rules hold, YYYY-MM-DD")] = None,
     as_json: Json = False,
 ) -> int:
-    """A scenario: what it is, what it claims; with --toml the resolved file. A venue: its rulebook."""
-    from zerodebt.exchange.rules import profile_names
-    from zerodebt.scenarios import config, studies
-    from zerodebt.scenarios.quantities import CallError
+    """A scenario: what it is, what it claims; with --toml the resolved file. A study; a venue: its rulebook.
 
-    if scenario in profile_names():
+    Either is a name of `zerodebt list` or the path of a .toml file.
+    """
+    from zerodebt.exchange.rules import profile_names
+    from zerodebt.scenarios import config, rulebooks, studies
+    from zerodebt.scenarios.quantities import CallError, nearest
+
+    venues, names = profile_names(), config.scenario_names()
+    is_file = scenario.endswith(rulebooks.SUFFIX)
+    if scenario in venues or (is_file and rulebooks.is_rulebook(Path(scenario))):
         return _show_venue(scenario, as_of, sets, as_json=as_json)
     if studies.is_study(scenario):
         return _show_study(scenario, toml=toml)
+    if not is_file and scenario not in names:
+        raise CallError(
+            f"{scenario!r} is not known{nearest(scenario, [*names, *venues])}; allowed are the scenarios "
+            f"{', '.join(names)} and the venues {', '.join(venues)}"
+        )
     if as_of is not None or as_json:
         raise CallError(f"{scenario} is no venue, and --as-of and --json are of venues")
     loaded, folder = config.load(scenario, [config.parse_override(text) for text in sets])
@@ -309,17 +319,14 @@ def replay(
     """Apply a file of commands, events out as JSON lines; or a run directory's journal, for its hash."""
     if file.is_dir():
         return _replay_run(file)
-    from zerodebt.scenarios import config, orders
+    from zerodebt.scenarios import config, orders, questions
     from zerodebt.scenarios.quantities import DataError
 
-    try:
-        lines = file.read_bytes().splitlines()
-    except OSError as error:
-        raise DataError(f"{file}: {error.strerror}") from None
-    except ValueError as error:
-        raise DataError(f"{file}: {error}, allowed is the name of a file") from None
+    text = questions.read_text(file)
+    if questions.is_case(text):
+        raise DataError(f"{file}: found a case, which `zerodebt ask` answers; allowed is a file of commands")
     overrides = [config.parse_override(text) for text in sets]
-    session = orders.read(lines, file.name, profile, overrides, file.parent)
+    session = orders.read(text.splitlines(), file.name, profile, overrides, file.parent)
     _replay_session(session)
     return OK
 

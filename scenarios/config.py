@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from importlib import resources
 from pathlib import Path
@@ -11,12 +11,13 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import tomli_w
-from msgspec import Meta, Struct, inspect
+from msgspec import Meta, Struct
 
 from zerodebt.agents.genesis import PopulationParams
 from zerodebt.agents.members import MemberParams
 from zerodebt.exchange.assets import Asset
 from zerodebt.exchange.decimals import from_units, parse_decimal, to_units
+from zerodebt.exchange.fields import fields_at, value_at, words_at
 from zerodebt.exchange.instruments import Instrument, value_atoms
 from zerodebt.exchange.rulebook import settled_in
 from zerodebt.exchange.rules import RulesError, VenueRules, profile_table, split_profile, venue_rules
@@ -378,7 +379,7 @@ def deep_merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """`a.b=value` with a TOML value; a bare word is a string, and so are the bare words of a list."""
+    """`a.b=value` with a TOML value; a bare word or day is a string, and so are the bare words of a list."""
     path, equals, raw = text.partition("=")
     path, raw = path.strip(), raw.strip()
     if not equals or not path or not raw:
@@ -388,7 +389,8 @@ def parse_override(text: str) -> tuple[str, Any]:
 
 def _toml_value(raw: str, text: str) -> Any:
     try:
-        return tomllib.loads(f"x = {raw}")["x"]
+        value = tomllib.loads(f"x = {raw}")["x"]
+        return raw if isinstance(value, date) and not isinstance(value, datetime) else value
     except (ValueError, RecursionError):
         pass
     if raw.startswith("[") and raw.endswith("]"):
@@ -475,12 +477,9 @@ def _converted(table: dict[str, Any], where: str, set_paths: Sequence[str]) -> S
         raise CallError(_placed(text, where, set_paths)) from None
     venue = {key: value for key, value in scenario.venue.items() if key != "profile"}
     try:
-        rules = venue_rules(venue)
+        rules = read_rules(venue, "venue")
     except RulesError as error:
-        text = str(error)
-        if isinstance(error.__context__, msgspec.ValidationError):
-            text = sentence(str(error.__context__), venue, VenueRules, "venue")
-        raise CallError(_placed(text, where, set_paths)) from None
+        raise CallError(_placed(str(error), where, set_paths)) from None
     resolved = msgspec.to_builtins(rules)
     if not str(scenario.venue.get("profile", ".toml")).endswith(".toml"):
         resolved = {"profile": scenario.venue["profile"]} | resolved
@@ -488,6 +487,15 @@ def _converted(table: dict[str, Any], where: str, set_paths: Sequence[str]) -> S
         text = f"{path}: found {found}, allowed is a finite number"
         raise CallError(_placed(text, where, set_paths))
     return msgspec.structs.replace(scenario, venue=resolved)
+
+
+def read_rules(table: dict[str, Any], prefix: str = "") -> VenueRules:
+    """The rules of a table. RulesError in one sentence: where, after `prefix`, and what is allowed."""
+    try:
+        msgspec.convert(table, VenueRules)
+    except msgspec.ValidationError as error:
+        raise RulesError(sentence(str(error), table, VenueRules, prefix)) from None
+    return venue_rules(table)
 
 
 def _placed(text: str, where: str, set_paths: Sequence[str]) -> str:
@@ -510,14 +518,14 @@ def sentence(message: str, table: Any, kind: Any, prefix: str = "") -> str:
     missing = re.fullmatch(r"Object missing required field `(.*)`", what)
     if unknown:
         key = unknown.group(1)
-        allowed = _fields_at(kind, steps, table)
+        allowed = fields_at(kind, steps, table)
         text = f"key {key!r} is not known{nearest(key, allowed)}; allowed are {', '.join(allowed)}"
         path = f"{path}.{key}" if path else key
     elif missing:
         text = f"key {missing.group(1)!r} is missing"
     else:
-        found = _at(table, steps)
-        words = _words_at(kind, steps, table)
+        found = value_at(table, steps)
+        words = words_at(kind, steps, table)
         if words:
             text = f"found {_shown(found)}{nearest(str(found), words)}; allowed are {', '.join(words)}"
         else:
@@ -543,6 +551,8 @@ def _allowed(what: str) -> str:
         return "a time like 2025-10-10T20:45:00Z"
     if "decimal" in what:
         return "a decimal number"
+    if "d{4}" in what:
+        return "a day like 2025-10-01"
     if "regex" in what:
         return "a name of letters, digits, '.', '_' and '-'"
     expected = what.split(", got")[0].removeprefix("Expected ").replace("`", "")
@@ -565,78 +575,15 @@ def _steps(place: str) -> list[str | int]:
     return steps
 
 
-def _at(table: Any, steps: Sequence[str | int]) -> Any:
-    node = table
-    for step in steps:
-        try:
-            node = node[step]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return node
-
-
 def _path(steps: Sequence[str | int], table: Any, prefix: str = "") -> str:
     """Dotted path for people: list elements by their name where they have one."""
     parts = [prefix] if prefix else []
     for n, step in enumerate(steps):
         if isinstance(step, int):
-            parts.append(_element_name(_at(table, steps[: n + 1])) or str(step))
+            parts.append(_element_name(value_at(table, steps[: n + 1])) or str(step))
         else:
             parts.append(step)
     return ".".join(parts)
-
-
-def _type_at(kind: type, steps: Sequence[str | int], table: Any) -> list[inspect.Type]:
-    """The types that may stand at a path; a tagged union is narrowed by the table's own tag."""
-    nodes: list[inspect.Type] = _unfold(inspect.type_info(kind))
-    for n, step in enumerate(steps):
-        below: list[inspect.Type] = []
-        holder = _at(table, steps[:n])
-        for node in nodes:
-            if isinstance(node, inspect.StructType) and isinstance(step, str):
-                tag = holder.get(node.tag_field) if isinstance(holder, dict) and node.tag_field else None
-                if tag not in (None, node.tag) and step != node.tag_field:
-                    continue
-                below += [t for f in node.fields if f.encode_name == step for t in _unfold(f.type)]
-            elif isinstance(node, inspect.VarTupleType | inspect.ListType):
-                below += _unfold(node.item_type)
-        nodes = below
-    return nodes
-
-
-def _unfold(node: inspect.Type) -> list[inspect.Type]:
-    if isinstance(node, inspect.UnionType):
-        return [inner for t in node.types for inner in _unfold(t)]
-    return _unfold(node.type) if isinstance(node, inspect.Metadata) else [node]
-
-
-def _fields_at(kind: type, steps: Sequence[str | int], table: Any) -> list[str]:
-    holder = _at(table, steps)
-    names: dict[str, None] = {}
-    for node in _type_at(kind, steps, table):
-        if isinstance(node, inspect.StructType):
-            if node.tag_field and isinstance(holder, dict) and holder.get(node.tag_field) != node.tag:
-                continue
-            if node.tag_field:
-                names[node.tag_field] = None
-            names |= dict.fromkeys(f.encode_name for f in node.fields)
-    return list(names)
-
-
-def _words_at(kind: type, steps: Sequence[str | int], table: Any) -> list[str]:
-    """Allowed words of an enumeration or of a tag."""
-    words = [
-        str(value)
-        for node in _type_at(kind, steps, table)
-        if isinstance(node, inspect.LiteralType)
-        for value in node.values
-    ]
-    if not words and steps:
-        holders = _type_at(kind, steps[:-1], table)
-        words = [
-            str(t.tag) for t in holders if isinstance(t, inspect.StructType) and t.tag_field == steps[-1]
-        ]
-    return words
 
 
 def _non_finite(value: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -706,6 +653,12 @@ def build(scenario: Scenario, where: str = "scenario") -> World:
         raise CallError(f"{where}: instruments: found none, allowed is one or more")
     settle = _symbol(where, "venue.settle_asset", rules.settle_asset, symbols)
     decimals = scenario.assets[settle].decimals
+    for spec in scenario.instruments:
+        if spec.kind != "spot" and not spec.tiers:
+            raise CallError(
+                f"{where}: instruments.{spec.symbol}: the table `tiers` is missing and rulebook "
+                f"{rules.name!r} brings none for it, allowed are one or more [[instruments.tiers]]"
+            )
     try:
         instruments = tuple(
             build_instrument(spec, scenario.assets, rules.settle_asset) for spec in scenario.instruments

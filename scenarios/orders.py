@@ -316,6 +316,8 @@ class _Reader:
         table = with_overrides(table, overrides)
         specs = self._converted(table["assets"], list[AssetSpec], "assets")
         markets = self._converted(table["instruments"], list[InstrumentSpec], "instruments")
+        self._check_unique("assets", [spec.symbol for spec in specs])
+        self._check_unique("instruments", [spec.symbol for spec in markets])
         try:
             self.rules = venue_rules({k: v for k, v in table["venue"].items() if k != "profile"})
             self.instruments = tuple(
@@ -336,6 +338,11 @@ class _Reader:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise DataError(f"{self._where}: not readable as JSON: {error}") from None
         return self._converted(table, kind, "")
+
+    def _check_unique(self, key: str, symbols: list[str]) -> None:
+        for n, symbol in enumerate(symbols):
+            if symbol in symbols[:n]:
+                raise DataError(f"{self._where}: {key}.{n}: found {symbol!r} twice, allowed is one of each")
 
     def _converted(self, table: Any, kind: Any, prefix: str) -> Any:
         try:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
 
+from zerodebt.exchange.fields import nearest_word
 from zerodebt.exchange.units import SECOND_NS
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -51,6 +51,5 @@ def utc(at_ns: int) -> str:
 
 def nearest(word: str, allowed: Iterable[str]) -> str:
     """`, nearest is 'x'`, or nothing when no allowed word is near."""
-    by_lower = {name.lower(): name for name in allowed}
-    found = get_close_matches(word.lower(), list(by_lower), n=1, cutoff=0.5)
-    return f", nearest is {by_lower[found[0]]!r}" if found else ""
+    found = nearest_word(word, allowed)
+    return "" if found is None else f", nearest is {found!r}"

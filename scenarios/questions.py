@@ -1,5 +1,6 @@
 """Cases from a file or a pipe, and the answer of each: one case, a list of them, or one a line."""
 
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
@@ -83,7 +84,25 @@ def _own_rulebook(case: Mapping[str, Any], folder: Path) -> dict[str, Any] | Non
         return read_rulebook(folder / venue, as_of if isinstance(as_of, str) else None)
     except RulesError as error:
         code: ErrorCode = "wrong_rule" if (folder / venue).is_file() else "unknown_venue"
-        raise UnanswerableError(code, "venue", "", str(error)) from None
+        found, allowed = _parted(str(error))
+        raise UnanswerableError(code, "venue", found, allowed, str(error)) from None
+
+
+def _parted(sentence: str) -> tuple[str, str]:
+    """(found, allowed) of the sentence that refuses a rulebook."""
+    parted = re.fullmatch(r"(.*?)[,;:] allowed ((?:is|are) .*)", sentence, re.DOTALL)
+    return (parted[1], parted[2]) if parted else (sentence, "is a rulebook that can be used")
+
+
+def is_case(text: bytes) -> bool:
+    """Is it a case, or a batch of them, and no file of commands?"""
+    for part in (text, text.lstrip().partition(b"\n")[0]):
+        try:
+            found = _DECODER.decode(part)
+        except _UNREADABLE:
+            continue
+        return isinstance(found, dict) and "ask" in found
+    return False
 
 
 def _parts(text: bytes) -> Iterator[bytes]:

@@ -1,7 +1,6 @@
 """A rulebook of a user's own: a TOML file that extends a shipped one, or another file."""
 
 import tomllib
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,14 @@ from zerodebt.exchange.rules import (
     RulesError,
     VenueRules,
     in_force,
+    is_day,
+    label_of,
     profile_names,
     profile_table,
     split_profile,
-    venue_rules,
 )
 from zerodebt.exchange.specs import AssetSpec, InstrumentSpec
-from zerodebt.scenarios.config import deep_merge, sentence
+from zerodebt.scenarios.config import Scenario, deep_merge, read_rules, scenario_names, sentence
 from zerodebt.scenarios.quantities import nearest
 
 SUFFIX = ".toml"
@@ -40,7 +40,7 @@ def read_rulebook(path: Path, as_of: str | None = None) -> dict[str, Any]:
             chain = " -> ".join(str(other) for other, _ in (*layers, (file, {})))
             raise RulesError(f"{path}: extends: found the circle {chain}, allowed is a chain that ends")
         table = _read(file)
-        _check_days(table, file)
+        _check_tables(table, file)
         below, folder = _extended(file, table.pop("extends", None)), file.parent
         layers.append((file, table))
     merged = {} if below is None else profile_table(below, as_of)
@@ -48,6 +48,21 @@ def read_rulebook(path: Path, as_of: str | None = None) -> dict[str, Any]:
         merged = _over(merged, table, file, as_of)
     _check(merged, path)
     return merged
+
+
+def is_rulebook(path: Path) -> bool:
+    """Is the file a rulebook, and no scenario? It extends one, or has keys that only a rulebook has."""
+    try:
+        table = _read(path)
+    except RulesError:
+        return False
+    base = str(table.get("extends"))
+    if base in scenario_names():
+        return False
+    if base in profile_names() or base.endswith(SUFFIX):
+        return True
+    of_rules, of_scenarios = set(VenueRules.__struct_fields__), set(Scenario.__struct_fields__)
+    return bool(table.keys() & of_rules - of_scenarios) and not table.keys() & of_scenarios - of_rules
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -62,22 +77,29 @@ def _read(file: Path) -> dict[str, Any]:
         raise RulesError(f"{file}: {error.strerror}") from None
 
 
-def _check_days(table: dict[str, Any], file: Path) -> None:
-    """Every `valid_from` is a day; another text would be compared with days, and silently never hold."""
+def _check_tables(table: dict[str, Any], file: Path) -> None:
+    """Every `valid_from` is a day, and of two tables of one name and day neither is dropped in silence.
+
+    Another text would be compared with days, and silently never hold.
+    """
     for key, value in {"": table, **table}.items():
-        for entry in value if isinstance(value, list) else [value]:
-            day = entry.get("valid_from") if isinstance(entry, dict) else None
-            if day is None:
+        seen = set()
+        for n, entry in enumerate(value if isinstance(value, list) else [value]):
+            if not isinstance(entry, dict):
                 continue
-            try:
-                is_day = len(str(day)) == len("2026-01-01") and bool(date.fromisoformat(str(day)))
-            except ValueError:
-                is_day = False
-            if not is_day or not isinstance(day, str):
+            day = entry.get("valid_from")
+            if day is not None and not (isinstance(day, str) and is_day(day)):
                 where = f"{key}.valid_from".lstrip(".")
                 raise RulesError(
                     f'{file}: {where}: found {str(day)!r}, allowed is a day in quotes, as "2026-01-31"'
                 )
+            label = label_of(entry)
+            if (label, day) in seen:
+                raise RulesError(
+                    f"{file}: {key}.{n}: found {label or key!r} twice, allowed is one table of a name, "
+                    "or one for each `valid_from`"
+                )
+            seen.add((label, day))
 
 
 def _extended(file: Path, name: Any) -> str | None:
@@ -138,12 +160,9 @@ def _check(table: dict[str, Any], path: Path) -> None:
     """Field by field, so that the sentence names the file and not who uses it."""
     rules, extra = split_profile(table)
     try:
-        venue_rules(rules)
+        read_rules(rules)
     except RulesError as error:
-        said = str(error).removeprefix("venue.")
-        if isinstance(error.__context__, msgspec.ValidationError):
-            said = sentence(str(error.__context__), rules, VenueRules)
-        raise RulesError(f"{path}: {said}") from None
+        raise RulesError(f"{path}: {str(error).removeprefix('venue.')}") from None
     for key, kind in (("assets", AssetSpec), ("instruments", InstrumentSpec)):
         entries = extra.get(key, [])
         try:

@@ -16,6 +16,7 @@ ORDER = (
     "units",
     "decimals",
     "assets",
+    "fields",
     "instruments",
     "rules",
     "specs",

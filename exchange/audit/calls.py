@@ -18,9 +18,10 @@ class Calls:
         self._due_ns: dict[Compartment, int] = {}
 
     def is_left_alone(self, account: int, pocket: int) -> bool:
-        """Under margin calls who is below maintenance is called at the settlement and has until it is due.
+        """Under margin calls who is short of maintenance is called at the settlement and has until it is due.
 
-        Who owes and holds nothing that could be settled is called by none.
+        Who owes and holds nothing that could be settled is called by none, and who has just what a call would
+        ask for is not called.
         """
         if self._rules.call_to == "none":
             return False
@@ -28,7 +29,9 @@ class Calls:
         if due_ns is not None:
             return self._notes.time_ns < due_ns
         held = self._holdings.positions(account, pocket)
-        return bool(held) and not self._is_settled_now(account, pocket)
+        if not held or not self._is_settled_now(account, pocket):
+            return bool(held)
+        return self._called_to(account, pocket) == self._holdings.risk(account, pocket).margin_atoms
 
     def _is_settled_now(self, account: int, pocket: int) -> bool:
         return any(m.instrument in self.settled_now for m in self._holdings.positions(account, pocket))
@@ -42,11 +45,12 @@ class Calls:
     def call(self, event: MarginCalled) -> None:
         account, pocket = key = (event.account, event.pocket)
         risk = self._holdings.risk(account, pocket)
-        equity, required, margin = risk.equity_atoms, risk.maintenance_atoms, risk.margin_atoms
+        equity, required = risk.equity_atoms, risk.maintenance_atoms
+        missing = self._called_to(account, pocket) - risk.margin_atoms
         stated = (event.equity_atoms, event.maintenance_atoms, event.called_atoms, event.due_ns)
         due_ns = self._notes.time_ns + self._rules.call_due_ns
-        wanted = (equity, required, self._called_to(account, pocket) - margin, due_ns)
-        if stated != wanted or margin >= required or key in self._due_ns:
+        wanted = (equity, required, missing, due_ns)
+        if stated != wanted or not risk.is_short or not missing or key in self._due_ns:
             self._find("MARG-08", f"account {account} is called for {stated}, it is {wanted}")
         if not self._is_settled_now(account, pocket):
             self._find("MARG-08", f"account {account} is called without a settlement of what it holds")

@@ -5,6 +5,7 @@ from zerodebt.exchange.audit.books import BUY, SELL, Order
 from zerodebt.exchange.audit.deficits import Deficits
 from zerodebt.exchange.audit.forms import collateral
 from zerodebt.exchange.audit.forms.collateral import Pledge
+from zerodebt.exchange.audit.forms.valuation import value
 from zerodebt.exchange.audit.holdings import Holdings
 from zerodebt.exchange.audit.ledger import Ledger
 from zerodebt.exchange.audit.liquidations import Liquidations
@@ -88,6 +89,39 @@ class Conversions:
         least = self._holdings.money(INSURANCE, self._settle) + held * self._rules.price_ratio_ppb // PPB
         return least >= 0 and any(self._is_bid_for(p, INSURANCE) for p in self._pledges.values())
 
+    def fund_could_raise(self) -> int:
+        """What the book would surely bring for the fund's assets; at most that, if it must not sell at all.
+
+        Of bids down to the rulebook's price those count that their owners have the money for beside all that
+        they were counted with before, and beside what their positions require.
+        """
+        if not self.fund_left_unsold():
+            return 0
+        spent: dict[int, int] = {}
+        return sum(self._bids_for(pledge, spent) for pledge in self._pledges.values())
+
+    def _bids_for(self, pledge: Pledge, spent: dict[int, int]) -> int:
+        """What sure bids bring for the fund's whole lots of an asset; `spent` by bidder so far."""
+        if not self._is_bid_for(pledge, INSURANCE):
+            return 0
+        market, holdings = pledge.market, self._holdings
+        left = holdings.balances[pledge.asset][INSURANCE] // market.spec.lot_atoms
+        limit, brought = collateral.limit_ticks(self._rules, market.index or 0), 0
+        orders = [order for level in market.bids.by_key.values() for order in level.values()]
+        for order in sorted(orders, key=lambda order: order.key):
+            account, price = order.account, order.price or 0
+            if price < limit or account == INSURANCE or order.reduce:
+                continue
+            lots = min(left, order.open)
+            atoms = value(market.spec, price, lots)
+            risk = holdings.risk(account, self._settle)
+            free = min(holdings.balances[self._settle][account], risk.margin_atoms - risk.maintenance_atoms)
+            if spent.get(account, 0) + atoms > free:
+                continue
+            spent[account] = spent.get(account, 0) + atoms
+            left, brought = left - lots, brought + atoms
+        return brought
+
     def _is_bid_for(self, pledge: Pledge, account: int) -> bool:
         """Does the book bid the rulebook's price for a whole lot of what the account holds?"""
         market = pledge.market
@@ -118,6 +152,8 @@ class Conversions:
             atoms = min(atoms, div_ceil(owed * spec.lot_atoms, index * spec.tick_value_atoms))
         due_ns = self._notes.time_ns + pledge.rule.redemption_lag_ns
         due = (pledge.asset, owed, atoms, index, pledge.worth_atoms(atoms), due_ns)
+        if not due[4]:
+            self._find("LIQ-10", f"account {account} has {atoms} atoms redeemed that are worth nothing")
         stated = (
             event.asset,
             event.owed_atoms,
@@ -241,7 +277,8 @@ class Conversions:
             bought = collateral.affordable_atoms(self._rules, pledge, held, self._fund_cash())
             paid = collateral.handed_over_atoms(self._rules, pledge, bought)
             is_for_the_fund = self._fund_buys and paid > 0
-            is_left = held > 0 and (pledge.market.stands_still or pledge.rule.redemption_lag_ns > 0)
+            is_redeemable = pledge.rule.redemption_lag_ns > 0 and pledge.worth_atoms(held) > 0
+            is_left = is_redeemable or (held > 0 and pledge.market.stands_still)
             if is_left or is_for_the_fund or self._is_bid_for(pledge, event.account):
                 self._find(
                     "WFALL-01", f"account {event.account} is in deficit with {held} atoms of collateral left"

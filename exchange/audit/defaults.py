@@ -49,6 +49,8 @@ class Defaults:
         self.is_declared = False
         self._contributions: Means = {}
         self._frozen: dict[Compartment, Means] = {}
+        self._spent: set[Compartment] = set()
+        """Of those the ones that have nothing left to sell and owe the fund nothing."""
         self._next_layer = 0
         self._due: Means = {}
 
@@ -65,7 +67,27 @@ class Defaults:
         self._ledger.expect("contribution", legs, f"contribution of account {account}")
 
     def _open(self) -> bool:
-        return any(key in self._liquidations.open for key in self._frozen)
+        return bool(self._unspent())
+
+    def _unspent(self) -> set[Compartment]:
+        return (self._liquidations.open & self._frozen.keys()) - self._spent
+
+    def _is_spent(self, key: Compartment) -> bool:
+        """No positions, not below zero, and what is left is too little for a lot or for its issuer."""
+        account, pocket = key
+        holdings = self._holdings
+        if holdings.positions(account, pocket) or holdings.equity(account, pocket) < 0:
+            return False
+        if pocket != self._settle:
+            return True
+        held = [(pledge, holdings.balances[pledge.asset][account]) for pledge in holdings.pledges]
+        is_sold = any(
+            pledge.worth_atoms(atoms) > 0
+            if pledge.rule.redemption_lag_ns
+            else atoms >= pledge.market.spec.lot_atoms
+            for pledge, atoms in held
+        )
+        return not is_sold and not holdings.coming_atoms(account)
 
     def declare(self, event: DefaultDeclared) -> None:
         account = event.account
@@ -76,6 +98,7 @@ class Defaults:
         if key not in self._liquidations.open or "default_fund" not in self._rules.waterfall:
             self._find("WFALL-01", f"account {account} is declared in default without a reason")
         self._frozen[key] = dict(event.contributions)
+        self._spent.discard(key)
         self.is_declared = True
         self._notes.intervene(f"account {account} is declared in default")
 
@@ -158,12 +181,10 @@ class Defaults:
         frozen = own if layer == "defaulter_contribution" else others
         return {member: min(atoms, self._contributions.get(member, 0)) for member, atoms in frozen.items()}
 
-    def left_atoms(self, account: int) -> int:
-        """What the layers that the open deficit has not drawn on could still bring for this account."""
-        deficit = self._deficits.current
-        if not self._holdings.is_protected(account):
+    def left_atoms(self, key: Compartment) -> int:
+        """What the layers that this compartment's deficit has not drawn on could still bring."""
+        if not self._holdings.is_protected(key[0]):
             return 0
-        key = (account, self._settle if deficit is None else deficit.pocket)
         return sum(sum(self._means(key, layer).values()) for layer in LAYERS[self._next_layer :])
 
     def check_paid(self, payer: int, atoms: int) -> None:
@@ -178,3 +199,4 @@ class Defaults:
 
     def rest(self) -> None:
         self._check_all_drawn_paid()
+        self._spent.update(key for key in self._unspent() if self._is_spent(key))

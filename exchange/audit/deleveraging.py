@@ -125,7 +125,7 @@ class Deleveraging:
         )
         walk.waiting = walk.waiting[1:]
         walk.charge = adl.charge_atoms(market.spec, market.mark or 0, walk.price, -walk.sign)
-        walk.places = self._rankings.places(market, -walk.sign, Demand(abs(lots), walk.charge))
+        walk.places = self._rankings.places(walk.account, market, -walk.sign, Demand(abs(lots), walk.charge))
 
     def _bankruptcy_ticks(self, walk: Walk, market: Market, lots: int) -> int:
         """Where the position brings its part of what the compartment lacks."""

@@ -384,19 +384,18 @@ class Holdings:
         """Initial requirement of a compartment's positions at the marks, without its orders."""
         if self.has_grid and pocket == self.settle:
             return div_ceil(self.risk(account, pocket).maintenance_atoms * self._grid.initial_ppb, PPB)
-        required = 0
-        for market in self.positions(account, pocket):
-            lots = market.holders[account][0]
-            notional = abs(self.value(market, lots))
-            leverage = market.leverage.get(account, market.spec.tiers[0].leverage_max)
-            required += market.initially_required(
-                notional,
-                abs(lots),
-                leverage,
-                self._open_interest_atoms(market),
-                self.beside(account, market, self.worths),
-            )
-        return required
+        held = self.positions(account, pocket)
+        return sum(self.initial_of(account, market, market.holders[account][0]) for market in held)
+
+    def initial_of(self, account: int, market: Market, lots: int) -> int:
+        """Initial requirement of signed lots of this account at the mark."""
+        return market.initially_required(
+            abs(self.value(market, lots)),
+            abs(lots),
+            market.leverage.get(account, market.spec.tiers[0].leverage_max),
+            self._open_interest_atoms(market),
+            self.beside(account, market, self.worths),
+        )
 
     def gross(self, account: int, pocket: int) -> int:
         """Value of a compartment's positions at the marks, long and short alike."""

@@ -8,10 +8,12 @@ from zerodebt.exchange.audit.holdings import Compartment, Holdings
 from zerodebt.exchange.audit.ledger import Ledger
 from zerodebt.exchange.audit.notes import Notes
 from zerodebt.exchange.events import (
+    DEFICIT,
     EXTERNAL,
     FIRST_ACCOUNT,
     HOUSE,
     LENDING,
+    UNPAID,
     DeficitOpened,
     InterestCharged,
     Posted,
@@ -64,7 +66,7 @@ class Lending:
 
     def redeem(self, event: Redeemed) -> None:
         account, shares = event.account, event.share_count
-        atoms = form.worth_atoms(shares, self._index)
+        atoms = form.claim_atoms(shares, self._index)
         if event.atoms != atoms:
             self._find("LEND-01", f"account {account} gets {event.atoms} for {shares} shares, worth {atoms}")
         held = self._shares.get(account, 0)
@@ -98,6 +100,9 @@ class Lending:
     def borrow(self, event: Posted) -> None:
         """What leaves beyond the wallet is there in the pool, and covered without unrealised profit."""
         settle, balances = self._settle, self._holdings.balances[self._settle]
+        hole = -balances[DEFICIT] - balances[UNPAID]
+        if hole > 0 or self._debts.standing:
+            self._find("(g)", f"money is lent out while debts stand, {hole} atoms of them as a hole")
         for account, pocket, atoms in event.legs:
             if account == EXTERNAL and pocket == settle:
                 continue
@@ -168,7 +173,7 @@ class Lending:
         """Nobody else pays for who has shares that could be redeemed for anything."""
         held = self._shares.get(event.account, 0)
         could = min(held, self._cash_atoms(event.account) * form.ONE // self._index)
-        if event.pocket == self._settle and form.worth_atoms(could, self._index):
+        if event.pocket == self._settle and form.claim_atoms(could, self._index):
             self._find(
                 "WFALL-01", f"account {event.account} is in deficit although it could redeem {could} shares"
             )
@@ -182,7 +187,7 @@ class Lending:
         return max(0, min(owed, self._claims_atoms()))
 
     def _claims_atoms(self) -> int:
-        return form.worth_atoms(sum(self._shares.values()), self._index)
+        return form.claim_atoms(sum(self._shares.values()), self._index)
 
     def write_down(self, event: WrittenDown) -> None:
         """Every share bears the same; what it bears is what is missing, and no more than there is."""

@@ -346,12 +346,15 @@ class Liquidations:
         return self._holdings.leg_of_order(order.account, market, order.side, reduces=order.reduce)
 
     def could_bear(self, order: Order, lots: int) -> bool:
-        """Would a fill of one lot and of all leave a cross pool at its requirement? Others are not judged."""
+        """Would a fill of one lot and of all leave a cross pool at its requirement?
+
+        Isolated positions are judged where it would open one; of others, and under a grid, nothing is said.
+        """
         market = self._leg(order)
-        if market.is_spot or order.account in market.isolated or order.price is None:
+        if market.is_spot or order.price is None or self._holdings.has_grid:
             return False
-        if self._holdings.has_grid:
-            return False
+        if order.account in market.isolated:
+            return all(self._could_open_isolated(order, market, order.side * n) for n in (1, lots))
         held = market.lots_of(order.account)
         value, worth = self._holdings.value, worth_at(market.spec, order.price)
         risk = self._holdings.risk(order.account, self._holdings.settle)
@@ -364,6 +367,22 @@ class Liquidations:
             if equity + gain < required + self._holdings.requirement_of(order.account, market, after):
                 return False
         return True
+
+    def _could_open_isolated(self, order: Order, market: Market, lots: int) -> bool:
+        """Could the wallet spare the margin of a first position, and is that enough for it?
+
+        Asked only of who has traded nothing in this command.
+        """
+        holdings, account = self._holdings, order.account
+        pocket = holdings.pocket_of(account, market)
+        held = market.lots_of(account) or holdings.balances[pocket][account]
+        if held or account in holdings.touched or order.price is None:
+            return False
+        pool = holdings.risk(account, holdings.settle)
+        gain = holdings.value(market, lots) - worth_at(market.spec, order.price)(lots)
+        margin = holdings.initial_of(account, market, lots) + max(0, -gain)
+        spare = min(holdings.balances[holdings.settle][account], pool.margin_atoms - pool.maintenance_atoms)
+        return margin <= spare and margin + gain >= holdings.requirement_of(account, market, lots)
 
     def is_backed(self, account: int, pocket: int) -> bool:
         """Does a vault serve each position of the compartment, and does its cap leave room for it?"""

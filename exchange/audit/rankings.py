@@ -35,12 +35,12 @@ class Rankings:
     def was_asked(self, instrument: int, sign: int) -> bool:
         return (instrument, sign) in self._asked
 
-    def places(self, market: Market, sign: int, demand: Demand) -> list[Place]:
-        """Whom to ask on the side of `sign` for the lots of a bankrupt position."""
+    def places(self, account: int, market: Market, sign: int, demand: Demand) -> list[Place]:
+        """Whom to ask on the side of `sign` for the lots of this account's bankrupt position."""
         key = (market.instrument, sign)
         self._asked.add(key)
         if not adl.is_queue(self._rules):
-            return self._shared(market, sign, demand)
+            return self._shared(account, market, sign, demand)
         if key not in self._queues and self._rules.plan == "before":
             self._queues[key] = self._as_planned(market, sign)
         elif key not in self._queues:
@@ -51,12 +51,14 @@ class Rankings:
             ]
         return self._queues[key]
 
-    def _shared(self, market: Market, sign: int, demand: Demand) -> list[Place]:
+    def _shared(self, account: int, market: Market, sign: int, demand: Demand) -> list[Place]:
+        """The lots are shared among the others: an own leg keeps its place in the list and gives nothing."""
         listed = sharing.listed(self._rules, self._candidates(market, sign), self._notes.seq)
-        lots = sharing.shares(self._rules, listed, demand)
+        others = [(number, c) for number, c in enumerate(listed) if c.account != account]
+        lots = sharing.shares(self._rules, [c for _, c in others], demand)
         return [
             Place(number, c.account, c.pocket, 0, share)
-            for number, (c, share) in enumerate(zip(listed, lots, strict=True))
+            for (number, c), share in zip(others, lots, strict=True)
             if share
         ]
 

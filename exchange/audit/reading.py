@@ -82,6 +82,7 @@ from zerodebt.exchange.events import (
 )
 
 _OF_THE_INSTANT = frozenset({Marked, FundingSampled, FundingSet, Posted})
+_OF_A_WALK = frozenset({Filled, Posted, OrderReduced, OrderClosed})
 
 
 class Reading:
@@ -195,6 +196,8 @@ class Reading:
             kind = type(event)
             if self.prices.is_marked and kind not in _OF_THE_INSTANT:
                 self.pools.sample()
+            if self.transfers.is_bringing and kind not in _OF_A_WALK:
+                self.transfers.end_walk()
             if kind is not Posted:
                 if ledger.is_expecting:
                     ledger.miss()
@@ -307,6 +310,7 @@ class Reading:
         if self.prices.is_marked:
             self.pools.sample()
         self.pools.rest()
+        self.transfers.end_walk()
         self.orders.rest()
         self.takeovers.end()
         self.deleveraging.end()

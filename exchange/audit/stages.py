@@ -179,10 +179,13 @@ class Stages:
         return parts if self._may_take(account) and self._pools.can_take(lots, parts) else None
 
     def _fund_left_unsold(self, account: int, pocket: int, equity: int) -> bool:
-        """Could the fund take the positions by what it is worth, and has the book not bought all it can?"""
+        """Could the fund take the positions by what it is worth, and would the book bring what it lacks?"""
         lots, parts = self._parts_of(account, pocket, equity)
         is_worth_it = self._may_take(account) and self._pools.can_take(lots, parts, by_worth=True)
-        return is_worth_it and self._settle in parts and self._conversions.fund_left_unsold()
+        if not is_worth_it or self._settle not in parts:
+            return False
+        lacking = parts[self._settle] - self._holdings.money(INSURANCE, self._settle)
+        return self._conversions.fund_could_raise() >= lacking
 
     def _may_take(self, account: int) -> bool:
         return account != INSURANCE and self._rules.insurance.takes != "never"
@@ -234,7 +237,7 @@ class Stages:
             return
         account = deficit.account
         if before == "default_fund":
-            left = self._defaults.left_atoms(account)
+            left = self._defaults.left_atoms(deficit.key)
         elif before == "lenders":
             left = self._lending.could_bring(deficit.key)
         elif before in payers.SHARED:

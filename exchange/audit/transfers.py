@@ -23,7 +23,10 @@ from zerodebt.exchange.rules import VenueRules
 
 
 class Transfers:
-    """Deposits, withdrawals, isolated margin and dust."""
+    """Deposits, withdrawals, isolated margin and dust.
+
+    Margin for lots that open comes before their fill, and it may be that fill that makes the position sound.
+    """
 
     def __init__(
         self,
@@ -49,6 +52,7 @@ class Transfers:
         self.withdrawn: dict[int, int] = {}
         self.withdrawn_beyond_share_atoms = 0
         self.swept_atoms = 0
+        self._brought: dict[Compartment, int] = {}
 
     def refuse(self, event: Rejected) -> None:
         self._notes.counts["rejected"] += 1
@@ -162,14 +166,8 @@ class Transfers:
                 self._find("(f)", f"{pockets[settle]} atoms leave pool {own[0]} of the fund")
             atoms = pockets[own[0]]
             equity = self._holdings.equity(account, own[0])
-            if atoms > 0 and equity < 0:
-                self._debts.hidden_atoms += min(atoms, -equity)
-                self._notes.broken.add("(a)")
-                if not self._notes.is_alone:
-                    self._find(
-                        "(a)",
-                        f"{atoms} of account {account}'s free wallet cover a position that owes {-equity}",
-                    )
+            if (account, own[0]) in self._brought or (atoms > 0 and equity < 0):
+                self._brought[account, own[0]] = self._brought.get((account, own[0]), 0) + atoms
             if atoms > 0 and self._holdings.balances[settle][account] < atoms:
                 self._find(
                     "MARG-06",
@@ -184,6 +182,25 @@ class Transfers:
                 self._find(
                     "(a)", f"account {account} takes {-atoms} atoms out of a position with equity {equity}"
                 )
+
+    @property
+    def is_bringing(self) -> bool:
+        """Margin came to a position that owed, maybe for fills that are still to come."""
+        return bool(self._brought)
+
+    def end_walk(self) -> None:
+        """The fills that margin came for are made: without it their position is not below zero."""
+        for (account, pocket), atoms in self._brought.items():
+            owed = atoms - self._holdings.equity(account, pocket)
+            if atoms > 0 and owed > 0:
+                self._debts.hidden_atoms += min(atoms, owed)
+                self._notes.broken.add("(a)")
+                if not self._notes.is_alone:
+                    self._find(
+                        "(a)",
+                        f"{atoms} of account {account}'s free wallet cover a position that owes {owed}",
+                    )
+        self._brought.clear()
 
     def pay_dust(self, event: Posted) -> None:
         """Dust of an account without positions, or what rounding left of an instrument that was settled."""

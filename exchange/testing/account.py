@@ -57,11 +57,19 @@ class Account:
         return Figure(self._ask("withdrawable").amount)
 
     def largest_order(
-        self, instrument: str, side: Literal["buy", "sell"], price: Number, leverage: int = 0
+        self,
+        instrument: str,
+        side: Literal["buy", "sell"],
+        price: Number,
+        leverage: int = 0,
+        position_side: PositionSide = "both",
     ) -> Figure:
-        """The largest limit order at `price` that the venue takes, whether it fills at once or rests."""
+        """The largest limit order at `price` that the venue takes, whether it fills at once or rests.
+
+        position_side  in hedge mode the leg that it opens or closes; "both": the one that it opens
+        """
         fields = {"instrument": instrument, "side": side, "price": price, "leverage": leverage}
-        return Figure(self._ask("largest_order", **fields).size)
+        return Figure(self._ask("largest_order", **fields, position_side=position_side).size)
 
     def adl_score(
         self, instrument: str, others: Sequence[Number] = (), position_side: PositionSide = "both"

@@ -10,6 +10,7 @@ from typing import get_args
 import numpy as np
 
 from zerodebt.exchange.accounts import BACKSTOP
+from zerodebt.exchange.collateral import worth_atoms
 from zerodebt.exchange.events import DEFAULT_FUND, FIRST_ACCOUNT, HOUSE, FundLayer
 from zerodebt.exchange.instruments import values_atoms
 from zerodebt.exchange.margin import initial_at_mark, pooled_equity, risk_of
@@ -45,7 +46,28 @@ def payers(state: State, defaulter: Compartment, layer: FundLayer) -> list[Accou
         return [(m, min(cap, _payable(state, m))) for m, cap in others]
     own = layer == "defaulter_contribution"
     held = state.contributions
-    return [(m, min(atoms, held.get(m, 0))) for m, atoms in members if (m == account) == own]
+    return [(m, min(atoms, held[m])) for m, atoms in members if (m == account) == own]
+
+
+def is_spent(state: State, defaulter: Compartment) -> bool:
+    """Is nothing left of a defaulter who is not below zero but coins that nobody buys?
+
+    They are fewer than a lot, or worth no atom to their issuer, who owes nothing for others either. What is
+    owed beside them keeps the liquidation open, but the fund has nothing to pay for: who has put up money for
+    this default gets it back. Should the coins fall below what is owed, that is a default anew.
+    """
+    account, pocket = defaulter
+    if state.positions_of(defaulter) or risk_of(state, defaulter).is_bankrupt:
+        return False
+    if pocket != state.settle:
+        return True
+    balances, coming = state.accounts.balances.cells, state.accounts.coming.cells
+    return not any(row[account] for row in coming) and not any(
+        worth_atoms(c, balances[c.asset][account])
+        if c.rule.redemption_lag_ns
+        else balances[c.asset][account] >= c.market.instrument.lot_atoms
+        for c in state.collateral
+    )
 
 
 def source(layer: FundLayer, account: int) -> int:

@@ -7,7 +7,7 @@ house what lies beyond; what is lent cannot be redeemed.
 import numpy as np
 
 from zerodebt.exchange.events import FIRST_ACCOUNT, LENDING
-from zerodebt.exchange.lending import LendingPool, shares_bringing, shares_of, worth_atoms
+from zerodebt.exchange.lending import LendingPool, claim_atoms, shares_bringing, shares_of
 from zerodebt.exchange.state import Compartment, State
 
 
@@ -47,7 +47,7 @@ def shares_for_debt(state: State, pool: LendingPool, account: int, deficit_atoms
     cash = max(0, pool_atoms(state) - owed_atoms(state) + own)
     held = min(pool.shares.get(account, 0), shares_of(cash, pool.index))
     shares = min(held, shares_bringing(deficit_atoms, pool.index))
-    return shares if worth_atoms(shares, pool.index) else 0
+    return shares if claim_atoms(shares, pool.index) else 0
 
 
 def bearable_atoms(state: State, debtor: Compartment) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from tests.venues import USD, Desk, perpetual, rulebook
+from tests.venues import USD, Desk, of, perpetual, rulebook
 from zerodebt.exchange.commands import (
     BUY,
     SELL,
@@ -21,10 +21,13 @@ from zerodebt.exchange.commands import (
     Side,
     UpdateIndex,
 )
+from zerodebt.exchange.events import Batch, Filled, LiquidationStarted, Marked, Quoted
 from zerodebt.exchange.units import SECOND_NS
 
 ACCOUNTS = 20_000
 LEVELS = 10
+YARDSTICK = 999 * 1_000 // 2
+"""The last of the sums 0, 1, 3, 6, ..."""
 
 
 def yardstick() -> int:
@@ -54,24 +57,27 @@ def test_index_that_reaches_nobody(benchmark: BenchmarkFixture) -> None:
     prices = iter(range(1, 10**9))
     now_ns = desk.time_ns
 
-    def index() -> object:
+    def index() -> Batch:
         k = next(prices)
         at_ns = now_ns + k * SECOND_NS
         return desk.venue.apply(UpdateIndex((Observation(0, 0, 10_000 + k % 2, at_ns),)), at_ns)
 
-    benchmark(index)
+    batch = benchmark(index)
+    (marked,) = of(batch.events, Marked)
+    assert not of(batch.events, LiquidationStarted)
+    assert (marked.index_ticks, marked.mark_ticks) == (desk.state.markets[0].prices.index_ticks,) * 2
 
 
 @pytest.mark.benchmark(group="index over 20,000 accounts")
 def test_index_yardstick(benchmark: BenchmarkFixture) -> None:
-    benchmark(yardstick)
+    assert benchmark(yardstick) == YARDSTICK
 
 
-def quoting(desk: Desk) -> Callable[[], object]:
+def quoting(desk: Desk) -> Callable[[], Batch]:
     (maker,) = desk.open(1_000_000)
     turn = iter(range(10**9))
 
-    def requote() -> object:
+    def requote() -> Batch:
         shift = next(turn) % 2
         bids = tuple((9_990 - 10 * k - shift, 5) for k in range(LEVELS))
         asks = tuple((10_010 + 10 * k + shift, 5) for k in range(LEVELS))
@@ -83,12 +89,14 @@ def quoting(desk: Desk) -> Callable[[], object]:
 @pytest.mark.benchmark(group="20 quotes replaced")
 def test_mass_quote(benchmark: BenchmarkFixture) -> None:
     desk = Desk(rulebook(), (perpetual(price_max_ticks=1_000_000),), index=(10_000,))
-    benchmark(quoting(desk))
+    batch = benchmark(quoting(desk))
+    assert [type(event) for event in batch.events] == [Quoted]
+    assert len(desk.state.orders) == 2 * LEVELS
 
 
 @pytest.mark.benchmark(group="20 quotes replaced")
 def test_mass_quote_yardstick(benchmark: BenchmarkFixture) -> None:
-    benchmark(yardstick)
+    assert benchmark(yardstick) == YARDSTICK
 
 
 @pytest.mark.benchmark(group="an order and its fill")
@@ -98,14 +106,18 @@ def test_order_that_takes(benchmark: BenchmarkFixture) -> None:
     assert desk.cash(a) == 10**6 * USD
     sides: Iterator[Side] = cycle((SELL, BUY))
 
-    def trade() -> None:
+    def trade() -> Batch:
         side = next(sides)
         desk.venue.apply(PlaceOrder(a, 0, side, 1, 10_000), desk.time_ns)
-        desk.venue.apply(PlaceOrder(b, 0, BUY if side == SELL else SELL, 1, 10_000, "ioc"), desk.time_ns)
+        return desk.venue.apply(
+            PlaceOrder(b, 0, BUY if side == SELL else SELL, 1, 10_000, "ioc"), desk.time_ns
+        )
 
-    benchmark(trade)
+    batch = benchmark(trade)
+    (filled,) = of(batch.events, Filled)
+    assert (filled.taker, filled.maker, filled.price_ticks, filled.size_lots) == (b, a, 10_000, 1)
 
 
 @pytest.mark.benchmark(group="an order and its fill")
 def test_order_yardstick(benchmark: BenchmarkFixture) -> None:
-    benchmark(yardstick)
+    assert benchmark(yardstick) == YARDSTICK

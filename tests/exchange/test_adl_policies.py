@@ -4,7 +4,7 @@ import doctest
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from tests import wealth
 from tests.venues import ASSETS, USD, Desk, of, perpetual, rulebook
 from zerodebt.exchange.audit import audit
-from zerodebt.exchange.commands import Deposit, LoadPositions
+from zerodebt.exchange.commands import Deposit, LoadPositions, PlaceOrder, SetPositionMode, Side
 from zerodebt.exchange.events import HOUSE, DeficitClosed, Deleveraged
 from zerodebt.exchange.rules import AdlRules, RulesError
 from zerodebt.exchange.units import PPB
@@ -138,6 +138,23 @@ def test_pro_rata_shares_lots_by_the_rulebooks_weight() -> None:
     assert lots_by(AdlRules(policy="pro_rata", weights="equity"), pair, 11) == {1: 5, 2: 6}
 
 
+def test_lots_weigh_otherwise_than_what_the_position_has_won() -> None:
+    """8 lots over holders of 10 and 30, who have won 300 and 100 with them."""
+    pair = [winner(1, profit_atoms=300), winner(2, 30, profit_atoms=100)]
+    assert lots_by(AdlRules(policy="pro_rata", weights="contracts"), pair, 8) == {1: 2, 2: 6}
+    assert lots_by(AdlRules(policy="pro_rata", weights="profit"), pair, 8) == {1: 6, 2: 2}
+
+
+@pytest.mark.spec("WFALL-03")
+@pytest.mark.parametrize(
+    ("weights", "losing"), [("profit", {"profit_atoms": -7}), ("equity", {"equity_atoms": -7})]
+)
+def test_who_has_lost_has_no_weight(weights: Any, losing: dict[str, int]) -> None:
+    """11 lots are wanted, and only the one who has won gives: his 10. Nobody is charged, so all could."""
+    pair = [winner(1), winner(2, **losing)]
+    assert lots_by(AdlRules(policy="pro_rata", weights=weights), pair, 11, charge=0) == {1: 10}
+
+
 @pytest.mark.spec("WFALL-04")
 def test_pro_rata_passes_on_what_one_cannot_bear() -> None:
     """By contracts 5 and 5; at a charge of 300 a lot the first has equity for 2, so the second gives 8."""
@@ -170,6 +187,28 @@ def test_capped_leaves_everybody_his_requirement() -> None:
     assert wealth.seize(AdlRules(policy="capped"), [needy, free], 100).atoms == (50, 50)
 
 
+def test_capped_may_take_a_whole_profit_that_is_all_the_equity() -> None:
+    """With cash 0 the cap is the profit; at a requirement of all the equity it is nothing."""
+    bare, bound = purse(1, 0, 100), Candidate(2, 0, 1, 700, 600, 100, 100, 0, 100)
+    assert wealth.seize(AdlRules(policy="capped"), [bare], 100) == wealth.Seizure((100,), 0)
+    kept = wealth.seize(AdlRules(policy="capped", keep="maintenance"), [bare, bound], 200)
+    assert kept == wealth.Seizure((100, 0), 100)
+
+
+@pytest.mark.parametrize("charge", [0, -300])
+def test_lots_that_cost_nothing_are_not_capped(charge: int) -> None:
+    rules = AdlRules(policy="capped", haircut_max_ppb=0, weights="contracts")
+    assert lots_by(rules, [winner(1), winner(2)], 20, charge=charge) == {1: 10, 2: 10}
+    assert lots_by(rules, [winner(1), winner(2)], 20, charge=1) == {}
+
+
+def test_risk_aware_leaves_who_is_not_above_the_threshold_alone() -> None:
+    """Leverages 1 and 3 at a threshold of 1: the second gives his 50, and the rest stays open."""
+    pair = [purse(1, 50, 50, leverage=1), purse(2, 50, 50, leverage=3)]
+    rules = AdlRules(policy="risk_aware", risk_power=1, risk_threshold_ppb=PPB)
+    assert wealth.seize(rules, pair, 70) == wealth.Seizure((0, 50), 20)
+
+
 @pytest.mark.parametrize(
     ("power", "threshold", "expected"),
     [(0, 0, (10, 30)), (1, 0, (4, 36)), (2, 0, (1, 39)), (1, PPB, (0, 40))],
@@ -187,6 +226,8 @@ def test_mirror_descent_from_zero_asks_by_the_square_of_the_endowment() -> None:
     rules = AdlRules(policy="mirror_descent")
     assert wealth.seize(rules, three, 140).atoms == (90, 40, 10)
     assert wealth.seize(rules, three, 550) == wealth.Seizure((300, 200, 50), 0)
+    pair = [purse(k, 10, w * 10**10) for k, w in enumerate((3, 1))]
+    assert wealth.seize(rules, pair, 10**10).atoms == (9 * 10**9, 10**9)
 
 
 @given(
@@ -216,11 +257,34 @@ def test_projection_of_a_start_that_meets_the_budget_is_the_start() -> None:
     assert sharing.project(30, [20, 40], [500_000_000, 500_000_000]) == [10, 20]
 
 
+def test_projection_gives_the_unit_that_two_halves_make_to_the_first() -> None:
+    """h = (1 - 6 / 8, 1 - 2 / 8, 0) raises 1.5 of the first, 1.5 of the second, and nothing of the third."""
+    assert sharing.project(3, [6, 2, 6], [PPB, PPB, 0]) == [2, 1, 0]
+
+
 def test_min_max_takes_whole_lots_from_who_feels_them_least() -> None:
     """A lot costs the three 1/10, 1/20 and 1/35 of their equity: 3 lots leave the largest share at 2/35."""
     three = [winner(k, equity_atoms=e) for k, e in enumerate((10, 20, 35))]
     assert lots_by(AdlRules(policy="min_max"), three, 3) == {1: 1, 2: 2}
     assert lots_by(AdlRules(policy="pro_rata", weights="contracts"), three, 3) == {0: 1, 1: 1, 2: 1}
+
+
+@pytest.mark.spec("WFALL-03")
+def test_min_max_asks_nobody_without_equity_even_where_lots_cost_nothing() -> None:
+    pair = [winner(1, equity_atoms=-5), winner(2)]
+    assert lots_by(AdlRules(policy="min_max"), pair, 12, charge=0) == {2: 10}
+
+
+def test_whoever_has_given_all_he_can_is_passed_over_unit_by_unit() -> None:
+    """Weights 10, 1 and 1, 8 units: the level 8 / 12 gives the first 6; his 7th makes .7, an 8th would .8."""
+    assert sharing.smallest_maximum(8, [8, 5, 5], [10, 1, 1]) == [8, 0, 0]
+    assert sharing.smallest_maximum(8, [7, 5, 5], [10, 1, 1]) == [7, 1, 0]
+    assert sharing.smallest_maximum(6, [5, 9, 9], [10, 1, 1]) == [5, 1, 0], "full at the level of .5"
+
+
+def test_who_has_no_weight_gives_nothing_although_units_are_missing() -> None:
+    assert sharing.fill(5, [3, 4], [1, 0]) == [3, 0]
+    assert sharing.fill(5, [0, 4], [1, 1]) == [0, 4]
 
 
 def by_milp(wanted: int, charge: int, candidates: Sequence[Candidate]) -> list[int]:
@@ -312,6 +376,27 @@ def test_bad_proposal_falls_back_to_pro_rata_over_what_each_can_give(
 def test_good_proposal_of_a_policy_of_ones_own_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(POLICIES, "pro_rata", lambda *_: [1, 9])
     assert lots_by(AdlRules(policy="pro_rata"), [winner(1), winner(2)], 10) == {1: 1, 2: 9}
+
+
+@pytest.mark.spec("WFALL-03")
+@pytest.mark.parametrize("side", [1, -1])
+def test_queue_planned_before_the_need_asks_the_leg_of_either_side_in_its_own_instrument(side: Any) -> None:
+    """10 lots of the second instrument lose 10 each with 60 USD; the winner holds both legs."""
+    rules = rulebook("book", "adl", adl={"plan": "before"}, margin={"hedge_mode": True})
+    desk = Desk(rules, (perpetual(), perpetual("ETH")), index=(100, 100))
+    loser, hedger, maker = desk.open(60, 10_000, 10_000)
+    desk.ok(SetPositionMode(hedger, "hedge"))
+    legs: dict[int, Any] = {1: "long", -1: "short"}
+    desk.order(loser, side, 10, 100, instrument=1)
+    desk.ok(PlaceOrder(hedger, 1, cast("Side", -side), 10, 100, tif="fok", leg=legs[-side]))
+    desk.order(maker, cast("Side", -side), 3, 100, instrument=1)
+    desk.ok(PlaceOrder(hedger, 1, side, 3, 100, tif="fok", leg=legs[side]))
+    desk.index(100, 100 - side)
+    events = desk.index(100, 100 - 10 * side)
+    assert [(e.winner, e.instrument, e.lots, e.price_ticks) for e in of(events, Deleveraged)] == [
+        (hedger, 1, -10 * side, 100 - 6 * side)
+    ]
+    assert not audit(desk.batches).findings
 
 
 @pytest.mark.spec("ATK-12", "WFALL-03")
@@ -593,6 +678,26 @@ def test_price_and_its_clamp(rules: dict[str, Any], price: int, left: int) -> No
     taken = of(desk.index(90), Deleveraged)
     assert {e.price_ticks for e in taken} == {price}
     assert desk.equity(loser) == left * USD
+
+
+@pytest.mark.spec("WFALL-03")
+@pytest.mark.parametrize(("clamp", "off"), [("none", 5), ("bankruptcy", 6)])
+@pytest.mark.parametrize("side", [1, -1])
+@pytest.mark.parametrize("lots", [1, 10])
+def test_previous_mark_gives_way_to_the_bankruptcy_price_where_the_rulebook_says_so(
+    clamp: str, off: int, side: int, lots: int
+) -> None:
+    """6 USD a lot are gone 6 off 100; the mark was 5 off and is 10 off, and the house could bear that."""
+    adl_rules = {"price": "previous_mark", "clamp": clamp}
+    desk = Desk(rulebook("book", "adl", "house", adl=adl_rules), index=(100,))
+    loser, winner = desk.open(6 * lots, 10_000)
+    desk.ok(Deposit(0, HOUSE, (10_000 * USD,)))
+    buyer, seller = (loser, winner) if side > 0 else (winner, loser)
+    desk.trade(buyer, seller, lots, 100)
+    desk.index(100 - 5 * side)
+    events = desk.index(100 - 10 * side)
+    assert [e.price_ticks for e in of(events, Deleveraged)] == [100 - off * side]
+    assert desk.equity(loser) == (6 - off) * lots * USD
 
 
 @pytest.mark.spec("WFALL-03")

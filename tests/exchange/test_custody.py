@@ -5,15 +5,29 @@ The debt of most tests: 10 lots bought at 100 with 100 USD are sold at 70, and 2
 
 import pytest
 
-from tests.venues import ASSETS, USD, Desk, of, rulebook
+from tests.venues import ASSETS, USD, Desk, of, perpetual, rulebook, spot
 from zerodebt.exchange.audit import audit
 from zerodebt.exchange.audit.report import Report
-from zerodebt.exchange.commands import BUY, Deposit, SetStatus, Withdraw
+from zerodebt.exchange.commands import (
+    BUY,
+    SELL,
+    Borrow,
+    Command,
+    Deposit,
+    Observation,
+    SetLeverage,
+    SetStatus,
+    Supply,
+    TransferMargin,
+    UpdateIndex,
+    Withdraw,
+)
 from zerodebt.exchange.custody import Custody, left_behind_atoms, share_atoms
-from zerodebt.exchange.events import DEFICIT, EXTERNAL, UNPAID, Batch, Posted
+from zerodebt.exchange.events import DEFICIT, EXTERNAL, UNPAID, Batch, Posted, Rejected
 from zerodebt.exchange.margin import withdrawable_atoms
 from zerodebt.exchange.oracle import Situation
 from zerodebt.exchange.reject import RejectReason
+from zerodebt.exchange.units import SECOND_NS
 from zerodebt.exchange.venue import Venue
 
 HELD, HOLE = (100 + 2000 + 100_000 + 1000) * USD, 200 * USD
@@ -88,7 +102,10 @@ def test_where_withdrawals_run_the_first_takes_all_and_custody_ends_it() -> None
     desk.ok(Withdraw(bidder, 0, view.withdrawable_atoms(bidder)))
     left = -desk.cash(EXTERNAL)
     assert view.withdrawable_atoms(winner) == left == withdrawable_atoms(desk.state, winner) - HOLE
-    assert desk.refused(Withdraw(winner, 0, left + 1)) == RejectReason.DEFICIT_OPEN
+    (refused,) = desk.do(Withdraw(winner, 0, left + 1))
+    assert isinstance(refused, Rejected)
+    assert refused.reason == RejectReason.DEFICIT_OPEN
+    assert refused.detail == f"{left + 1} atoms asked, {left} is all that is in custody"
     assert desk.cash(UNPAID) == 0
     report = audit(desk.batches)
     assert report.findings == ()
@@ -190,3 +207,71 @@ def test_the_audit_names_who_takes_more_than_his_share() -> None:
     report = audit([*desk.batches, Batch(last.seq + 1, last.time_ns, (again,))])
     assert beyond_share_atoms(report) == left - share
     assert [f.rule for f in report.findings] == ["(g)"]
+
+
+# A price that nobody has seen yet
+
+
+def quiet_desk() -> tuple[Desk, int, int]:
+    """A trader with coins, a cross and an isolated position, and one without any; the index grows old."""
+    coin = {"asset": "COIN", "decimals": 3, "ratio_ppb": 500_000_000}
+    rules = rulebook("book", collateral=[coin], lending={}, margin={"index_age_max_ns": 60 * SECOND_NS})
+    desk = Desk(rules, (perpetual(), perpetual("TWO"), spot()), index=(100, 100, 10))
+    trader, other, idle = desk.open(1000, 100_000, 1000)
+    for account in (trader, idle):
+        desk.ok(Deposit(1, account, (5_000,)))
+    desk.ok(SetLeverage(trader, 1, 10, "isolated"))
+    for instrument in (0, 1):
+        desk.order(other, SELL, 1, 100, instrument=instrument)
+        desk.order(trader, BUY, 1, 100, instrument=instrument)
+    desk.ok(TransferMargin(trader, 1, 50 * USD))
+    return desk, trader, idle
+
+
+def takings(account: int) -> list[Command]:
+    moved = [TransferMargin(account, 1, atoms) for atoms in (USD, -USD)]
+    return [
+        Withdraw(account, 0, USD),
+        Withdraw(account, 1, 1),
+        Supply(account, USD),
+        Borrow(account, USD),
+        *moved,
+    ]
+
+
+@pytest.mark.spec("MARK-02")
+@pytest.mark.parametrize("which", range(6))
+def test_who_has_a_position_takes_nothing_out_while_its_index_is_too_old(which: int) -> None:
+    """Sixty seconds are not too old; one nanosecond more is, until a source speaks again."""
+    desk, trader, _ = quiet_desk()
+    command = takings(trader)[which]
+    desk.tick(60 * SECOND_NS)
+    assert desk.venue.view.withdrawable_atoms(trader) > 0
+    desk.tick(1)
+    assert desk.refused(command) is RejectReason.INDEX_STALE
+    assert desk.venue.view.withdrawable_atoms(trader) == 0
+    desk.index(100, 100, 10)
+    desk.ok(command)
+    assert audit(desk.batches).findings == ()
+
+
+@pytest.mark.spec("MARK-02")
+@pytest.mark.parametrize(("spoken", "refused"), [(0, -USD), (1, USD)])
+def test_a_transfer_asks_for_the_index_of_what_it_takes_from(spoken: int, refused: int) -> None:
+    """Into the isolated position while its own index is old, out of it while that of the cross one is."""
+    desk, trader, _ = quiet_desk()
+    desk.tick(3600 * SECOND_NS)
+    sources = range(len(desk.rules.sources))
+    desk.ok(UpdateIndex(tuple(Observation(spoken, source, 100, desk.time_ns) for source in sources)))
+    assert desk.refused(TransferMargin(trader, 1, refused)) is RejectReason.INDEX_STALE
+    desk.ok(TransferMargin(trader, 1, -refused))
+
+
+@pytest.mark.spec("MARK-02")
+def test_an_index_that_is_too_old_keeps_nobody_without_a_position() -> None:
+    desk, trader, idle = quiet_desk()
+    desk.tick(3600 * SECOND_NS)
+    desk.ok(Withdraw(idle, 0, 1000 * USD))
+    desk.ok(Withdraw(idle, 1, 5_000))
+    desk.index(100, later_ns=0)
+    assert desk.refused(Withdraw(trader, 0, USD)) is RejectReason.INDEX_STALE, "the other one is as old"

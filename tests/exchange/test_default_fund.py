@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.venues import USD, Desk, future, of, rulebook
+from tests.venues import USD, Desk, future, of, perpetual, rulebook, spot
+from zerodebt.exchange.accounts import BACKSTOP
 from zerodebt.exchange.audit import Report, audit
 from zerodebt.exchange.commands import (
+    BUY,
     AuctionBid,
     Contribute,
     Deposit,
@@ -22,11 +24,15 @@ from zerodebt.exchange.events import (
     DEFAULT_FUND,
     HOUSE,
     AuctionHeld,
+    Batch,
+    Contributed,
     DefaultDeclared,
     DeficitClosed,
     DeficitOpened,
     LayerDrawn,
     LiquidationEnded,
+    Posted,
+    StageArmed,
     StagePaid,
 )
 from zerodebt.exchange.reject import RejectReason
@@ -41,6 +47,7 @@ FUND = {
     "assessment_ppb": 2 * PPB,
     "variation_haircut_ppb": PPB // 2,
 }
+RICH = 1_000_000
 CALLS = {"call_to": "maintenance", "call_due_ns": HOUR_NS}
 
 
@@ -146,6 +153,14 @@ def test_of_equal_bids_the_first_wins() -> None:
     assert held.winner == house.others[2]
 
 
+def test_what_a_vault_wins_in_an_auction_keeps_the_name_of_the_defaulter() -> None:
+    house = House()
+    (vault,) = house.desk.open(1_000, role="vault")
+    house.fall(6)
+    house.auction((vault, 106))
+    assert list(house.desk.state.lineage[vault, 0]) == [(house.member, 10)]
+
+
 def test_a_bid_that_cannot_be_borne_is_passed_over_and_named() -> None:
     house = House()
     d = house.desk
@@ -157,6 +172,19 @@ def test_a_bid_that_cannot_be_borne_is_passed_over_and_named() -> None:
     )
     (held,) = of(house.auction((poor, 106), (house.others[2], 108)), AuctionHeld)
     assert (held.winner, held.refused) == (house.others[2], (poor,))
+    house.report()
+
+
+@pytest.mark.parametrize(("usd", "price"), [(40, 106), (20, 108), (60, 104)])
+def test_a_bid_is_borne_with_what_it_gains_at_the_mark_and_not_with_a_dollar_less(
+    usd: int, price: int
+) -> None:
+    """A short of 10 lots asks for 40. At the mark of 106 it has won 20 if taken at 108, lost 20 at 104."""
+    house = House()
+    enough, too_poor = house.desk.open(usd, usd - 1)
+    house.fall(6)
+    (held,) = of(house.auction((too_poor, price), (enough, price)), AuctionHeld)
+    assert (held.winner, held.refused) == (enough, (too_poor,))
     house.report()
 
 
@@ -270,6 +298,8 @@ def test_the_others_pay_in_proportion_to_what_they_put_up() -> None:
     assert layer.shares == tuple(
         (account, 48 * USD * usd // 60) for account, usd in zip(house.others, (10, 20, 30), strict=True)
     )
+    below = "equity is still below zero"
+    assert of(events, StageArmed) == [StageArmed("default_fund", house.member, 0, -60 * USD, 0, below)]
     assert house.desk.cash(DEFAULT_FUND) == (60 - 48) * USD
     assert {(e.stage, e.payer) for e in of(events, StagePaid)} == {
         ("default_fund", DEFAULT_FUND),
@@ -394,6 +424,88 @@ def test_a_fund_of_cover_two_bears_two_defaults_and_not_three(defaults: int, res
     assert d.cash(DEFAULT_FUND) == max(0, 100 - 50 * defaults) * USD
 
 
+def test_stressed_losses_count_every_position_at_the_leverage_that_was_chosen() -> None:
+    """10 lots at 100 with leverage 5 need 200, 4 lots at 50 with 20 need 10; falls of 30 and 10 cost 340."""
+    d = Desk(rulebook(), (future("A"), future("B")), index=(100, 50))
+    long, short = d.open(10_000, 10_000)
+    d.ok(SetLeverage(long, 0, 5))
+    d.trade(long, short, 10, 100)
+    d.trade(long, short, 4, 50, instrument=1)
+    assert stressed_losses(d.state, (-30, -10)) == {long: (340 - 210) * USD, short: 0}
+
+
+def test_stressed_losses_see_the_margin_rise_with_the_open_interest() -> None:
+    """500 USD are open, half way between 0 and 1,000: the rate of 1/20 has risen to 0.525."""
+    bounds: dict[str, Any] = {"open_interest_low_atoms": 0, "open_interest_high_atoms": 1_000 * USD}
+    d = Desk(rulebook(), (future(**bounds),), index=(100,))
+    long, short = d.open(10_000, 10_000)
+    d.trade(long, short, 5, 100)
+    assert stressed_losses(d.state, (-60,)) == {long: 300 * USD - 262_500_000, short: 0}
+
+
+def test_a_deficit_of_one_atom_is_drawn_like_any_other() -> None:
+    assert draws(1, [(16, 3), (17, 5)]) == [(17, 1)]
+    assert draws(0, [(16, 3), (17, 5)]) == []
+
+
+def test_assessed_members_pay_twice_their_part_or_what_is_left_of_their_cash() -> None:
+    house = House()
+    house.fall(6)
+    d = house.desk
+    first, second, third = house.others
+    for account, left in ((first, 0), (second, 17)):
+        cash = d.cash(account) - left * USD
+        d.state.ledger.post("withdrawal", [(account, 0, -cash), (0, 0, cash)])
+    defaulter = (house.member, 0)
+    assert payers(d.state, defaulter, "assessments") == [
+        (first, 0),
+        (second, 17 * USD),
+        (third, 2 * 30 * USD),
+    ]
+    d.state.contributions[second] = 3 * USD
+    assert payers(d.state, defaulter, "contributions") == [
+        (first, 10 * USD),
+        (second, 3 * USD),
+        (third, 30 * USD),
+    ]
+
+
+def test_haircut_is_on_gains_since_the_settlement_of_all_positions_as_far_as_the_winner_can_pay() -> None:
+    """From 100, 50 and 20 to 106, 53 and 21, in atoms: 4 lots of the first and 2 of the second gain 30.
+
+    Of the others one has 5 left of his gain of 12, one less than nothing, one has gained a single atom, one
+    nothing. The defaulter's 12 - 3, a vault's 12 and the fund's own lots are not asked.
+    """
+    atom: dict[str, Any] = {"tick_value_atoms": 1, "margin_floor_atoms_per_lot": 1}
+    haircut = FUND | {"variation_haircut_ppb": PPB}
+    d = Desk(
+        rulebook("book", "default_fund", settlement=CALLS, default_fund=haircut),
+        (future("A", **atom), future("B", **atom), future("C", **atom)),
+        index=(100, 50, 20),
+    )
+    first, poor, broke, penny, even, defaulter, vault, other = d.open(*[1] * 8)
+    d.trade(first, other, 4, 100)
+    d.trade(first, other, 2, 50, instrument=1)
+    for who in (poor, broke, defaulter, vault):
+        d.trade(who, other, 2, 100)
+    d.trade(penny, other, 1, 20, instrument=2)
+    d.trade(even, defaulter, 1, 50, instrument=1)
+    d.trade(other, even, 1, 50, instrument=1)
+    d.state.settled_ticks.update({0: 100, 1: 50, 2: 20})
+    d.index(106, 53, 21)
+    for who, left in ((poor, 5), (broke, -5)):
+        atoms = d.equity(who) - left
+        d.state.ledger.post("withdrawal", [(who, 0, -atoms), (0, 0, atoms)])
+    d.state.accounts.vault.cells[0][vault] = BACKSTOP
+    d.state.accounts.lots.cells[0][DEFAULT_FUND] = 7
+    assert payers(d.state, (defaulter, 0), "variation_haircut") == [
+        (first, 4 * 6 + 2 * 3),
+        (poor, 5),
+        (broke, 0),
+        (penny, 1),
+    ]
+
+
 def test_payers_of_a_layer_without_a_default_are_none() -> None:
     house = House()
     assert payers(house.desk.state, (house.member, 0), "contributions") == []
@@ -411,3 +523,65 @@ def test_a_fund_that_contradicts_the_waterfall_is_refused(
 ) -> None:
     with pytest.raises(RulesError, match=said):
         rulebook(*waterfall, default_fund=fund)
+
+
+def dusty() -> tuple[Desk, int, int]:
+    """A defaulter who is sold out at 90 owes 95 beside 999 atoms of a coin at 100, of which a lot has 1000.
+
+    At the index that is 99.90, of which 90 % answer: he is 5.09 short, 4.90 above zero, and nobody buys it.
+    Another member has put up 20.
+    """
+    coin = {"asset": "COIN", "decimals": 3, "ratio_ppb": 900_000_000}
+    rules = rulebook("book", "default_fund", collateral=[coin], exchange={"price_ratio_ppb": 975_000_000})
+    desk = Desk(rules, (perpetual(), spot()), index=(100, 100))
+    member, other = desk.open(5, RICH)
+    desk.ok(Contribute(other, 20 * USD))
+    desk.ok(Deposit(1, member, (999,)))
+    desk.trade(member, other, 10, 100)
+    desk.order(other, BUY, 10, 90)
+    (declared,) = of(desk.index(90, 100), DefaultDeclared)
+    assert declared.contributions == ((other, 20 * USD),)
+    return desk, member, other
+
+
+@pytest.mark.spec("WFALL-01")
+def test_a_default_is_over_when_nobody_would_buy_what_is_left_beside_the_debt() -> None:
+    desk, member, other = dusty()
+    assert (desk.cash(member), desk.cash(member, 1), desk.lots(member)) == (-95 * USD, 999, 0)
+    assert (member, 0) in desk.state.in_liquidation
+    assert not desk.state.defaults
+    desk.ok(Contribute(other, -15 * USD))
+    assert audit(desk.batches).findings == ()
+
+
+@pytest.mark.spec("WFALL-01")
+def test_when_the_coins_fall_below_the_debt_that_is_a_default_anew() -> None:
+    """999 atoms at 90 are 89.91: 5.09 are missing, and the 20 that are there by now answer for them."""
+    desk, _, other = dusty()
+    desk.ok(Contribute(other, 10 * USD))
+    desk.ok(Contribute(other, -10 * USD))
+    events = desk.index(90, 90)
+    assert [e.contributions for e in of(events, DefaultDeclared)] == [((other, 20 * USD),)]
+    (layer,) = of(events, LayerDrawn)
+    assert (layer.layer, layer.shares) == ("contributions", ((other, 5_090_000),))
+    assert [e.residual_atoms for e in of(events, DeficitClosed)] == [0]
+    assert not desk.state.defaults
+    assert audit(desk.batches).findings == ()
+
+
+def test_a_lot_that_the_book_could_buy_keeps_the_default_open() -> None:
+    desk, member, other = dusty()
+    desk.ok(Deposit(1, member, (1,)))
+    assert of(desk.index(90, 99), DefaultDeclared)
+    assert desk.refused(Contribute(other, -USD)) is RejectReason.DEFAULT_OPEN
+    assert audit(desk.batches).findings == ()
+
+
+def test_the_audit_names_who_takes_his_contribution_out_of_an_open_default() -> None:
+    desk, member, other = dusty()
+    desk.ok(Deposit(1, member, (1,)))
+    desk.index(90, 99)
+    legs = ((other, 0, USD), (DEFAULT_FUND, 0, -USD))
+    taken = (Contributed(other, -USD), Posted("contribution", legs))
+    batches = [*desk.batches, Batch(desk.venue.seq + 1, desk.time_ns, taken)]
+    assert [f.rule for f in audit(batches).findings] == ["(f)"]

@@ -9,8 +9,9 @@ from msgspec import structs
 
 from tests.venues import USD, Desk, of, perpetual, rulebook
 from zerodebt.exchange.audit import audit
-from zerodebt.exchange.commands import BUY, SELL, Deposit, SetLeverage
+from zerodebt.exchange.commands import BUY, SELL, Deposit, SetLeverage, SetStatus
 from zerodebt.exchange.events import (
+    HOUSE,
     INSURANCE,
     DeficitOpened,
     Deleveraged,
@@ -22,6 +23,7 @@ from zerodebt.exchange.events import (
     Posted,
     StageArmed,
     TakenOver,
+    WorkLeft,
 )
 from zerodebt.exchange.instruments import Instrument, Tier, maintenance_atoms, tier_of
 from zerodebt.exchange.liquidation import (
@@ -470,7 +472,142 @@ def test_loss_beyond_equity_stays_within_its_budget() -> None:
     assert desk.equity(account) == 0
 
 
+TWO = (perpetual(), perpetual("ETH"))
+THREE = (*TWO, perpetual("SOL"))
+
+
+@pytest.mark.spec("LIQ-05")
+@pytest.mark.parametrize(("most", "sold"), [(1410, [10, 5]), (1409, [10, 4]), (940, [10]), (939, [9])])
+def test_budget_of_a_command_is_for_all_positions_of_an_account_and_renewed_by_the_next(
+    most: int, sold: list[int]
+) -> None:
+    """Twice 10 lots at 94, of 940 each: 1410 pay for ten lots and five, an atom or a dollar less for fewer.
+
+    Another account has the same to itself, and the next command goes on.
+    """
+    budget = {"steps": ["whole"], "notional_max_atoms": most * USD}
+    desk = Desk(rulebook("book", "adl", liquidation=budget), TWO, index=(100, 100))
+    first, second, maker = desk.open(130, 130, RICH)
+    for account in (first, second):
+        for n in (0, 1):
+            desk.trade(account, maker, 10, 100, instrument=n)
+    for n in (0, 1):
+        desk.order(maker, BUY, 100, 94, instrument=n)
+    assert [lots for lots, _, _ in forced(desk.index(94, 94))] == sold * 2
+    left = [20 - sum(sold), 20 - sum(sold)]
+    assert [desk.lots(who) + desk.lots(who, 1) for who in (first, second)] == left
+    assert not audit(desk.batches).findings
+    assert forced(desk.tick())
+
+
+@pytest.mark.spec("LIQ-08")
+@pytest.mark.parametrize(("budget", "limit"), [(26 * USD, 98), (26 * USD - 1, 99), (26 * USD + 1, 98)])
+def test_budget_for_losses_counts_what_an_account_lost_beyond_its_equity_in_this_command(
+    budget: int, limit: int
+) -> None:
+    """12 lots from 100 to 95 leave 90 - 60 = 30; sold at 91 they cost 48 more, 18 beyond it.
+
+    Ten lots of the second at 103 bring 30, so that 12 are there again; with the 8 that are left of a budget
+    of 26 the third's 10 lots may lose 20, 2 a lot.
+    """
+    limits = {"steps": ["whole"], "insurance_lost_max_atoms": budget}
+    desk = Desk(rulebook("book", "house", liquidation=limits), THREE, index=(100, 100, 100))
+    desk.ok(Deposit(0, HOUSE, (RICH * USD,)))
+    account, maker = desk.open(200, RICH)
+    for n, lots in enumerate((12, 10, 10)):
+        desk.trade(account, maker, lots, 100, instrument=n)
+    take(desk, account, 90)
+    for n, (lots, bid) in enumerate([(12, 91), (10, 103), (10, 99)]):
+        desk.order(maker, BUY, lots, bid, instrument=n)
+    events = desk.index(95, 100, 100)
+    assert forced(events) == [(12, 91, "ioc"), (10, None, "ioc"), (10, limit, "ioc")]
+
+
+@pytest.mark.spec("LIQ-08")
+@pytest.mark.parametrize(("surplus", "limit"), [(0, 94), (PPB, 95)])
+def test_order_may_use_up_all_equity_or_where_the_fund_shares_the_positions_own(
+    surplus: int, limit: int
+) -> None:
+    """Twice 10 lots at 96 with 100 - 80 = 20: 2 a lot are all of it, 1 a lot is one position's half."""
+    limits = {"steps": ["whole"], "price_limit": "bankruptcy", "surplus_max_ppb": surplus}
+    desk = Desk(rulebook("book", "insurance", "adl", liquidation=limits), TWO, index=(100, 100))
+    account, maker = desk.open(100, RICH)
+    for n in (0, 1):
+        desk.trade(account, maker, 10, 100, instrument=n)
+    desk.order(maker, BUY, 10, 96)
+    assert forced(desk.index(96, 96)) == [(10, limit, "ioc")]
+
+
+@pytest.mark.spec("LIQ-06")
+def test_position_with_the_largest_requirement_goes_first() -> None:
+    """10 lots at 100 need 25, 20 lots at 99 need 49.5: with 70 - 20 = 50 left, 20 lots are enough."""
+    desk = Desk(rulebook("book", "adl", liquidation={"steps": ["whole"]}), TWO, index=(100, 100))
+    account, maker = desk.open(200, RICH)
+    for n, lots in ((0, 10), (1, 20)):
+        desk.trade(account, maker, lots, 100, instrument=n)
+        desk.order(maker, BUY, lots, 99 if n else 100, instrument=n)
+    take(desk, account, 70)
+    events = desk.index(100, 99)
+    assert [(e.instrument, e.size_lots) for e in of(events, Filled)] == [(1, 20)]
+    assert (desk.lots(account), desk.lots(account, 1)) == (10, 0)
+
+
+@pytest.mark.spec("LIQ-05")
+def test_forced_order_says_why_and_what_of_it_was_not_filled() -> None:
+    """10 lots at 96 with 60 - 40 = 20 against 24; 4 are bid for."""
+    desk = Desk(rulebook("book", "adl"), index=(100,))
+    account, _ = long(desk, 60, 10, 100, (4, 96))
+    events = desk.index(96)
+    below = "equity is below the maintenance requirement"
+    assert of(events, StageArmed) == [StageArmed("book", account, 0, 20 * USD, 24 * USD, below)]
+    (order,) = [e for e in of(events, OrderAccepted) if e.forced]
+    assert order.reduce_only
+    assert of(events, OrderClosed) == [OrderClosed(order.order_id, 6, "unfilled")]
+
+
+def test_share_of_a_position_is_sent_once_a_command_however_many_tiers_there_are() -> None:
+    """A fifth of 50 lots in the fourth tier."""
+    share = {"steps": ["share"], "chunk_threshold_atoms": USD, "chunk_ppb": 20 * PERCENT, "cooldown_ns": 9}
+    desk = Desk(rulebook("book", "adl", liquidation=share), (perpetual(tiers=TIERS),), index=(100,))
+    account, maker = desk.open(2000, RICH)
+    desk.trade(account, maker, 50, 100)
+    take(desk, account, 200)
+    desk.order(maker, BUY, 50, 100)
+    assert forced(desk.index(100)) == [(10, None, "ioc")]
+
+
+def test_position_whose_market_stands_still_waits_while_another_is_sold() -> None:
+    """10 of equity at 90 against 25 and 22.5: both have a bid at the mark."""
+    desk = Desk(rulebook("book", "adl"), TWO, index=(100, 100))
+    account, maker = desk.open(110, RICH)
+    for n in (0, 1):
+        desk.trade(account, maker, 10, 100, instrument=n)
+        desk.order(maker, BUY, 10, 90 if n else 100, instrument=n)
+    desk.ok(SetStatus(0, open=True, reduce=True, liquidate=False))
+    events = desk.index(100, 90)
+    assert [(e.instrument, e.size_lots) for e in of(events, Filled)] == [(1, 10)]
+    assert not of(events, WorkLeft)
+
+
 # Surplus
+
+
+@pytest.mark.spec("LIQ-03", "LIQ-08")
+def test_fund_gets_no_surplus_of_an_account_that_fees_have_emptied() -> None:
+    """10 lots at 96 with 20 could go at 94. Sold at 95 they bring 10 more: a fee of 2 % of 950 takes them."""
+    rules = rulebook(
+        "book",
+        "insurance",
+        "adl",
+        fees={"liquidation_ppb": 2 * PERCENT},
+        liquidation={"steps": ["whole"], "price_limit": "bankruptcy", "surplus_max_ppb": PPB},
+    )
+    desk = Desk(rules, index=(100,))
+    account, _ = long(desk, 60, 10, 100, (10, 95))
+    events = desk.index(96)
+    assert not [p for p in of(events, Posted) if p.reason == "surplus"]
+    assert not of(events, DeficitOpened)
+    assert (desk.equity(account), desk.lots(account)) == (0, 0)
 
 
 BITMEX: dict[str, Any] = {

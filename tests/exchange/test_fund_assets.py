@@ -105,7 +105,10 @@ def test_what_nobody_pays_after_a_poor_sale_is_a_residual_of_the_debtor() -> Non
 def test_the_fund_takes_positions_only_when_its_sale_brings_what_is_missing(
     bids: list[tuple[int, int]], taken: bool
 ) -> None:
-    """By the index the fund is worth 100 of the 80 that are missing, whatever is bid."""
+    """By the index the fund is worth 100 of the 80 that are missing, whatever is bid.
+
+    One bid of 50 does not reach: then it sells nothing, and keeps its coins for a deficit that it pays.
+    """
     desk, _, maker = coin_fund("book", "insurance", "adl")
     for price, lots in bids:
         desk.order(maker, BUY, lots, price, instrument=1)
@@ -113,7 +116,8 @@ def test_the_fund_takes_positions_only_when_its_sale_brings_what_is_missing(
     assert bool(of(events, TakenOver)) is taken
     assert bool(of(events, Deleveraged)) is not taken
     assert desk.lots(INSURANCE) == (180 if taken else 0)
-    assert desk.cash(INSURANCE) == (50 + 49 - 80 if taken else 50 * len(bids)) * USD
+    assert desk.cash(INSURANCE) == (50 + 49 - 80 if taken else 0) * USD
+    assert desk.cash(INSURANCE, 1) == (0 if taken else 2 * COIN)
     assert audit(desk.batches).findings == ()
 
 

@@ -5,10 +5,19 @@ from typing import Any
 import pytest
 
 from tests.exchange.audit.damage import Edit, edited, rules_broken, without
-from tests.venues import USD, Desk, of, perpetual
+from tests.venues import USD, Desk, of, perpetual, rulebook
 from zerodebt.exchange.audit import audit
 from zerodebt.exchange.commands import BUY, SELL, Deposit, SetLeverage
-from zerodebt.exchange.events import HOUSE, INSURANCE, DeficitClosed, Deleveraged, Filled, Posted, StagePaid
+from zerodebt.exchange.events import (
+    HOUSE,
+    INSURANCE,
+    DeficitClosed,
+    Deleveraged,
+    Filled,
+    OrderAccepted,
+    Posted,
+    StagePaid,
+)
 from zerodebt.exchange.instruments import Tier
 from zerodebt.exchange.rules import RulesError, profile_table, venue_rules
 from zerodebt.exchange.units import PPB
@@ -147,6 +156,28 @@ def test_a_fund_receives_at_most_its_fee_of_a_better_fill() -> None:
     assert surplus(events) == [940 * USD * 15 // 1000]
     assert not of(events, StagePaid)
     assert desk.equity(account) == 40 * USD - 940 * USD * 15 // 1000
+    assert is_sound(desk)
+
+
+@pytest.mark.spec("WFALL-01", "LIQ-08")
+def test_what_the_fund_paid_for_one_position_is_gone_from_the_budget_for_the_next() -> None:
+    """Twice 10 lots at 96 with 100 - 80 = 20, so that each may go at 95 for its half.
+
+    The first goes at 93: the fund pays 20 of a budget of 30. With 20 - 30 + 20 = 10 of equity and the 10 that
+    are left the second may lose 20, 2 a lot.
+    """
+    limits = {"steps": ["whole"], "shortfall": "fund", "insurance_lost_max_atoms": 30 * USD}
+    instruments = (perpetual(), perpetual("ETH"))
+    desk = Desk(rulebook("book", "insurance", "adl", liquidation=limits), instruments, index=(100, 100))
+    desk.ok(Deposit(0, INSURANCE, (100 * USD,)))
+    account, maker = desk.open(100, RICH)
+    for n, bid in ((0, 93), (1, 94)):
+        desk.trade(account, maker, 10, 100, instrument=n)
+        desk.order(maker, BUY, 10, bid, instrument=n)
+    events = desk.index(96, 96)
+    assert [e.price_ticks for e in of(events, OrderAccepted)] == [91, 94]
+    assert surplus(events) == [-20 * USD, -10 * USD]
+    assert (desk.equity(account), desk.cash(INSURANCE)) == (0, 70 * USD)
     assert is_sound(desk)
 
 

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from zerodebt.exchange.ask import UnanswerableError, answer
+from zerodebt.exchange.commands import BUY, SELL, PlaceOrder, SetPositionMode
 from zerodebt.exchange.testing.account import account
+from zerodebt.exchange.testing.market import RunningVenue
 
 LONG = {"instrument": "BTCUSDT", "side": "long", "size": "0.8", "entry": "100000"}
 SHORT = {"instrument": "BTCUSDT", "side": "short", "size": "0.3", "entry": "100000"}
@@ -75,6 +77,36 @@ def test_an_order_to_sell_opens_the_short_leg(price: str) -> None:
     assert float(in_net_mode) > 0.8, "it closes the long position first"
 
 
+@pytest.mark.parametrize(
+    ("side", "leg", "size"),
+    [("sell", "long", "0.800"), ("buy", "short", "0.300"), ("sell", "short", "0.130")],
+)
+def test_an_order_for_a_leg_closes_or_opens_it(side: str, leg: str, size: str) -> None:
+    order = about("largest_order", leg, side=side, price="100000", leverage=10)
+    assert asked(order)["answer"]["size"] == size
+    assert account(**BASE).largest_order("BTCUSDT", side, 100_000, 10, leg) == size  # type: ignore[arg-type]
+
+
+def test_the_venue_takes_the_largest_order_that_closes_a_leg() -> None:
+    venue = RunningVenue("binance_usdm", "2025-10-10", prices={"BTCUSDT": 100_000})
+    customer = venue.open({"USDT": 5000})
+    venue.apply(SetPositionMode(customer.number, "hedge"))
+    venue.quote("BTCUSDT", "0.3")
+    venue.apply(PlaceOrder(customer.number, 0, BUY, 300, None, "ioc", leg="long"))
+    assert customer.oracle().largest_order("BTCUSDT", "sell", 101_000, position_side="long") == "0.300"
+    venue.apply(PlaceOrder(customer.number, 0, SELL, 300, 1_010_000, leg="long"))
+    assert [str(order.size) for order in customer.orders("BTCUSDT")] == ["0.300"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"), [({"position_mode": "net"}, "wrong_leg"), (NET_ONLY, "no_hedge_mode")]
+)
+def test_an_order_in_net_mode_names_no_leg(changes: dict[str, Any], code: str) -> None:
+    order = about("largest_order", "long", side="buy", price="100000")
+    error = asked(order, **({"positions": [LONG]} | changes))["error"]
+    assert (error["code"], error["field"]) == (code, "ask.0.position_side")
+
+
 def test_a_path_names_the_leg_of_each_event_and_what_is_left_of_it() -> None:
     path = [{"prices": {"BTCUSDT": "90500"}}]
     question = {"question": "what_if", "path": path, "depth": {"BTCUSDT": "0.4"}}
@@ -86,6 +118,25 @@ def test_a_path_names_the_leg_of_each_event_and_what_is_left_of_it() -> None:
     assert long == "0.400"
     assert f"{float(long) + float(short):.3f}" == point["positions"]["BTCUSDT"]
     assert all(float(fill["left"]) == float(short) for fill in fills if fill["position_side"] == "short")
+
+
+def test_a_path_gives_the_fill_of_an_opening_order_to_its_leg_and_of_a_closing_one_to_the_other() -> None:
+    """0.3 long at 100,000; it bids for 0.2 more at 99,500, and to sell 0.1 of them it offers at 101,000."""
+    rules = {"mark": {"formula": "index"}}
+    venue = RunningVenue("binance_usdm", "2025-10-10", prices={"BTCUSDT": 100_000}, rules=rules)
+    customer = venue.open({"USDT": 5000})
+    venue.apply(SetPositionMode(customer.number, "hedge"))
+    venue.quote("BTCUSDT", "0.3")
+    venue.apply(PlaceOrder(customer.number, 0, BUY, 300, None, "ioc", leg="long"))
+    venue.quote("BTCUSDT", 0)
+    venue.apply(PlaceOrder(customer.number, 0, BUY, 200, 995_000, leg="long"))
+    venue.apply(PlaceOrder(customer.number, 0, SELL, 100, 1_010_000, leg="long"))
+    path = [{"BTCUSDT": 99_000}, {"BTCUSDT": 102_000}]
+    found = customer.oracle().what_if(path, depth={"BTCUSDT": 1})
+    fills = [[e for e in point.events if e.event == "fill"] for point in found.points]
+    told = [(fill.position_side, str(fill.size), str(fill.left)) for (fill,) in fills]
+    assert told == [("long", "0.200", "0.500"), ("long", "-0.100", "0.400")]
+    assert [point.legs["BTCUSDT"].long for point in found.points] == ["0.5", "0.4"]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +173,16 @@ def test_a_leg_that_is_not_meant_is_refused(
 
 def test_a_leg_that_is_not_held_is_no_position() -> None:
     one = {"positions": [LONG], "position_mode": "hedge"}
-    assert asked(about("liquidation_price", "short"), **one)["error"]["code"] == "zero_position"
+    for question in (
+        about("liquidation_price", "short"),
+        about("largest_order", "short", side="buy", price="100000"),
+    ):
+        assert asked(question, **one)["error"] == {
+            "code": "zero_position",
+            "field": "ask.0.position_side",
+            "found": "short",
+            "allowed": "is the leg that is held: BTCUSDT long",
+        }
     assert "answer" in asked(about("liquidation_price"), **one), "the only leg needs no name"
 
 

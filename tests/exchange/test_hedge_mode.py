@@ -23,6 +23,7 @@ from zerodebt.exchange.commands import (
 )
 from zerodebt.exchange.events import (
     CLEARING,
+    HOUSE,
     INSURANCE,
     Deleveraged,
     Event,
@@ -231,6 +232,21 @@ def test_winning_legs_are_deleveraged_and_nobody_against_himself() -> None:
     done = of(events, Deleveraged)
     assert {(e.account, e.winner, e.lots) for e in done} == {(loser, hedger, -10)}
     assert legs(desk, hedger) == (5, 0)
+
+
+def test_lots_that_a_policy_shares_out_are_shared_without_the_losers_own_leg() -> None:
+    policy = {"policy": "pro_rata", "weights": "contracts", "price": "mark"}
+    desk, hedger, other = hedged_desk(hedging("book", "adl", "house", adl=policy))
+    desk.ok(Deposit(0, HOUSE, (1000 * USD,)))
+    (rich,) = desk.open(100_000)
+    both(desk, hedger, other, 70, 10)
+    desk.trade(rich, other, 30, 100)
+    events = desk.index(80)
+    done = of(events, Deleveraged)
+    assert (done[0].account, done[0].winner, done[0].lots) == (hedger, other, -70)
+    assert desk.lots(other) == -(60 + 30 - 70)
+    report = audit(desk.batches)
+    assert report.findings == ()
 
 
 def test_emptying_a_leg_closes_its_own_attached_orders_only() -> None:
@@ -470,3 +486,31 @@ def test_level_that_stops_opening_reads_the_tier_of_both_legs() -> None:
     desk, hedger, other = hedged_desk(rules, perpetual(tiers=SUMMED, tier_form="whole"))
     both(desk, hedger, other, 8, 6)
     assert initial_excess_atoms(desk.state, hedger) == (1000 - 3 * 70) * USD - 1
+
+
+def test_a_forced_order_does_not_meet_the_owners_order_for_the_other_leg() -> None:
+    """The long leg's margin of 50 has lost 40; the owner's own bid at the mark is for the short leg."""
+    desk, hedger, other = hedged_desk()
+    desk.ok(SetLeverage(hedger, 0, 20, "isolated"))
+    both(desk, hedger, other, 10, 4)
+    own = desk.order(hedger, BUY, 3, 96, leg="short")
+    bid = desk.order(other, BUY, 10, 95)
+    events = desk.index(96)
+    assert [(e.maker_order, e.size_lots) for e in of(events, Filled)] == [(bid, 10)]
+    assert of(events, OrderClosed) == [OrderClosed(own, 3, "self_trade")]
+    assert legs(desk, hedger) == (0, -4)
+    assert audit(desk.batches).findings == ()
+
+
+def test_a_ladder_counts_the_tier_of_both_legs_where_they_are_summed() -> None:
+    """8 and 6 lots are in the second tier and need 28; with 4 and 6 both are in the first and need 10."""
+    tiered = perpetual(tiers=whole(10), tier_unit="lots", tier_form="whole")
+    ladder = {"liquidation": {"steps": ["ladder"]}, "adl": {"trigger": "unfilled"}}
+    desk, hedger, other = hedged_desk(hedging(margin={"tier_sum": "gross"}, **ladder), tiered)
+    both(desk, hedger, other, 8, 6)
+    desk.state.ledger.post("withdrawal", [(hedger, 0, -973 * USD), (0, 0, 973 * USD)])
+    desk.order(other, BUY, 8, 100)
+    events = desk.index(100)
+    assert [e.size_lots for e in of(events, Filled)] == [4]
+    assert legs(desk, hedger) == (4, -6)
+    assert (desk.equity(hedger), desk.requirement(hedger)) == (27 * USD, 10 * USD)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.venues import ASSETS, USD, Desk, perpetual, rulebook
+from tests.venues import ASSETS, USD, Desk, future, perpetual, rulebook
 from zerodebt.exchange.commands import BUY, SELL, PlaceOrder, SetPositionMode
 from zerodebt.exchange.instruments import Tier
 from zerodebt.exchange.oracle import PathStep, Position, Situation
@@ -71,6 +71,63 @@ def test_no_nearer_price_changes_the_verdict(long: int, short: int, wallet: int,
     else:
         assert point.ticks in turned
         assert abs(point.ticks - 100) == min(abs(p - 100) for p in turned)
+
+
+@pytest.mark.spec("LIQ-07")
+@given(
+    long=st.integers(1, 40),
+    short=st.integers(1, 40),
+    wallet=st.integers(0, 2000),
+    bound=st.integers(200, 4000),
+    above=st.sampled_from([5, 10, 19]),
+    tier_sum=st.sampled_from(["legs", "gross"]),
+    may_cross_zero=st.booleans(),
+)
+def test_where_whole_tiers_make_the_requirement_jump_no_nearer_price_changes_the_verdict(
+    long: int, short: int, wallet: int, bound: int, above: int, tier_sum: str, may_cross_zero: bool
+) -> None:
+    """Falling, a long pair can fail just above a tier's bound and be safe again below it."""
+    rules = rulebook("book", "insurance", margin={"hedge_mode": True, "tier_sum": tier_sum})
+    kind = future if may_cross_zero else perpetual
+    tiers = (Tier(0, 20), Tier(bound * USD, above))
+    market = kind(
+        tiers=tiers, tier_form="whole", price_min_ticks=-400 if may_cross_zero else 1, price_max_ticks=400
+    )
+    positions = [Position(instrument=0, lots=lots, entry_ticks=100) for lots in (long, -short)]
+    situation = Situation(rules, ASSETS, (market,), (wallet * USD, 0), positions, (100,))
+    if situation.is_liquidatable_at(0, 100):
+        return
+    reach = range(market.price_min_ticks, market.price_max_ticks + 1)
+    turned = [ticks for ticks in reach if situation.is_liquidatable_at(0, ticks)]
+    point = situation.liquidation_price(0, BUY)
+    if point is None:
+        assert not turned
+    else:
+        assert point.ticks in turned
+        assert abs(point.ticks - 100) == min(abs(ticks - 100) for ticks in turned)
+
+
+@pytest.mark.spec("LIQ-07")
+def test_a_price_of_zero_at_which_nothing_is_required_hides_no_price_before_it() -> None:
+    """Long 10 and short 1 with 822, nothing is left at 8; at zero there is no requirement to fall below."""
+    market = future(price_max_ticks=400, price_min_ticks=-400)
+    positions = [Position(instrument=0, lots=lots, entry_ticks=100) for lots in (10, -1)]
+    situation = Situation(RULES, ASSETS, (market,), (822 * USD, 0), positions, (31,))
+    assert not situation.is_liquidatable_at(0, 0)
+    point = situation.liquidation_price(0, BUY)
+    # at 11 it is 822 - 9 * 89 = 21 against 11 * 11 / 40 = 3.025; at 9 it is 3 against 2.475; at 8 it is -6
+    assert point is not None
+    assert point.ticks == 8
+
+
+@pytest.mark.spec("LIQ-07")
+def test_a_single_price_above_a_tier_s_bound_is_not_jumped_over() -> None:
+    """Long 20 and short 10 with 290, a tenth of more than 1800 is asked, of less a fortieth."""
+    tiers = (Tier(0, 20), Tier(1800 * USD, 5))
+    point = legs(20, 10, 290, tiers=tiers, tier_form="whole").liquidation_price(0)
+    # at 92 it is 290 - 80 against 184 + 23; at 91 200 against 182 + 22.75; at 90 190 against 45 + 22.5
+    assert point is not None
+    assert (point.ticks, point.falls) == (91, True)
 
 
 def test_isolated_leg_has_its_own_price_and_the_other_one_the_pools() -> None:

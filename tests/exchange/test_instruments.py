@@ -223,7 +223,7 @@ def test_every_tick_is_a_price_where_figures_are_not_limited() -> None:
         ({"price_min_ticks": 5, "price_max_ticks": 4}, "is above price_max_ticks"),
         ({"size_max_lots": 0}, "size_max_lots 0"),
         ({"size_max_lots": 2_000_000}, "size_max_lots 2000000"),
-        ({"tiers": ()}, "tiers must start at 0"),
+        ({"tiers": ()}, "the table of margin tiers is missing"),
         ({"tiers": (Tier(1, 20),)}, "tiers must start at 0"),
         ({"tiers": (Tier(0, 20), Tier(0, 10))}, "must ascend"),
         ({"tiers": (Tier(0, 20), Tier(10, 25))}, "must ascend"),

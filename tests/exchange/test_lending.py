@@ -6,32 +6,38 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import convert
+from msgspec import convert, structs
 
 from tests.venues import ASSETS, USD, Desk, of, perpetual, rulebook, spot
 from zerodebt.exchange.audit import audit
 from zerodebt.exchange.commands import Borrow, Deposit, Redeem, SetLeverage, SetStatus, Supply, Withdraw
 from zerodebt.exchange.events import (
     DEFICIT,
+    EXTERNAL,
     HOUSE,
     LENDING,
+    UNPAID,
     DeficitClosed,
     DeficitOpened,
     Event,
     InterestCharged,
+    Posted,
     Redeemed,
+    StageArmed,
     StagePaid,
     Supplied,
     WrittenDown,
 )
 from zerodebt.exchange.lending import (
+    INDEX_MAX,
     INDEX_ONE,
     LendingPool,
     annual_rate_ppb,
+    claim_atoms,
+    earned_atoms,
     interest_atoms,
     shares_of,
     utilisation_ppb,
-    worth_atoms,
 )
 from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.rules import LendingRules, RulesError
@@ -82,7 +88,7 @@ def pool_of(desk: Desk) -> LendingPool:
 
 def worth(desk: Desk, account: int) -> int:
     pool = pool_of(desk)
-    return worth_atoms(pool.shares.get(account, 0), pool.index)
+    return claim_atoms(pool.shares.get(account, 0), pool.index)
 
 
 def paid(events: list[Event]) -> list[tuple[str, int, int]]:
@@ -296,6 +302,46 @@ def test_the_house_gets_interest_on_what_the_pool_does_not_finance() -> None:
     assert audit(desk.batches).findings == ()
 
 
+def test_what_interest_brings_beyond_the_largest_index_stays_in_the_pool() -> None:
+    """One share, and an atom owed at 10,000 % a year: in 100 years 10,000 atoms, more than 4611."""
+    desk = lending_desk(lending={"base_ppb": 100 * PPB})
+    (lender,) = desk.open(1)
+    desk.ok(Supply(lender, 1))
+    debtor = borrower(desk, 100, 0)
+    desk.ok(Borrow(debtor, 1))
+    desk.tick(TO_THE_HOUR_NS + 100 * 365 * 24 * HOUR_NS)
+    pool = pool_of(desk)
+    assert pool.index == INDEX_MAX
+    assert worth(desk, lender) == pool.claims_atoms == INDEX_MAX // INDEX_ONE == 4611
+    earned = desk.cash(LENDING) - 1
+    assert earned >= 10_000
+    desk.ok(Deposit(0, debtor, (100 * USD,)))
+    desk.ok(Redeem(lender, 1))
+    assert desk.cash(lender) == USD - 1 + 4611
+    assert desk.cash(LENDING) == 1 + earned - 4611
+    assert audit(desk.batches).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("paid", "lent", "owed", "earned"), [(10, 2, 3, 6), (10, 3, 3, 10), (10, 0, 3, 0), (0, 0, 0, 0)]
+)
+def test_the_pools_part_of_interest_is_rounded_down(paid: int, lent: int, owed: int, earned: int) -> None:
+    """floor(10 * 2 / 3) = 6: the house gets the 4 that are left."""
+    assert earned_atoms(paid, lent, owed) == earned
+
+
+def test_what_is_owed_at_the_charge_counts_for_the_whole_interval() -> None:
+    """Borrowed a second before the hour, 900 USD cost what they cost for all of it: 0.1 % at 876 % a year."""
+    desk = lending_desk(lending={"base_ppb": 876 * PERCENT})
+    supplier(desk, 1000)
+    desk.tick(TO_THE_HOUR_NS - SECOND_NS)
+    desk.index(100, 10, later_ns=0)
+    debtor = borrower(desk, 120, 900)
+    desk.tick(SECOND_NS)
+    assert desk.cash(debtor) == -900 * USD - 900 * USD // 1000
+    assert audit(desk.batches).findings == ()
+
+
 def test_a_late_supplier_buys_at_the_index() -> None:
     desk = lending_desk(lending={"base_ppb": 876 * PERCENT})
     supplier(desk, 1000)
@@ -345,6 +391,8 @@ def test_suppliers_bear_what_collateral_does_not_bring() -> None:
     (written,) = of(events, WrittenDown)
     assert written.claims_atoms == 1000 * USD - missing
     assert paid(events) == [("lenders", LENDING, missing)]
+    below = "equity is still below zero"
+    assert of(events, StageArmed) == [StageArmed("lenders", debtor, 0, -missing, 0, below)]
     assert of(events, DeficitClosed) == [DeficitClosed(opened.deficit_id, 0, 0)]
     assert (worth(desk, a), worth(desk, b)) == (
         600 * USD - missing * 600 // 1000,
@@ -468,6 +516,43 @@ def test_nobody_redeems_while_a_deficit_is_open() -> None:
     desk.ok(Redeem(a, 1))
 
 
+def borne_hole() -> Desk:
+    """200 that nobody paid, and everybody leaves with his share of what there is."""
+    desk = lending_desk("book")
+    loser, winner, bidder = desk.open(100, 2000, 100_000)
+    desk.trade(loser, winner, 10, 100)
+    desk.order(bidder, 1, 10, 70)
+    desk.index(70, 10)
+    desk.trade(winner, bidder, 10, 70)
+    for account in (winner, bidder):
+        desk.ok(Withdraw(account, 0, desk.venue.view.withdrawable_atoms(account)))
+    return desk
+
+
+@pytest.mark.spec("WFALL-06")
+def test_a_deficit_that_those_who_left_have_borne_stops_no_loan() -> None:
+    desk = borne_hole()
+    assert desk.cash(DEFICIT) == -desk.cash(UNPAID) == -200 * USD
+    supplier(desk, 1000)
+    borrower(desk, 100, 900)
+    assert audit(desk.batches).findings == ()
+
+
+@pytest.mark.spec("WFALL-06")
+def test_beside_a_hole_that_nobody_has_borne_nothing_is_lent_and_the_audit_names_it() -> None:
+    desk = lending_desk("book")
+    loser, winner, bidder = desk.open(100, 2000, 100_000)
+    desk.trade(loser, winner, 10, 100)
+    desk.order(bidder, 1, 10, 70)
+    desk.index(70, 10)
+    supplier(desk, 1000)
+    debtor = borrower(desk, 100, 0)
+    assert desk.refused(Borrow(debtor, USD)) is RejectReason.DEFICIT_OPEN
+    lent = Posted("borrowing", ((debtor, 0, -USD), (EXTERNAL, 0, USD)))
+    batches = [*desk.batches[:-1], structs.replace(desk.batches[-1], events=(lent,))]
+    assert [(f.rule, "lent out" in f.text) for f in audit(batches).findings] == [("(g)", True)]
+
+
 def test_a_snapshot_keeps_shares_index_and_clock() -> None:
     desk, a, _, _, _ = fallen()
     desk.tick(TO_THE_HOUR_NS)
@@ -489,7 +574,7 @@ ATOMS = st.integers(1, 10**15)
 
 @given(ATOMS, INDICES)
 def test_nobody_gains_by_going_in_and_out(atoms: int, index: int) -> None:
-    back = worth_atoms(shares_of(atoms, index), index)
+    back = claim_atoms(shares_of(atoms, index), index)
     assert atoms - index // INDEX_ONE - 1 <= back <= atoms
 
 
@@ -502,10 +587,10 @@ def test_a_write_down_is_exact_bounded_and_monotone(held: list[int], index: int,
     if not claims:
         return
     loss = data.draw(st.integers(1, claims))
-    before = {account: worth_atoms(count, pool.index) for account, count in shares.items()}
+    before = {account: claim_atoms(count, pool.index) for account, count in shares.items()}
     pool.write_down(loss)
     is_void = not pool.shares
-    after = {account: 0 if is_void else worth_atoms(count, pool.index) for account, count in shares.items()}
+    after = {account: 0 if is_void else claim_atoms(count, pool.index) for account, count in shares.items()}
     total = pool.claims_atoms
     slack = sum(held) // INDEX_ONE + 2
     assert loss <= claims - total <= loss + slack

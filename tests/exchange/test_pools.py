@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.venues import ASSETS, USD, Desk, future, of, perpetual, rulebook, spot
-from zerodebt.exchange.commands import BUY, SELL, Deposit, SetLeverage, SettleInstrument
+from zerodebt.exchange.commands import BUY, SELL, Deposit, SetBackstop, SetLeverage, SettleInstrument
 from zerodebt.exchange.events import (
     DEFICIT,
     HOUSE,
@@ -27,9 +27,9 @@ from zerodebt.exchange.events import (
 from zerodebt.exchange.rules import DrawdownRules
 from zerodebt.exchange.units import HOUR_NS, MINUTE_NS, PPB, SECOND_NS
 from zerodebt.exchange.venue import Venue
-from zerodebt.exchange.waterfall import pools
+from zerodebt.exchange.waterfall import pools, socialise
 from zerodebt.exchange.waterfall.pools import is_drawn_down
-from zerodebt.exchange.waterfall.socialise import Payer, settled_winners
+from zerodebt.exchange.waterfall.socialise import Payer
 
 RICH = 10_000_000
 TWO = (perpetual(), perpetual("ETH"))
@@ -165,6 +165,32 @@ def test_cross_account_is_borne_by_the_pools_in_proportion_to_its_positions() ->
     ]
     assert (pool(desk, 0), pool(desk, 1)) == (40 * USD, 70 * USD)
     assert desk.equity(account) == 0
+    assert of(events, DeficitClosed) == [DeficitClosed(1, 0, 0)]
+
+
+@pytest.mark.spec("WFALL-07")
+@pytest.mark.parametrize(("cap", "taken"), [(900, True), (899, False)])
+def test_fund_leaves_what_would_bring_it_above_its_cap_to_deleveraging(cap: int, taken: bool) -> None:
+    """10 lots at 90."""
+    capped = {"net_notional_max_atoms": cap * USD}
+    desk = Desk(rulebook("book", "insurance", "adl", insurance=capped), index=(100,))
+    desk.ok(Deposit(0, INSURANCE, (100 * USD,)))
+    account, maker = desk.open(60, RICH)
+    desk.trade(account, maker, 10, 100)
+    events = desk.index(90)
+    assert (bool(of(events, TakenOver)), bool(of(events, Deleveraged))) == (taken, not taken)
+
+
+@pytest.mark.spec("WFALL-05")
+def test_margin_of_a_position_that_is_taken_over_goes_to_its_instruments_pool() -> None:
+    """10 lots at 96 with 20 find no bid: the pool takes them at the mark, and the 20."""
+    unfilled = {"insurance": {"scope": "instrument", "takes": "unfilled"}}
+    desk = Desk(rulebook("book", "insurance", "adl", **unfilled), TWO, index=(100, 100))
+    account, maker = desk.open(60, RICH)
+    desk.trade(account, maker, 10, 100, instrument=1)
+    desk.index(100, 96)
+    assert (desk.lots(INSURANCE, 1), desk.equity(account)) == (10, 0)
+    assert [desk.cash(INSURANCE, pocket) for pocket in (0, 2, 3)] == [0, 0, 20 * USD]
 
 
 @pytest.mark.spec("WFALL-01", "WFALL-05")
@@ -312,6 +338,23 @@ def test_peak_counts_until_the_window_has_passed(later_ns: int, opens: bool) -> 
     assert bool(of(events, Deleveraged)) is not opens
 
 
+def test_closed_pool_stays_closed_until_its_fall_is_below_the_stop() -> None:
+    """72 of 100 is a fall of 28 %: too little to close at 30 %, too much to open at 25 %. 76 opens it."""
+    desk, _, maker = drawn()
+    desk.index(94, 100)
+    desk.index(91, 100)
+    for brought, opens in ((2, False), (4, True)):
+        desk.ok(Deposit(0, INSURANCE, (2 * brought * USD,)))
+        (account,) = desk.open(1000)
+        desk.trade(account, maker, 10, 91)
+        surplus = desk.equity(account) - 10 * USD
+        desk.state.ledger.post("withdrawal", [(account, 0, -surplus), (0, 0, surplus)])
+        now = (70 + (6 if opens else 2)) * USD
+        events = desk.index(91, 100)
+        assert of(events, PoolStatus) == ([PoolStatus(2, False, 100 * USD, now)] if opens else [])
+        assert [e.account for e in of(events, TakenOver)] == ([account] if opens else [])
+
+
 def test_drawdown_outlives_a_snapshot() -> None:
     desk, _, _ = drawn()
     desk.index(94, 100)
@@ -362,6 +405,31 @@ def test_deleveraging_waits_until_the_fund_cannot_pay(fund: int, deleveraged: bo
     assert bool(of(events, Filled)) is not deleveraged
     assert desk.cash(INSURANCE) == (fund if deleveraged else 0) * USD
     assert (desk.lots(account), desk.equity(account)) == (0, 0)
+
+
+@pytest.mark.spec("WFALL-01", "WFALL-05")
+@pytest.mark.parametrize("lacking", [0, 1])
+def test_deleveraging_waits_for_all_the_pools_that_bear_an_account(lacking: int) -> None:
+    """Twice 10 lots from 100 to 90 leave 110 - 200 = -90, and the two pools have 45 each: just enough.
+
+    The first lots find a bid at 95, so that 40 are missing when the pool of the second is asked alone.
+    """
+    rules = rulebook(
+        "book",
+        "adl",
+        "insurance",
+        insurance={"takes": "never", "scope": "instrument"},
+        adl={"trigger": "fund_cannot_pay"},
+    )
+    desk = Desk(rules, TWO, index=(100, 100))
+    desk.ok(Deposit(0, INSURANCE, (90 * USD - lacking,)))
+    account, maker = desk.open(110, RICH)
+    for n in (0, 1):
+        desk.trade(account, maker, 10, 100, instrument=n)
+        desk.order(maker, BUY, 10, 90 if n else 95, instrument=n)
+    events = desk.index(90, 90)
+    assert (bool(of(events, Filled)), bool(of(events, Deleveraged))) == (not lacking, bool(lacking))
+    assert (desk.lots(account), desk.lots(account, 1), desk.equity(account)) == (0, 0, 0)
 
 
 @pytest.mark.spec("WFALL-01")
@@ -439,6 +507,40 @@ def test_drift_takes_no_more_than_a_position_has_and_an_isolated_one_pays_from_i
 
 
 @pytest.mark.spec("WFALL-08")
+def test_holders_share_by_the_value_of_all_their_lots_and_neither_the_fund_nor_the_loser_does() -> None:
+    """At 100 and 90: the first holds 3 and 2 lots, the second -2 of the other and has nothing left."""
+    desk = Desk(rulebook("book", "socialise", socialise={"form": "funding_index"}), TWO, index=(100, 90))
+    first, second, loser = desk.open(1000, 1000, 1000)
+    desk.trade(first, loser, 3, 100)
+    desk.trade(first, second, 2, 90, instrument=1)
+    desk.state.ledger.post("withdrawal", [(second, 0, -1000 * USD), (0, 0, 1000 * USD)])
+    desk.state.accounts.lots.cells[0][INSURANCE] = 5
+    assert socialise.holders(desk.state, (loser, 0), desk.state.markets) == [
+        Payer(first, 0, (3 * 100 + 2 * 90) * USD, 1000 * USD),
+        Payer(second, 0, 2 * 90 * USD, 0),
+    ]
+
+
+@pytest.mark.spec("WFALL-08")
+def test_session_taxes_gains_that_the_cross_wallet_has_and_no_vault_no_fund_and_not_the_loser() -> None:
+    """Gains of 40, 0 and one atom; another's whole gain lies in an isolated margin."""
+    desk = Desk(rulebook("book", "backstop", "socialise"), index=(100,))
+    first, _, penny, isolated, loser = desk.open(100, 50, 30, 10, 20)
+    (vault,) = desk.open(40, role="vault")
+    desk.ok(SetBackstop(vault, (0,)))
+    desk.ok(Deposit(0, INSURANCE, (70 * USD,)))
+    desk.state.ledger.post("isolate", [(isolated, 0, -10 * USD), (isolated, 2, 10 * USD)])
+    base = desk.state.accounts.session_base.cells[0]
+    for who, atoms in ((first, 60 * USD), (penny, 30 * USD - 1), (isolated, 0), (loser, 0), (vault, 0)):
+        base[who] = atoms
+    base[INSURANCE] = 0
+    assert socialise.session_winners(desk.state, loser) == [
+        Payer(first, 0, 40 * USD, 40 * USD),
+        Payer(penny, 0, 1, 1),
+    ]
+
+
+@pytest.mark.spec("WFALL-08")
 def test_settlements_winners_pay_for_its_losers() -> None:
     """Settled at 85 instead of 100 the account misses 90; the shorts of 6 and 4 have won 90 and 60."""
     rules = rulebook("book", "settlement_haircut")
@@ -457,11 +559,15 @@ def test_settlements_winners_pay_for_its_losers() -> None:
 
 def test_only_who_lost_at_the_settlement_is_helped_by_its_winners() -> None:
     desk = Desk()
-    loser, winner, fallen = desk.open(0, 7, 3)
-    profits = {loser: -9, winner: 5 * USD, fallen: -1, INSURANCE: 4}
-    assert settled_winners(desk.state, loser, profits) == [Payer(winner, 0, 5 * USD, 7 * USD)]
-    assert settled_winners(desk.state, winner, profits) == []
-    assert settled_winners(desk.state, 99, profits) == []
+    winner, loser, fallen, even, penny, poor = desk.open(7, 0, 3, 8, 6, 0)
+    profits = {loser: -9, winner: 5 * USD, fallen: -1, even: 0, penny: 1, poor: 2, INSURANCE: 4}
+    assert socialise.settled_winners(desk.state, loser, profits) == [
+        Payer(winner, 0, 5 * USD, 7 * USD),
+        Payer(penny, 0, 1, 6 * USD),
+        Payer(poor, 0, 2, 0),
+    ]
+    assert socialise.settled_winners(desk.state, winner, profits) == []
+    assert socialise.settled_winners(desk.state, 99, profits) == []
 
 
 @pytest.mark.spec("WFALL-08")

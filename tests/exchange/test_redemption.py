@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from tests.exchange.audit.damage import Edit, edited, rules_broken, without
 from tests.exchange.test_conversion import COIN, RICH, holder, lose
@@ -134,6 +135,45 @@ def test_a_bankrupt_accounts_receivable_covers_its_debt() -> None:
     report = audit(desk.batches)
     assert report.findings == ()
     assert not report.residuals
+
+
+def dusty_desk() -> tuple[Desk, int, list[Event]]:
+    """At 1 USD for 10^10 atoms, 9999 atoms of the bill are worth less than one of the settlement asset.
+
+    Their owner has 100 USD, and 9 lots are sold for him 12 lower.
+    """
+    rules = rulebook("book", "house", collateral=[BILL], exchange={"price_ratio_ppb": 975_000_000})
+    desk = Desk(rules, (perpetual(), spot(lot_atoms=10**10)))
+    desk.index(100, 1, later_ns=0)
+    desk.ok(Deposit(0, HOUSE, (1000 * USD,)))
+    (a,) = desk.open(100)
+    desk.ok(Deposit(1, a, (9_999,)))
+    b = holder(desk, RICH, 0)
+    desk.trade(a, b, 9, 100)
+    desk.order(b, BUY, 9, 88)
+    return desk, a, desk.index(88, 1)
+
+
+@pytest.mark.spec("LIQ-10")
+def test_what_is_worth_no_atom_is_not_redeemed_and_holds_nothing_up() -> None:
+    desk, a, events = dusty_desk()
+    assert not of(events, RedemptionSent)
+    assert [deficit.atoms for deficit in of(events, DeficitOpened)] == [8 * USD]
+    assert [closed.residual_atoms for closed in of(events, DeficitClosed)] == [0]
+    assert (desk.cash(a), desk.cash(a, 1)) == (0, 9_999)
+    assert not desk.state.in_liquidation
+    assert audit(desk.batches).findings == ()
+
+
+def test_the_audit_names_a_redemption_of_what_is_worth_nothing() -> None:
+    desk, a, events = dusty_desk()
+    at = next(k for k, event in enumerate(events) if isinstance(event, DeficitOpened))
+    sent = RedemptionSent(a, 1, 1, 8 * USD, 9_999, 1, 0, desk.time_ns + LAG_NS, "bankruptcy")
+    legs = ((a, 1, -9_999), (EXTERNAL, 1, 9_999))
+    put = (*events[:at], sent, Posted("redemption", legs), *events[at:])
+    batches = [*desk.batches[:-1], structs.replace(desk.batches[-1], events=put)]
+    (finding,) = audit(batches).findings
+    assert (finding.rule, "worth nothing" in finding.text) == ("LIQ-10", True)
 
 
 def test_tiers_of_what_is_on_its_way_are_refused() -> None:

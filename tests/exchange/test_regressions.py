@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from tests.venues import ASSETS, USD, Desk, fills, future, of, perpetual, rulebook, spot
 from zerodebt.exchange.audit import audit
@@ -355,6 +356,52 @@ def test_isolated_buy_at_the_mark_needs_no_more_than_its_initial_margin() -> Non
     desk.trade(a, b, 10, 100)
     assert desk.lots(a) == 10
     assert desk.cash(a, 2) == 10 * 100 * USD // 20
+
+
+@pytest.mark.spec("MARG-07", "LIQ-12")
+def test_a_resting_order_opens_an_isolated_position_with_margin_from_the_wallet() -> None:
+    desk = Desk(rulebook("book", "adl"), index=(100,))
+    a, b = desk.open(1000, 1000)
+    desk.ok(SetLeverage(a, 0, 20, "isolated"))
+    desk.order(a, BUY, 6, 100)
+    desk.order(a, BUY, 4, 99)
+    desk.order(b, SELL, 10, 99)
+    assert desk.lots(a) == 10
+    assert desk.cash(a, 2) == 10 * 100 * USD // 20
+    assert desk.cash(a) + desk.cash(a, 2) == 1000 * USD
+    report = audit(desk.batches)
+    assert report.findings == ()
+
+
+@pytest.mark.spec("RO-01")
+def test_what_rests_of_an_account_in_liquidation_opens_nothing() -> None:
+    """Five lots bought at 100 are bankrupt at 10, and the book is empty. Six are for sale, five are sold."""
+    desk = Desk(rulebook("book", "house"), index=(100,))
+    a, b, house = desk.open(60, 10_000, 10_000)
+    desk.ok(SetLeverage(a, 0, 10, "isolated"))
+    desk.trade(a, b, 5, 100)
+    desk.ok(Deposit(0, HOUSE, (10_000 * USD,)))
+    desk.index(10)
+    assert desk.state.is_in_liquidation(a)
+    desk.order(a, SELL, 5, 97)
+    last = desk.order(a, SELL, 1, 99)
+    desk.order(house, BUY, 6, 100)
+    assert (desk.lots(a), desk.lots(house)) == (0, 5)
+    assert last not in desk.state.orders
+    assert audit(desk.batches).findings == ()
+
+
+@pytest.mark.spec("LIQ-12")
+def test_audit_names_an_isolated_order_that_is_closed_though_its_margin_was_there() -> None:
+    desk = Desk(rulebook("book", "adl"), index=(100,))
+    (a,) = desk.open(1000)
+    desk.ok(SetLeverage(a, 0, 20, "isolated"))
+    order_id = desk.order(a, BUY, 10, 100)
+    desk.ok(CancelOrder(a, order_id))
+    assert audit(desk.batches).findings == ()
+    closed = OrderClosed(order_id, 10, "maker_below_maintenance")
+    last = structs.replace(desk.batches[-1], events=(closed,))
+    assert {found.rule for found in audit([*desk.batches[:-1], last]).findings} == {"LIQ-12"}
 
 
 @pytest.mark.spec("MARG-07")

@@ -14,6 +14,7 @@ from zerodebt.exchange.commands import (
     LoadPositions,
     MassQuote,
     PlaceOrder,
+    SetLeverage,
     SettleInstrument,
     SettleVariation,
     Tick,
@@ -21,6 +22,7 @@ from zerodebt.exchange.commands import (
 )
 from zerodebt.exchange.events import (
     CLEARING,
+    DeficitOpened,
     Filled,
     LiquidationStarted,
     MarginCalled,
@@ -180,6 +182,81 @@ def test_a_second_settlement_does_not_give_more_time() -> None:
     d.ok(SettleVariation(0, 85))
     assert not of(d.ok(SettleVariation(0, 84), later_ns=MINUTE_NS), MarginCalled)
     assert of(d.tick(HOUR_NS - MINUTE_NS), LiquidationStarted)
+    agrees(d)
+
+
+def test_a_winner_whose_gain_pays_for_a_debt_is_called_in_the_same_settlement() -> None:
+    settlement = {"call_to": "maintenance", "call_due_ns": HOUR_NS}
+    contracts = tuple(future(s, leverage=1000, margin_floor_atoms_per_lot=FLOOR) for s in ("A", "B"))
+    d = Desk(rulebook("book", "adl", settlement=settlement), contracts, index=(100, 100))
+    winner, loser, other = d.open(300, 80, 10_000)
+    d.trade(winner, loser, 4, 100, instrument=0)
+    d.trade(winner, other, 10, 100, instrument=1)
+    d.index(200, 65)
+    assert [call.account for call in of(d.ok(SettleVariation(0, 100)), MarginCalled)] == [loser]
+    assert d.equity(winner) == (300 + 4 * 100 - 10 * 35) * USD
+    (call,) = of(d.ok(SettleVariation(1, 65), later_ns=HOUR_NS), MarginCalled)
+    # the loser has 80 and is deleveraged at 120: of 4 * 100 the winner keeps 4 * 20
+    assert (call.account, call.equity_atoms) == (winner, (300 + 4 * 20 - 10 * 35) * USD)
+    assert call.called_atoms == (10 * 10 - 30) * USD
+    agrees(d)
+
+
+@pytest.mark.parametrize(("call_to", "called_usd"), [("maintenance", []), ("initial", [100])])
+def test_who_just_has_his_requirement_is_called_for_what_he_misses(
+    call_to: str, called_usd: list[int]
+) -> None:
+    contract = future(leverage=1000, margin_floor_atoms_per_lot=FLOOR)
+    tables = {
+        "settlement": {"call_to": call_to, "call_due_ns": HOUR_NS},
+        "liquidation": {"trigger": "at_or_below"},
+    }
+    d = Desk(rulebook("book", "house", **tables), (contract,), index=(100,))
+    long, short = d.open(200, 10_000)
+    d.trade(long, short, 10, 100)
+    d.index(90)
+    assert d.equity(long) == 10 * FLOOR
+    calls = of(d.ok(SettleVariation(0, 90)), MarginCalled)
+    assert [call.called_atoms for call in calls] == [usd * USD for usd in called_usd]
+    assert bool(of(d.tick(HOUR_NS), LiquidationStarted)) == bool(called_usd)
+    agrees(d)
+
+
+@pytest.mark.parametrize("maker", ["long", "other"])
+def test_an_order_that_turns_a_position_below_zero_into_a_sound_one_brings_its_margin(maker: str) -> None:
+    d = desk(call_to="maintenance", call_due_ns=HOUR_NS)
+    long, short, other = d.open(1000, 10_000, 10_000)
+    d.ok(SetLeverage(long, 0, 5, "isolated"))
+    d.trade(long, short, 1, 100)
+    margin = d.cash(long, d.state.pocket(0))
+    turn = d.order(long, SELL, 3, 140) if maker == "long" else d.order(other, BUY, 3, 140)
+    d.index(30)
+    assert d.equity(long, d.state.pocket(0)) == margin + (30 - 100) * USD < 0
+    d.order(*((other, BUY, 3, 140) if maker == "long" else (long, SELL, 3, 140)))
+    assert turn not in d.state.orders
+    assert d.lots(long) == -2
+    # sold 110 above the mark, three times
+    own = d.equity(long, d.state.pocket(0)) + d.cash(long)
+    assert own == 1000 * USD + (30 - 100) * USD + 3 * 110 * USD
+    agrees(d)
+
+
+def test_new_margin_does_not_pay_for_the_debt_that_a_closed_isolated_position_left() -> None:
+    d = desk(call_to="initial", call_due_ns=HOUR_NS)
+    long, short, other = d.open(1000, 10_000, 10_000)
+    d.ok(SetLeverage(long, 0, 5, "isolated"))
+    d.trade(long, short, 1, 100)
+    margin = d.cash(long, d.state.pocket(0))
+    d.index(70)
+    assert of(d.ok(SettleVariation(0, 100)), MarginCalled)
+    d.order(long, SELL, 1, 70)
+    d.order(other, BUY, 1, 70)
+    owed = 30 * USD - margin
+    assert (d.lots(long), d.equity(long, d.state.pocket(0))) == (0, -owed)
+    d.order(other, SELL, 1, 70)
+    assert d.refused(PlaceOrder(long, 0, BUY, 1, 70, tif="ioc")) is RejectReason.MARGIN_TOO_SMALL
+    (deficit,) = of(d.tick(HOUR_NS), DeficitOpened)
+    assert (deficit.account, deficit.atoms) == (long, owed)
     agrees(d)
 
 

@@ -6,12 +6,20 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tests.venues import ASSETS, USD, Desk, future, of, perpetual, rulebook
+from tests.exchange.test_conversion import COIN, NINETY
+from tests.exchange.test_redemption import LAG_NS, bill_desk, redeemed
+from tests.venues import ASSETS, USD, Desk, future, of, perpetual, rulebook, spot
 from zerodebt.exchange.commands import BUY, SELL, Deposit, PlaceOrder, SetStatus, SettleVariation, Trigger
-from zerodebt.exchange.events import Filled, MarginCalled, VariationSettled
-from zerodebt.exchange.margin import initial_excess_atoms
+from zerodebt.exchange.events import (
+    Filled,
+    InterestCharged,
+    MarginCalled,
+    RedemptionPaid,
+    VariationSettled,
+)
+from zerodebt.exchange.margin import collateral_initial_atoms, initial_excess_atoms
 from zerodebt.exchange.oracle import ASKED, PathStep, Position, Situation
-from zerodebt.exchange.units import DAY_NS, HOUR_NS, SECOND_NS
+from zerodebt.exchange.units import DAY_NS, HOUR_NS, MINUTE_NS, PPB, SECOND_NS
 
 RICH = 1_000_000
 TENTH = 100_000_000
@@ -182,6 +190,47 @@ def test_nothing_trades_along_the_path_of_a_halted_instrument() -> None:
     (outcome,) = Situation.of(desk.venue, account).what_if([PathStep((10,), depth_lots=(100,))])
     assert outcome.lots == (10,)
     assert outcome.cross.equity_atoms == desk.equity(account)
+
+
+# Collateral: its age, what issuers owe, what is lent
+
+
+@pytest.mark.parametrize(("age_s", "coins"), [(59, 90), (61, 0)])
+def test_collateral_of_an_old_index_carries_no_more_in_the_oracle_than_at_the_venue(
+    age_s: int, coins: int
+) -> None:
+    """90 coins of 10 at 90 %, and 100 from the issuer that cover what is owed but for a tenth."""
+    desk = bill_desk()
+    account, _ = redeemed(desk)
+    desk.tick(age_s * SECOND_NS)
+    case = Situation.of(desk.venue, account)
+    assert collateral_initial_atoms(case.state, ASKED) == (coins * 9 + 90) * USD
+    assert initial_excess_atoms(case.state, ASKED) == initial_excess_atoms(desk.state, account)
+
+
+def test_what_an_issuer_owes_counts_and_arrives_along_the_path_when_it_is_due() -> None:
+    """100 are owed for 10 coins; a minute of the lag is over."""
+    desk = bill_desk()
+    account, _ = redeemed(desk)
+    desk.tick(MINUTE_NS)
+    case = Situation.of(desk.venue, account)
+    assert case.standing().equity_atoms == desk.equity(account) == 900 * USD
+    assert case.standing().haircut_atoms == (90 + 10) * USD
+    path = [PathStep((100, 10), LAG_NS - MINUTE_NS - 1), PathStep((100, 10), 1)]
+    before, after = case.what_if(path)
+    assert not of(list(before.events), RedemptionPaid)
+    assert (before.balances[0], after.balances[0]) == (-100 * USD, 0)
+    assert of(list(after.events), RedemptionPaid) == [RedemptionPaid(ASKED, 1, 100 * USD)]
+    assert after.cross.equity_atoms == 900 * USD
+
+
+def test_no_interest_is_charged_along_a_path() -> None:
+    """1000 are borrowed on 200 coins of 10; an empty pool would be fully used, and a year costs 100 %."""
+    rules = rulebook(collateral=[NINETY], lending={"base_ppb": PPB, "interval_ns": HOUR_NS})
+    case = Situation(rules, ASSETS, (perpetual(), spot()), (-1000 * USD, 200 * COIN), (), (100, 10))
+    outcomes = list(case.what_if([PathStep((100, 10), HOUR_NS)] * 3))
+    assert [outcome.balances[0] for outcome in outcomes] == [-1000 * USD] * 3
+    assert not [e for outcome in outcomes for e in of(list(outcome.events), InterestCharged)]
 
 
 # Daily settlement

@@ -40,6 +40,17 @@ def desk() -> Desk:
     return Desk(rulebook("book", "adl"), (perpetual(),), index=(100,))
 
 
+@pytest.mark.parametrize(("price", "reduce_only"), [(94, True), (None, False)])
+def test_waiting_order_is_announced_as_it_was_sent(desk: Desk, price: int | None, reduce_only: bool) -> None:
+    a, b = desk.open(RICH, RICH)
+    desk.trade(a, b, 10, 100)
+    trigger = Trigger("stop", "mark", 95)
+    events = desk.ok(PlaceOrder(a, 0, SELL, 7, price, reduce_only=reduce_only, trigger=trigger))
+    (armed,) = of(events, TriggerArmed)
+    assert armed == TriggerArmed(armed.order_id, a, 0, SELL, 7, price, reduce_only, trigger)
+    assert armed.order_id in desk.state.armed
+
+
 @pytest.mark.spec("TRIG-02")
 def test_stop_on_the_mark_fires_when_the_mark_arrives_and_not_before(desk: Desk) -> None:
     a, b = desk.open(RICH, RICH)

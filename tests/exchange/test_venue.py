@@ -1,10 +1,13 @@
 """Commands through the front door: what is refused and why, and what follows from what is not."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from tests.venues import USD, Desk, fills, future, of, perpetual, rulebook, spot
+from zerodebt.exchange.book import Order
+from zerodebt.exchange.clearing import isolation_atoms
 from zerodebt.exchange.commands import (
     BUY,
     SELL,
@@ -22,6 +25,7 @@ from zerodebt.exchange.commands import (
     SetLeverage,
     SetStatus,
     SettleInstrument,
+    Side,
     Tick,
     TransferMargin,
     Trigger,
@@ -257,6 +261,72 @@ def test_coins_promised_to_a_resting_sale_stay(desk: Desk) -> None:
     desk.ok(Withdraw(A, 1, 2_000))
 
 
+def test_resting_order_counts_what_was_filled_of_it(desk: Desk) -> None:
+    number = desk.order(B, SELL, 10, 100)
+    for lots in (2, 3):
+        desk.order(A, BUY, lots, 100)
+    order = desk.state.orders[number]
+    assert (order.open_lots, order.filled_lots) == (10 - 2 - 3, 2 + 3)
+
+
+def test_spot_trade_moves_the_zero_of_both_sides_session_profit(desk: Desk) -> None:
+    """A buys 20 coins for 10 each: coins are no profit, and the money that went for them is no loss."""
+    desk.ok(Deposit(1, B, (20_000,)))
+    base = desk.state.accounts.session_base.cells[0]
+    before = base[A], base[B]
+    desk.trade(A, B, 20, 10, instrument=2)
+    assert (base[A], base[B]) == (before[0] - 200 * USD, before[1] + 200 * USD)
+
+
+@pytest.mark.parametrize(
+    ("side", "price", "usd"), [(1, 104, 50 + 40), (1, 96, 50), (-1, 96, 50 + 40), (-1, 104, 50)]
+)
+def test_isolated_lots_bring_their_requirement_and_what_they_lose_at_the_mark(
+    side: int, price: int, usd: int
+) -> None:
+    """10 lots at a mark of 100 and leverage 20 ask for 50; bought at 104 or sold at 96 they have lost 40."""
+    state = Desk(rulebook(), index=(100,)).state
+    state.accounts.leverage.cells[0][A] = 20
+    assert isolation_atoms(state, state.markets[0], A, 10, side, price) == usd * USD
+
+
+@pytest.mark.parametrize("lots", [1, 10])
+@pytest.mark.parametrize(("side", "off"), [(BUY, 4), (SELL, -4), (BUY, -4), (SELL, 4)])
+def test_fill_off_the_mark_pays_what_it_loses_into_its_isolated_margin(
+    side: Side, off: int, lots: int
+) -> None:
+    """At leverage 20 and a mark of 100 a lot needs 5; 4 more where it was bought above or sold below."""
+    desk = Desk(rulebook(), index=(100,))
+    account, other = desk.open(1000, RICH)
+    desk.ok(SetLeverage(account, 0, 20, "isolated"))
+    desk.order(other, SELL if side == BUY else BUY, lots, 100 + off)
+    desk.order(account, side, lots, 100 + off)
+    assert desk.lots(account) == side * lots
+    assert desk.cash(account, 2) == lots * (9 if side * off > 0 else 5) * USD
+
+
+def test_isolated_position_that_grows_or_turns_brings_margin_for_the_lots_it_opens_alone() -> None:
+    """5 a lot at leverage 20: for 10, for 4 more, and of 20 lots against these 14 for the 6 beyond them."""
+    desk = Desk(rulebook(), index=(100,))
+    account, maker = desk.open(1000, RICH)
+    desk.ok(SetLeverage(account, 0, 20, "isolated"))
+    for lots, usd in ((10, 50), (4, 70)):
+        desk.trade(account, maker, lots, 100)
+        assert desk.cash(account, 2) == usd * USD
+    desk.trade(maker, account, 20, 100)
+    assert (desk.lots(account), desk.cash(account, 2), desk.cash(account)) == (-6, 100 * USD, 900 * USD)
+
+
+def test_isolated_lots_bring_more_where_the_open_interest_asks_for_more() -> None:
+    """500 USD are open, half way to 1,000: the rate of 1/20 has risen to 0.525."""
+    bounds: dict[str, Any] = {"open_interest_low_atoms": 0, "open_interest_high_atoms": 1_000 * USD}
+    desk = Desk(rulebook(), (perpetual(**bounds),), index=(100,))
+    a, b = desk.open(1000, 1000)
+    desk.trade(a, b, 5, 100)
+    desk.state.accounts.leverage.cells[0][a] = 20
+    assert isolation_atoms(desk.state, desk.state.markets[0], a, 10, 1, 100) == 525 * USD
+
+
 def test_mass_quote_replaces_all_and_names_what_would_take(desk: Desk) -> None:
     foreign = desk.order(B, SELL, 1, 100)
     own = desk.order(A, BUY, 1, 80)
@@ -266,6 +336,8 @@ def test_mass_quote_replaces_all_and_names_what_would_take(desk: Desk) -> None:
     assert quoted.refused == ((BUY, 100, 1),)
     assert foreign in desk.state.orders
     assert desk.book(BUY) == [(90, 2)]
+    number = quoted.placed[0][0]
+    assert desk.state.orders[number] == Order(number, A, 0, BUY, 90, 2, 0, reduce_only=False, post_only=True)
     (quoted,) = of(desk.ok(MassQuote(A, 0, (), ())), Quoted)
     assert len(quoted.removed) == 2
     assert desk.book(BUY) == []

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.venues import USD, Desk, of, perpetual, rulebook
+from tests.venues import USD, Desk, future, of, perpetual, rulebook, spot
 from zerodebt.exchange.audit import audit
 from zerodebt.exchange.commands import (
     BUY,
@@ -55,6 +55,7 @@ def test_share_of_a_socialised_loss_is_cut_at_what_its_payer_has_and_not_shared_
     assert socialise.shares(100, payers) == [PayerShare(payers[0], 15), PayerShare(payers[1], 30)]
     assert socialise.shares(50, payers) == [PayerShare(payers[0], 15), PayerShare(payers[1], 15)]
     assert socialise.shares(50, payers[3:]) == []
+    assert socialise.shares(3, [Payer(16, 0, 3, 3), Payer(19, 0)]) == [PayerShare(Payer(16, 0, 3, 3), 3)]
 
 
 @pytest.mark.spec("WFALL-02", "WFALL-05")
@@ -160,6 +161,18 @@ def test_origins_split_a_deficit_by_the_value_still_held() -> None:
     consume(lineage, 99)
     assert deficit_origins(16, 100, [(lineage, 5)]) == ((16, 100),)
     assert deficit_origins(16, 100, []) == ((16, 100),)
+
+
+def test_takeover_that_is_closed_whole_is_forgotten() -> None:
+    lineage = Lineage([(17, 10), (18, 30)])
+    consume(lineage, 10)
+    assert list(lineage) == [(18, 30)]
+
+
+def test_origin_of_several_takeovers_answers_for_all_of_them() -> None:
+    """Lots worth 1 and 5: account 17 is behind 1 * 1 + 1 * 5 = 6, account 18 behind 2 * 1, of 8 in all."""
+    held = [(Lineage([(17, 1), (18, 2)]), 1), (Lineage([(17, 1)]), 5)]
+    assert deficit_origins(16, 80, held) == ((17, 60), (18, 20))
 
 
 def bankrupt(
@@ -273,6 +286,33 @@ def test_deleveraging_is_at_the_rulebooks_price_unless_nobody_can_bear_the_rest(
 
 
 @pytest.mark.spec("WFALL-03")
+@pytest.mark.parametrize(
+    ("vault", "fund", "house"), [(10, 15, 15), (0, 20, 20), (20, 0, 20), (20, 20, 0), (0, 0, 40), (0, 40, 0)]
+)
+@pytest.mark.parametrize("lacking", [0, 1])
+def test_deleveraging_is_at_the_mark_where_all_payers_together_can_bear_the_rest(
+    vault: int, fund: int, house: int, lacking: int
+) -> None:
+    """40 are missing at the mark of 90; where an atom lacks the winner pays, at 94."""
+    stages = ("book", "backstop", "adl", "insurance", "house")
+    desk = Desk(rulebook(*stages, adl={"price": "mark"}), index=(100,))
+    (backstop,) = desk.open(0, role="vault")
+    loser, winner = desk.open(60, RICH)
+    desk.ok(SetBackstop(backstop, (0,)))
+    brought = {backstop: vault * USD, INSURANCE: fund * USD, HOUSE: house * USD}
+    last = max(brought, key=lambda payer: brought[payer])
+    brought[last] -= lacking
+    for payer, atoms in brought.items():
+        if atoms:
+            desk.ok(Deposit(0, payer, (atoms,)))
+    desk.trade(loser, winner, 10, 100)
+    events = desk.index(90)
+    assert [e.price_ticks for e in of(events, Deleveraged)] == [94 if lacking else 90]
+    assert [e.residual_atoms for e in of(events, DeficitClosed)] == [0]
+    assert sum(atoms for _, _, atoms in paid(events)) == (0 if lacking else 40 * USD)
+
+
+@pytest.mark.spec("WFALL-03")
 @pytest.mark.parametrize("cancels", [True, False])
 def test_whoever_is_deleveraged_loses_his_orders_where_the_rulebook_says_so(cancels: bool) -> None:
     """In all instruments, waiting ones too; who is not asked keeps his."""
@@ -356,9 +396,10 @@ def test_winner_is_never_charged_below_zero_and_the_rest_moves_down_the_ranking(
 
 
 @pytest.mark.spec("WFALL-02", "WFALL-03")
-def test_lots_that_nobody_can_answer_for_leave_their_deficit_to_the_house() -> None:
+@pytest.mark.parametrize("plan", ["now", "before"])
+def test_lots_that_nobody_can_answer_for_leave_their_deficit_to_the_house(plan: str) -> None:
     """The only counterparty entered below the mark, makes no profit and is not ranked."""
-    desk = Desk(rulebook("book", "adl", "house"))
+    desk = Desk(rulebook("book", "adl", "house", adl={"plan": plan}))
     loser, other = desk.open(60, RICH)
     desk.ok(Deposit(0, HOUSE, (RICH * USD,)))
     desk.ok(LoadPositions(0, 100, (loser, other), (10, -10), (100, 80), (1, 1), (0, 0)))
@@ -366,6 +407,68 @@ def test_lots_that_nobody_can_answer_for_leave_their_deficit_to_the_house() -> N
     assert not of(events, Deleveraged)
     assert paid(events) == [("house", HOUSE, 40 * USD)]
     assert desk.equity(loser) == 0
+
+
+@pytest.mark.spec("WFALL-08")
+def test_holders_bear_a_deficit_alone_whose_own_lots_nobody_could_take() -> None:
+    """The other entered below the mark and is not asked for lots. He pays all 40, not his half of 20 lots."""
+    desk = Desk(rulebook("book", "adl", "socialise", socialise={"form": "funding_index"}))
+    loser, other = desk.open(60, RICH)
+    desk.ok(LoadPositions(0, 100, (loser, other), (10, -10), (100, 80), (1, 1), (0, 0)))
+    events = desk.index(90)
+    assert paid(events) == [("socialise", other, 40 * USD)]
+    assert (desk.lots(loser), desk.equity(loser)) == (10, 0)
+
+
+@pytest.mark.spec("WFALL-08", "LIQ-12")
+def test_owner_of_a_bankrupt_isolated_position_is_no_winner_of_the_session() -> None:
+    """It lost 100 of a margin of 50; beside it his cross lots have won 200, somebody else's 100."""
+    desk = Desk(rulebook("book", "socialise"), (perpetual(), perpetual("ETH")), index=(100, 100))
+    owner, short, maker = desk.open(1000, RICH, RICH)
+    desk.ok(SetLeverage(owner, 0, 20, "isolated"))
+    desk.trade(owner, short, 10, 100)
+    desk.trade(owner, maker, 20, 100, instrument=1)
+    desk.order(maker, BUY, 10, 90)
+    events = desk.index(90, 110)
+    assert [e.atoms for e in of(events, DeficitOpened)] == [50 * USD]
+    assert paid(events) == [("socialise", short, 50 * USD)]
+
+
+ZERO, STILL = "equity is below zero", "equity is still below zero"
+SHARE = "equity is below the backstop's share of the requirement"
+EMPTY = "equity is below the requirement and the book is empty"
+
+
+@pytest.mark.spec("WFALL-01")
+@pytest.mark.parametrize(
+    ("waterfall", "tables", "mark", "why"),
+    [
+        (("backstop", "adl"), {}, 95, [("backstop", 10, SHARE)]),
+        (("insurance", "adl"), {}, 90, [("insurance", -40, "equity is below zero and the fund can take it")]),
+        (("insurance",), {"insurance": {"takes": "unfilled"}}, 96, [("insurance", 20, EMPTY)]),
+        (("insurance", "adl"), {"adl": {"trigger": "unfilled"}}, 96, [("adl", 20, EMPTY)]),
+        (("adl",), {}, 90, [("adl", -40, ZERO)]),
+        (("adl", "house"), {"adl": {"price": "mark"}}, 90, [("adl", -40, ZERO), ("house", -40, STILL)]),
+    ],
+)
+def test_each_stage_says_where_the_account_stood_and_why_it_was_armed(
+    waterfall: tuple[str, ...], tables: dict[str, Any], mark: int, why: list[tuple[str, int, str]]
+) -> None:
+    """10 lots need 1/40 of their value, and none after they were taken; nobody bids."""
+    desk = Desk(rulebook("book", *waterfall, **tables), index=(100,))
+    (vault,) = desk.open(1000, role="vault")
+    loser, winner = desk.open(60, RICH)
+    if "backstop" in waterfall:
+        desk.ok(SetBackstop(vault, (0,)))
+    for absorber in (HOUSE, INSURANCE):
+        desk.ok(Deposit(0, absorber, (1000 * USD,)))
+    desk.trade(loser, winner, 10, 100)
+    events = desk.index(mark)
+    needed = {stage: 10 * mark * USD // 40 for stage, _, _ in why} | {"house": 0}
+    assert of(events, StageArmed) == [
+        StageArmed(stage, loser, 0, equity * USD, needed[stage], because)  # type: ignore[arg-type]
+        for stage, equity, because in why
+    ]
 
 
 @pytest.mark.spec("WFALL-08")
@@ -444,6 +547,65 @@ def test_backstop_leaves_an_account_above_two_thirds_to_the_book() -> None:
     assert armed(desk.tick(0)) == ["book"]
 
 
+@pytest.mark.spec("WFALL-07", "NUM-04")
+@pytest.mark.parametrize(("left", "shares"), [(15 * USD, (10 * USD, 5 * USD)), (1, (1, 0)), (0, (0, 0))])
+def test_two_vaults_share_the_margin_by_the_value_of_what_they_take(
+    left: int, shares: tuple[int, int]
+) -> None:
+    """10 and 5 lots at 95: 75 are lost, and what is left goes two to one."""
+    desk = Desk(rulebook("book", "backstop", "adl"), (perpetual(), perpetual("ETH")), index=(100, 100))
+    vaults = desk.open(1000, 1000, role="vault")
+    account, other = desk.open(75, RICH)
+    desk.ok(Deposit(0, other, (USD,)))
+    desk.state.ledger.post("deposit", [(account, 0, left), (other, 0, -left)])
+    for n, lots in ((0, 10), (1, 5)):
+        desk.ok(SetBackstop(vaults[n], (n,)))
+        desk.trade(account, other, lots, 100, instrument=n)
+    desk.index(95, 95)
+    assert [desk.lots(vault, n) for n, vault in enumerate(vaults)] == [10, 5]
+    assert [desk.cash(vault) - 1000 * USD for vault in vaults] == list(shares)
+    assert (desk.lots(account), desk.lots(account, 1), desk.cash(account)) == (0, 0, 0)
+
+
+@pytest.mark.spec("WFALL-07")
+@pytest.mark.parametrize("margin", ["cross", "isolated"])
+def test_vault_takes_collateral_and_what_is_owed_against_it_and_neither_of_an_isolated_position(
+    margin: Any,
+) -> None:
+    """10 coins at 10 count half. In cross 60 are lost of 20; an isolated margin of 50 has 10 left at 96."""
+    coin = {"asset": "COIN", "decimals": 3, "ratio_ppb": 500_000_000}
+    rules = rulebook("book", "backstop", "adl", collateral=[coin])
+    desk = Desk(rules, (perpetual(), spot()), index=(100, 10))
+    (vault,) = desk.open(1000, role="vault")
+    account, other = desk.open(20 if margin == "cross" else 60, RICH)
+    desk.ok(Deposit(1, account, (10_000,)))
+    desk.ok(SetBackstop(vault, (0,)))
+    desk.ok(SetLeverage(account, 0, 20, margin))
+    desk.trade(account, other, 10, 100)
+    desk.index(94 if margin == "cross" else 96, 10)
+    assert (desk.lots(vault), desk.lots(account)) == (10, 0)
+    wallet = {
+        vault: (desk.cash(vault), desk.cash(vault, 1)),
+        account: (desk.cash(account), desk.cash(account, 1)),
+    }
+    if margin == "cross":
+        assert wallet == {vault: ((1000 + 20 - 60) * USD, 10_000), account: (0, 0)}
+    else:
+        assert wallet == {vault: ((1000 + 50 - 40) * USD, 0), account: (10 * USD, 10_000)}
+
+
+def test_vault_takes_a_position_that_is_worth_nothing_with_all_its_margin() -> None:
+    """10 lots from 5 to 0 need a dollar a lot; 5 of 55 are left."""
+    contract = future(leverage=20, margin_floor_atoms_per_lot=USD, initial_atoms_per_lot=2 * USD)
+    desk = Desk(rulebook("book", "backstop", "adl"), (contract,), index=(5,))
+    (vault,) = desk.open(1000, role="vault")
+    account, other = desk.open(55, RICH)
+    desk.ok(SetBackstop(vault, (0,)))
+    desk.trade(account, other, 10, 5)
+    desk.index(0)
+    assert (desk.lots(vault), desk.cash(vault), desk.cash(account)) == (10, 1005 * USD, 0)
+
+
 @pytest.mark.spec("WFALL-07", "ATK-02")
 def test_vault_takes_no_more_than_its_cap_and_leaves_the_rest_to_the_book() -> None:
     """Two accounts with 10 lots each at 95: 950 of the first fit the cap of 1,000, the second waits.
@@ -464,6 +626,19 @@ def test_vault_takes_no_more_than_its_cap_and_leaves_the_rest_to_the_book() -> N
     assert armed(desk.tick(0)) == ["book"]
     assert (desk.lots(vault), desk.lots(second)) == (10, 0)
     assert audit(desk.batches).findings == ()
+
+
+@pytest.mark.spec("WFALL-07")
+@pytest.mark.parametrize(("cap", "takes"), [(950, True), (949, False)])
+def test_vault_takes_a_position_that_is_worth_just_its_cap(cap: int, takes: bool) -> None:
+    """10 lots at 95."""
+    capped = {"backstop_notional_max_atoms": cap * USD}
+    desk = Desk(rulebook("book", "backstop", "adl", liquidation=capped), index=(100,))
+    (vault,) = desk.open(1000, role="vault")
+    account, other = desk.open(60, RICH)
+    desk.ok(SetBackstop(vault, (0,)))
+    desk.trade(account, other, 10, 100)
+    assert bool(of(desk.index(95), TakenOver)) is takes
 
 
 @pytest.mark.spec("WFALL-07")
@@ -547,6 +722,25 @@ def test_two_bankrupt_accounts_of_one_command_share_one_frozen_ranking() -> None
     ]
     assert [e.price_ticks for e in of(events, Deleveraged)] == [95, 94]
     assert [e.residual_atoms for e in of(events, DeficitClosed)] == [0, 0]
+
+
+@pytest.mark.spec("WFALL-03")
+def test_winner_who_gave_lots_to_one_bankrupt_account_has_only_the_rest_for_the_next() -> None:
+    """The first in rank holds 15 lots: ten for the worse account, five for the other; the next gives five."""
+    desk = Desk(rulebook("book", "adl"))
+    worse, bad, high, low = desk.open(50, 60, 1000, 1000)
+    desk.ok(
+        LoadPositions(
+            0, 100, (worse, bad, high, low), (10, 10, -15, -5), (100, 100, 120, 105), (1,) * 4, (0,) * 4
+        )
+    )
+    events = desk.index(90)
+    assert [(e.account, e.winner, e.lots) for e in of(events, Deleveraged)] == [
+        (worse, high, -10),
+        (bad, high, -5),
+        (bad, low, -5),
+    ]
+    assert [desk.lots(who) for who in (worse, bad, high, low)] == [0] * 4
 
 
 @pytest.mark.spec("WFALL-03")

@@ -70,6 +70,10 @@ def _fuzz(target: str, seconds: int) -> None:
     corpus.mkdir(parents=True, exist_ok=True)
     for n, seed in enumerate(module.seeds()):
         (corpus / f"seed-{n:04}").write_bytes(seed)
+
+    def once(data: bytes) -> None:
+        module.fuzz(data)
+
     atheris.Setup(
         [
             sys.argv[0],
@@ -81,7 +85,7 @@ def _fuzz(target: str, seconds: int) -> None:
             "-rss_limit_mb=3000",
             "-print_final_stats=1",
         ],
-        module.fuzz,
+        once,
     )
     atheris.Fuzz()
 

@@ -1,4 +1,7 @@
-"""What once got through as a traceback: each file again, through the door that it came by."""
+"""What once got through as a traceback: each file again, through the door that it came by.
+
+A target answers None where its input is let in, or the sentence that refuses it.
+"""
 
 import importlib
 from pathlib import Path
@@ -6,16 +9,41 @@ from pathlib import Path
 import pytest
 
 CRASHERS = sorted((Path(__file__).parent / "crashers").glob("*/*"))
+REFUSALS = {
+    "case": ("case: found 'utf-8' codec", "allowed is JSON"),
+    "command_file": ("file.jsonl:9: not readable as JSON: 'utf-8' codec",),
+    "events": ("entry at byte 8 is not a batch of events: 'utf-8' codec", "whole up to entry 0"),
+    "journal": ("entry at byte 8 is not a command: 'utf-8' codec", "whole up to entry 0"),
+}
+"""What the sentence says of the file: its place, what was found, and what is whole or allowed."""
 
 
 @pytest.mark.parametrize("file", CRASHERS, ids=lambda file: f"{file.parent.name}/{file.stem}")
 def test_found_crasher_is_refused_in_order(file: Path) -> None:
     target = importlib.import_module(f"tests.fuzz.targets.{file.parent.name}")
-    target.fuzz(file.read_bytes())
+    answer = target.fuzz(file.read_bytes())
+    assert answer is not None
+    assert [part for part in REFUSALS[file.parent.name] if part not in answer] == []
 
 
-@pytest.mark.parametrize("target", ["journal", "events", "snapshot", "command_file", "rulebook", "case"])
-def test_seeds_of_the_byte_fuzzer_pass_their_targets(target: str) -> None:
+@pytest.mark.parametrize("target", ["events", "snapshot", "rulebook", "case"])
+def test_seeds_of_the_byte_fuzzer_are_let_in(target: str) -> None:
+    answers = answers_to_seeds(target)
+    assert answers == [None] * len(answers)
+
+
+@pytest.mark.parametrize(
+    ("target", "refusal"), [("journal", "trailing characters"), ("command_file", "file.jsonl:9: ")]
+)
+def test_most_seeds_of_the_byte_fuzzer_are_let_in_and_the_others_told_why(target: str, refusal: str) -> None:
+    """Several commands in one frame, and lines that follow an opening in which their names are taken."""
+    answers = answers_to_seeds(target)
+    assert answers.count(None) > len(answers) / 2
+    refused = [answer for answer in answers if answer is not None]
+    assert refused
+    assert [answer for answer in refused if refusal not in answer] == []
+
+
+def answers_to_seeds(target: str) -> list[str | None]:
     module = importlib.import_module(f"tests.fuzz.targets.{target}")
-    for seed in list(module.seeds())[:25]:
-        module.fuzz(seed)
+    return [module.fuzz(seed) for seed in list(module.seeds())[:25]]

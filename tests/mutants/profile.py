@@ -16,8 +16,11 @@ settings.register_profile(
 )
 
 
-SLOW = ("test_every_form_only_reduces_and_leaves_nobody_below_zero",)
-"""Takes as long as all the others of its file together."""
+SLOW = (
+    "test_every_form_only_reduces_and_leaves_nobody_below_zero",
+    "test_each_fault_happens_and_the_seeds_reach_what_a_venue_does",
+)
+"""Each takes as long as all the others of its file together."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -36,7 +36,7 @@ from zerodebt.exchange.events import (
     StagePaid,
     WrittenDown,
 )
-from zerodebt.exchange.lending import worth_atoms
+from zerodebt.exchange.lending import claim_atoms
 from zerodebt.exchange.margin import find_liquidatable
 from zerodebt.exchange.units import HOUR_NS, SECOND_NS
 from zerodebt.exchange.venue import Venue
@@ -130,7 +130,7 @@ class LendingDay:
         pool = state.lending
         assert pool is not None
         held = state.accounts.balances.cells[0][LENDING]
-        each = [worth_atoms(shares, pool.index) for shares in pool.shares.values()]
+        each = [claim_atoms(shares, pool.index) for shares in pool.shares.values()]
         assert all(atoms >= 0 for atoms in each)
         assert sum(each) <= pool.claims_atoms <= held
         assert pool.claims_atoms - sum(each) <= len(each)

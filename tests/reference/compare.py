@@ -113,7 +113,8 @@ def held_by_model(model: Model) -> dict[str, object]:
         "receivables": w.receivables,
         "last rates": [prices.last_rate for prices in w.prices],
         "may leave": [
-            model.share_of_custody(margin.withdrawable(w, n)) for n in range(FIRST_ACCOUNT, len(w.accounts))
+            0 if model.is_stale(n) else model.share_of_custody(margin.withdrawable(w, n))
+            for n in range(FIRST_ACCOUNT, len(w.accounts))
         ]
         if w.hole
         else [],

@@ -120,6 +120,14 @@ class Model:
         if any(w.position(account, n).lots and w.prices[n].mark is None for n in w.contracts):
             refuse(RejectReason.NO_PRICE)
 
+    def is_stale(self, account: int) -> bool:
+        """Is every source of the index of some open position too old?"""
+        w = self.world
+        return any(w.position(account, n).lots and self.is_old(n) for n in w.contracts)
+
+    def is_old(self, n: int) -> bool:
+        return not prices.fresh(self.world, self.world.prices[n], "spot")
+
     def withdraw(self, command: ask.Withdraw) -> None:
         w = self.world
         account, asset, atoms = command.account, command.asset, command.atoms
@@ -128,6 +136,8 @@ class Model:
         orders.not_in_liquidation(w, account)
         if asset == w.settle:
             self.marked(account)
+            if self.is_stale(account):
+                refuse(RejectReason.INDEX_STALE)
         if atoms <= 0:
             refuse(RejectReason.AMOUNT_NOT_POSITIVE)
         most = margin.withdrawable(w, account) if asset == w.settle else w.cash((account, asset))
@@ -235,6 +245,9 @@ class Model:
         if not atoms:
             refuse(RejectReason.NOTHING_TO_DO)
         self.marked(account)
+        taken_from = w.positions_of((account, w.settle)) if atoms > 0 else [n]
+        if any(map(self.is_old, taken_from)):
+            refuse(RejectReason.INDEX_STALE)
         if atoms < 0:
             orders.not_in_liquidation(w, account)
         most = margin.withdrawable(w, account) if atoms > 0 else margin.isolated_spare(w, account, n)

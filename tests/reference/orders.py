@@ -214,21 +214,24 @@ class Makers:
         equity = risk_of(w, where).equity + self.gained.get(where, 0)
         after = held + maker.side * lots
         required = required_after(w, where, n, after)
-        if equity + self.gain(maker, lots) >= required and self.can_isolate(maker, after):
-            return lots
+        gain, brought = self.gain(maker, lots), self.brought(maker, after)
+        pays_debt = bool(brought) and risk_of(w, where).equity < 0 and equity + gain < 0
         closing = min(lots, reducible(held, maker.side))
+        may_open = where not in w.in_liquidation or closing == lots
+        if may_open and brought is not None and equity + gain + brought >= required and not pays_debt:
+            return lots
         gain = self.gain(maker, closing)
         return closing if gain >= 0 or equity + gain >= 0 else 0
 
-    def can_isolate(self, maker: Resting, after: int) -> bool:
-        """Can the cross pool spare the margin of lots that an isolated position opens?"""
+    def brought(self, maker: Resting, after: int) -> int | None:
+        """Margin of lots that an isolated position opens; None where the cross pool cannot spare it."""
         w, held = self.w, self.w.position(maker.owner, self.n)
         opened = abs(after) if held.lots * after < 0 else abs(after) - abs(held.lots)
         if not held.isolated or opened <= 0:
-            return True
+            return 0
         pool = risk_of(w, (maker.owner, w.settle))
         wanted = margin.isolation(w, maker.owner, self.n, opened, maker.side, maker.price)
-        return wanted <= min(w.cash((maker.owner, w.settle)), pool.equity - pool.required)
+        return wanted if wanted <= min(w.cash((maker.owner, w.settle)), pool.equity - pool.required) else None
 
 
 def required_after(w: World, where: Compartment, n: int, lots: int) -> int:
@@ -300,7 +303,7 @@ def isolated_need(w: World, order: PlaceOrder, filled: int, value: int, gap: int
         refuse(RejectReason.MARGIN_TOO_SMALL)
     if not opened:
         return 0
-    if held * order.side > 0 and not risk_of(w, where).is_safe:
+    if held * order.side >= 0 and not risk_of(w, where).is_safe:
         refuse(RejectReason.MARGIN_TOO_SMALL)
     average = margin.worst_price(w, n, filled, value)
     needed = margin.isolation(w, account, n, opened, order.side, average)

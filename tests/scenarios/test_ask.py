@@ -129,6 +129,23 @@ def test_question_without_an_answer_is_exit_2_beside_the_others(zerodebt: Call, 
     assert "3400.000000" in out
 
 
+@pytest.mark.parametrize("text", [json.dumps(CASE), json.dumps(CASE, indent=2), f"{json.dumps(CASE)}\n" * 2])
+def test_case_is_no_file_of_commands(text: str, zerodebt: Call, tmp_path: Path) -> None:
+    file = written(tmp_path, text)
+    code, out, err = zerodebt("replay", file)
+    assert (code, out) == (3, "")
+    assert (
+        err
+        == f"zerodebt: {file}: found a case, which `zerodebt ask` answers; allowed is a file of commands\n"
+    )
+
+
+def test_first_line_that_says_nothing_of_what_it_does_lists_all_keys(zerodebt: Call, tmp_path: Path) -> None:
+    code, _, err = zerodebt("replay", written(tmp_path, '{"venu": 1}'))
+    assert code == 3
+    assert "allowed are do, profile, rules, assets, instruments" in err
+
+
 def test_missing_file_is_a_data_problem(zerodebt: Call, tmp_path: Path) -> None:
     code, _, err = zerodebt("ask", tmp_path / "nothing.json")
     assert code == 3
@@ -221,6 +238,18 @@ def test_show_refuses_what_it_does_not_know(arguments: tuple[str, ...], zerodebt
     code, out, err = zerodebt("show", *arguments)
     assert (code, out) == (2, "")
     assert is_one_sentence(err), err
+
+
+@pytest.mark.parametrize("word", ["binance", "okxx", "2025-10-12", "q"])
+def test_unknown_name_is_shown_beside_all_scenarios_and_venues(word: str, zerodebt: Call) -> None:
+    code, _, err = zerodebt("show", word)
+    assert code == 2
+    assert is_one_sentence(err), err
+    for name in ("2025-10-11", *profile_names()):
+        assert name in err
+    near = {"binance": "binance_usdm", "okxx": "okx", "2025-10-12": "2025-10-11"}.get(word)
+    assert ("nearest" in err) == (near is not None)
+    assert near is None or f"nearest is {near!r}" in err
 
 
 PAGE = (Path(__file__).parents[2] / "docs" / "ask.md").read_text(encoding="utf-8")

@@ -371,3 +371,27 @@ def test_amounts_of_a_profile_are_as_many_of_the_scenarios_settlement_asset() ->
         table = config.with_overrides(table, overrides)
         okx = config.with_profile(table, "here", [("venue.profile", "okx")])["venue"]
         assert okx["insurance"]["drawdown"]["fall_min_atoms"] == 50_000 * 10**decimals
+
+
+@pytest.mark.parametrize("field", ["venue.valid_from", "venue.fees.valid_from", "instruments.BTC.valid_from"])
+@pytest.mark.parametrize("day", ["banana", "2025-02-30"])
+def test_rule_holds_from_a_day_of_the_calendar(field: str, day: str) -> None:
+    with pytest.raises(CallError) as error:
+        config.load("2025-10-11", [config.parse_override(f"{field}={day}")])
+    told = str(error.value)
+    assert told.endswith(f"{field}: found {day!r}, allowed is a day like 2025-10-01")
+    assert field in told
+
+
+def test_day_of_an_override_needs_no_quotes() -> None:
+    scenario, _ = config.load("2025-10-11", [config.parse_override("venue.valid_from=2025-01-31")])
+    assert scenario.venue["valid_from"] == "2025-01-31"
+
+
+def test_rulebook_without_a_margin_table_leaves_the_scenario_without_tiers() -> None:
+    with pytest.raises(CallError) as error:
+        config.load("2025-10-11", [("venue.profile", "ccp")])
+    assert str(error.value) == (
+        "2025-10-11: instruments.BTC: the table `tiers` is missing and rulebook 'ccp' brings none for it, "
+        "allowed are one or more [[instruments.tiers]]"
+    )

@@ -244,6 +244,17 @@ def test_a_leg_where_there_is_none_is_rejected(
     assert rejected == [("set_position_mode", reason), ("place_order", misfit)]
 
 
+@pytest.mark.parametrize(("key", "symbol"), [("assets", "USDC"), ("instruments", "BTC")])
+def test_symbol_that_is_given_twice_is_refused(key: str, symbol: str, zerodebt: Call, tmp_path: Path) -> None:
+    opening = json.loads(EXAMPLE.read_text().splitlines()[0])
+    opening[key] *= 2
+    file = tmp_path / "commands.jsonl"
+    file.write_text(json.dumps(opening))
+    code, _, err = zerodebt("replay", file)
+    told = f"zerodebt: commands.jsonl:1: {key}.1: found {symbol!r} twice, allowed is one of each\n"
+    assert (code, err) == (3, told)
+
+
 def test_a_leg_of_no_such_name_is_refused_before_the_first_command(zerodebt: Call, tmp_path: Path) -> None:
     lines = [*HEDGED[:7], HEDGED[7] | {"position_side": "longs"}]
     code, out, err = zerodebt("replay", session(tmp_path, lines))

@@ -135,6 +135,75 @@ def test_wrong_file_is_one_sentence_for_the_case_and_for_the_run(
     assert err.startswith(f"zerodebt: --set venue.profile: {tmp_path}")
 
 
+@pytest.mark.parametrize(
+    ("text", "found", "allowed"),
+    [
+        ("extends = 'okx'\n[fees]\ntaker_ppb = 'x'", "fees.taker_ppb: found 'x'", "is a whole number"),
+        ("extends = 'oks'", "extends: found 'oks', nearest is 'okx'", "are a .toml file, binance_coinm"),
+        ("[fees", "not readable as TOML: ", "is a rulebook that can be used"),
+    ],
+)
+def test_error_for_programs_parts_what_was_found_from_what_is_allowed(
+    zerodebt: Call, tmp_path: Path, text: str, found: str, allowed: str
+) -> None:
+    book = written(tmp_path, "mybook.toml", text)
+    told = asked(zerodebt, book)
+    assert told["error"]["found"].startswith(f"{book}: {found}")
+    assert told["error"]["allowed"].startswith(allowed)
+    with pytest.raises(RulesError) as error:
+        read_rulebook(book)
+    assert told["message"] == str(error.value)
+
+
+def test_rulebook_of_a_file_is_shown_as_one(zerodebt: Call, book: Path) -> None:
+    code, out, err = zerodebt("show", book, "--as-of", "2026-01-01")
+    assert (code, err) == (0, "")
+    shown = tomllib.loads(out)
+    assert (shown["name"], shown["liquidation"]["steps"]) == ("mybook", ["whole"])
+    _, out, _ = zerodebt("show", book, "--as-of", "2025-12-31", "--json")
+    assert json.loads(out)["liquidation"]["steps"] != ["whole"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("extends = 'okx'\n[fees]\ntakr_ppb = 1", "mybook.toml: fees.takr_ppb: key 'takr_ppb' is not known"),
+        ("waterfall = ['book']", "mybook.toml: key 'valid_from' is missing"),
+        ("[clock]\nstart = 2025-10-10T00:00:00Z", "mybook.toml: clock: key 'end' is missing"),
+        ("extends = '2025-10-11'\n[fees]\ntaker_ppb = 1", "mybook.toml: fees: key 'fees' is not known"),
+    ],
+)
+def test_file_that_cannot_be_shown_is_one_sentence(
+    zerodebt: Call, tmp_path: Path, text: str, said: str
+) -> None:
+    code, out, err = zerodebt("show", written(tmp_path, "mybook.toml", text))
+    assert (code, out) == (2, "")
+    assert said in err
+    assert is_one_sentence(err), err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[[instruments]]\nsymbol = 'BTCUSDT'\n" * 2, "instruments.1: found 'BTCUSDT' twice"),
+        ("[[liquidation]]\nvalid_from = '2026-01-01'\n" * 2, "liquidation.1: found 'liquidation' twice"),
+    ],
+)
+def test_second_table_of_a_name_and_day_is_refused(
+    zerodebt: Call, tmp_path: Path, text: str, said: str
+) -> None:
+    book = written(tmp_path, "mybook.toml", f"extends = 'bybit_uta'\n{text}")
+    assert f"{book}: {said}, allowed is one table of a name" in asked(zerodebt, book)["message"]
+
+
+def test_two_tables_of_one_name_and_two_days_are_versions(tmp_path: Path) -> None:
+    dated = "[[instruments]]\nsymbol = 'BTCUSDT'\nvalid_from = '{}'\ntick = '{}'\n"
+    text = "extends = 'bybit_uta'\n" + dated.format("2026-01-01", "1") + dated.format("2026-02-01", "0.1")
+    book = written(tmp_path, "mybook.toml", text)
+    ticks = [read_rulebook(book, day)["instruments"][0]["tick"] for day in ("2026-01-31", "2026-02-01")]
+    assert ticks == ["1", "0.1"]
+
+
 def test_missing_file_is_an_unknown_venue(zerodebt: Call, tmp_path: Path) -> None:
     found = asked(zerodebt, tmp_path / "other.toml")
     assert found["error"]["code"] == "unknown_venue"

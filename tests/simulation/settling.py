@@ -1,5 +1,6 @@
 """Phase two: faults have stopped, a market maker is back, and all that was begun must come to an end."""
 
+from itertools import count
 from typing import Any
 
 from tests.simulation.invariants import compartments, fail
@@ -38,7 +39,7 @@ from zerodebt.exchange.events import (
     Event,
     Rejected,
 )
-from zerodebt.exchange.instruments import order_step_ticks
+from zerodebt.exchange.instruments import order_step_ticks, value_atoms
 from zerodebt.exchange.margin import risk_of
 from zerodebt.exchange.marks import Market, market_band_ticks
 from zerodebt.exchange.reject import RejectReason
@@ -189,8 +190,12 @@ class Settling:
     # Waiting
 
     def _wait(self) -> None:
-        """Time passes: cooldowns, margin calls, forced orders, auctions; if need be capital is brought in."""
-        for step in range(_ROUNDS_MAX):
+        """Time passes: cooldowns, margin calls, forced orders, auctions; if need be capital is brought in.
+
+        A round in which forced orders close lots is not counted: they may be for one lot at a time.
+        """
+        rounds = 0
+        for step in count():
             if step == _ROUNDS_MAX // 2:
                 self._bring_capital()
             self._hold_auctions()
@@ -200,9 +205,17 @@ class Settling:
             else:
                 for market in self._markets():
                     self._do(self._generous(market, BUY if step % 6 == 4 else SELL))
+            to_close = self._lots_to_close()
             self._index(later_ns=HOUR_NS if step % 4 == 3 else MINUTE_NS)
-            if self._is_at_rest() and self._is_calm():
+            rounds += self._lots_to_close() >= to_close
+            if rounds == _ROUNDS_MAX or (self._is_at_rest() and self._is_calm()):
                 return
+
+    def _lots_to_close(self) -> int:
+        """Open lots of all that are in liquidation."""
+        state = self._state
+        lots = state.accounts.lots.cells
+        return sum(abs(lots[m.number][c[0]]) for c in state.in_liquidation for m in state.positions_of(c))
 
     def _generous(self, market: Market, side: int) -> MassQuote:
         """One-sided and a step better than the mark: who has nothing left may not close at less."""
@@ -223,8 +236,8 @@ class Settling:
             self._must(Deposit(state.settle, account, (atoms,)), "REST-00")
 
     def _is_calm(self) -> bool:
-        """Have the averages in the marks forgotten the wild prices?"""
-        marks = ((m.prices.mark_ticks or 0, m.prices.index_ticks or 0) for m in self._state.contracts)
+        """Have the averages in the marks forgotten the wild prices? Coins are sold within a band, too."""
+        marks = ((m.prices.mark_ticks or 0, m.prices.index_ticks or 0) for m in self._state.markets)
         return all(abs(mark - index) <= 1 for mark, index in marks)
 
     def _is_at_rest(self) -> bool:
@@ -260,8 +273,8 @@ class Settling:
     def _pay_for_dust(self) -> None:
         """Somebody brings what is missing beside coins that are too few to be sold.
 
-        Such an account stays in liquidation, so that the venue sees when they are worth less; its default,
-        if there is one, keeps the contributions of all others.
+        Such an account stays in liquidation, so that the venue sees when they are worth less; its default
+        is over, and holds back nobody's contribution.
         """
         state = self._state
         dusty = [c for c in sorted(state.in_liquidation) if self._holds_dust_alone(c)]
@@ -388,6 +401,8 @@ class Settling:
                 self._must(self._quote_at_mark(market, BUY), "REST-05")
                 before = coins[account]
                 price = self._at_mark(market, BUY)
+                if value_atoms(market.instrument, price, lots) < state.rules.orders.value_min_atoms:
+                    return  # coins too few to be sold
                 fee = mul_ppb_ceil(market.value_atoms(lots), state.rules.fees.taker_ppb)
                 if risk_of(state, (account, state.settle)).equity_atoms < fee:
                     return  # what is left of his coins is worth his debt, and no fee beside it

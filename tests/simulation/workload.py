@@ -44,7 +44,7 @@ from zerodebt.exchange.commands import (
 )
 from zerodebt.exchange.events import FIRST_ACCOUNT, HOUSE, INSURANCE
 from zerodebt.exchange.state import State
-from zerodebt.exchange.units import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
+from zerodebt.exchange.units import DAY_NS, HOUR_NS, INT64_MAX, MINUTE_NS, SECOND_NS
 
 FAULTS = (
     "duplicate",
@@ -99,6 +99,8 @@ class Workload:
         rules = built.rules
         kinds = [instrument.kind for instrument in built.instruments]
         self._rng = rng = Random(f"workload {world.seed}")
+        self._beside = Random(f"beside {world.seed}")
+        """What came later draws from this one, so that a seed keeps the commands that it had."""
         self._unit = world.unit_atoms
         self._customers = world.customers
         self._kinds = kinds
@@ -106,6 +108,7 @@ class Workload:
         self._has_legs = rules.margin.hedge_mode
         self._contracts = [n for n, kind in enumerate(kinds) if kind != "spot"]
         self._futures = [n for n, kind in enumerate(kinds) if kind == "future"]
+        self._perpetuals = [n for n, kind in enumerate(kinds) if kind == "perpetual"]
         self._markets = list(range(len(kinds)))
         self._last = FIRST_ACCOUNT + world.customers
         """Accounts are numbered from FIRST_ACCOUNT to here; the first one is a vault."""
@@ -161,6 +164,9 @@ class Workload:
         weights = [
             weight * rng.choice([0.3, 1, 1, 3]) * rare.get(name, 1) for name, (weight, _) in chosen.items()
         ]
+        if rules.settlement.perpetual == "index" and self._perpetuals:
+            self._makers.append(self._delist)
+            weights.append(self._beside.choice([0.1, 0.3]))
         total, self._weights = 0.0, []
         for weight in weights:
             total += weight
@@ -276,7 +282,8 @@ class Workload:
                 for _ in range(rng.choice([10, 30])):
                     self._put(make(state))
             case "nonsense":
-                self._put(self._nonsense(state))
+                beyond = self._beside.random() < 0.1
+                self._put(self._nonsense(state), INT64_MAX + 1 if beyond else None)
             case "time_gap":
                 self.time_ns += rng.choice([MINUTE_NS, HOUR_NS, HOUR_NS, 9 * HOUR_NS, 2 * DAY_NS])
 
@@ -552,7 +559,15 @@ class Workload:
 
     def _settle_instrument(self, _: State) -> Command:
         market = self._rng.choice(self._futures)
-        return SettleInstrument(market, self._price(market))
+        price = self._price(market)
+        return SettleInstrument(market, price if self._beside.random() < 0.8 else None)
+
+    def _delist(self, state: State) -> Command:
+        """A perpetual ends at the index, at times just when funding is due."""
+        rng, due_ns = self._beside, state.counters.next_funding_ns
+        if rng.random() < 0.5 and self.time_ns < due_ns < self.time_ns + DAY_NS:
+            self.time_ns = due_ns
+        return SettleInstrument(rng.choice(self._perpetuals), PRICE if rng.random() < 0.1 else None)
 
     def _variation(self, _: State) -> Command:
         market = self._rng.choice(self._futures)

@@ -120,6 +120,8 @@ def _draw(seed: int, rng: Random) -> World:
     _override(rng, rules, instruments, scale * 10 ** settle["decimals"])
     unit_atoms = scale * 10 ** settle["decimals"]
     _bound_attacks(Random(f"attacks {seed}"), rules, unit_atoms)
+    _bound_interest(Random(f"interest {seed}"), instruments)
+    _delist(Random(f"delisting {seed}"), rules)
     return World(seed, rules, assets, instruments, rng.choice([3, 5, 7, 10]), unit_atoms)
 
 
@@ -277,6 +279,21 @@ def _bound_attacks(rng: Random, rules: Table, unit: int) -> None:
     }
     for name, choices in drawn.items():
         rules[name] = rules.get(name, {}) | _pick(rng, **choices)
+
+
+def _bound_interest(rng: Random, instruments: list[Table]) -> None:
+    """A contract of which so few lots may be open that orders meet the cap; drawn by itself, too."""
+    if rng.random() < 0.15:
+        lots = rng.choice(["5", "20"])
+        rng.choice([i for i in instruments if i["kind"] != "spot"]).update(
+            size_max=lots, open_interest_max=lots
+        )
+
+
+def _delist(rng: Random, rules: Table) -> None:
+    """Perpetuals that may end at the index, which then has to be the mark; drawn by itself, too."""
+    if rules["mark"]["formula"] == "index" and rng.random() < 0.2:
+        rules["settlement"] = rules.get("settlement", {}) | {"perpetual": "index"}
 
 
 def _fees(rng: Random, _: int) -> Table:

@@ -25,7 +25,7 @@ def interest_atoms(owed_atoms: int, annual_ppb: int, elapsed_ns: int) -> int:
     return div_ceil(owed_atoms * annual_ppb * elapsed_ns, PPB * _YEAR_NS)
 
 
-def worth_atoms(shares: int, index: int) -> int:
+def claim_atoms(shares: int, index: int) -> int:
     return shares * index // ONE
 
 

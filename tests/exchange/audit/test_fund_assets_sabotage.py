@@ -171,6 +171,31 @@ def test_others_are_charged_only_when_the_fund_has_sold_what_is_bid_for(run: str
     )
 
 
+@pytest.mark.parametrize(
+    ("bidders", "is_named"),
+    [([(2, 1_000)], True), ([(1, 1_000)], False), ([(1, 48), (1, 1_000)], True), ([(2, 50)], False)],
+    ids=["both coins", "one coin", "two bidders", "no money for both"],
+)
+def test_the_fund_need_not_sell_what_would_not_pay_for_the_positions(
+    bidders: list[tuple[int, int]], is_named: bool
+) -> None:
+    """Two coins at 48 bring 96 of the 80 that are missing, where the rulebook sells down to 47.5.
+
+    The run's own rulebook stops at 48.75 and deleverages. Each bidder is (coins, his USD after others moved).
+    """
+    desk, _, _ = coin_fund("book", "insurance", "adl")
+    for coins, usd in bidders:
+        (bidder,) = desk.open(1_000)
+        desk.order(bidder, BUY, coins, 48, instrument=1)
+        legs = ((bidder, 0, (usd - 1_000) * USD), (0, 0, (1_000 - usd) * USD))
+        desk.state.ledger.post("withdrawal", list(legs))
+        said = (*desk.batches[-1].events, says.Posted("withdrawal", legs))
+        desk.batches[-1] = structs.replace(desk.batches[-1], events=said)
+    desk.index(94, 50)
+    texts = [finding.text for finding in audit(claimed(desk.batches, patient)).findings]
+    assert any(text.startswith("adl acts") and "assets to sell" in text for text in texts) is is_named
+
+
 def test_a_fund_that_the_waterfall_does_not_name_buys_nothing() -> None:
     report = audit(claimed(purchase(), lambda rules: structs.replace(rules, waterfall=("book", "adl"))))
     assert "LIQ-10" in rules_broken(report)

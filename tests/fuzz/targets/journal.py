@@ -17,7 +17,7 @@ _COMMANDS_MAX = 50
 _ACCOUNTS_MAX = 1_000
 
 
-def fuzz(data: bytes) -> None:
+def fuzz(data: bytes) -> str | None:
     file = framed(data, JOURNAL_HEADER)
     venue = _built().venue()
     try:
@@ -26,7 +26,8 @@ def fuzz(data: bytes) -> None:
             if not (isinstance(stamped.command, OpenAccounts) and stamped.command.count > _ACCOUNTS_MAX):
                 applied(venue, stamped)
     except DamagedError as error:
-        doors.said(error)
+        return doors.said(error)
+    return None
 
 
 def decoded_again(stamped: Stamped) -> Stamped:

@@ -8,8 +8,8 @@ from tests.fuzz import doors, sources
 from zerodebt.exchange.rules import profile_names, profile_table
 
 
-def fuzz(data: bytes) -> None:
-    doors.rulebook(data)
+def fuzz(data: bytes) -> str | None:
+    return doors.rulebook(data)
 
 
 def seeds() -> Iterator[bytes]:

@@ -9,15 +9,15 @@ from tests.simulation.worlds import Built, World
 from zerodebt.exchange.state import SnapshotError
 
 
-def fuzz(data: bytes) -> None:
+def fuzz(data: bytes) -> str | None:
     built = _world()[1]
     try:
         venue = built.restore(data)
     except SnapshotError as error:
-        doors.said(error)
-        return
+        return doors.said(error)
     assert built.restore(venue.snapshot()).state_hash() == venue.state_hash()
     venue.check()
+    return None
 
 
 @cache
