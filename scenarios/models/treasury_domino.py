@@ -49,6 +49,8 @@ TRADED_DAILY = {rules.LARGE: 0.03, rules.MIDDLE: 0.03, TAIL: 0.01}
 VOLATILITY = 0.6
 """What the option market thinks; above what converts need, so that their price alone decides."""
 PUTS = (RISE_DAYS + 20, RISE_DAYS + 115)
+EXHAUSTED = 0.5
+"""Of the investors' cash at the top: below it the coins' bids count as spent."""
 DEAREST = 1.05
 """Over the last price: the most that a company pays."""
 PLENTY = 10**9
@@ -140,6 +142,8 @@ class _World:
         self.debt_peak = self.companies.debt
         self.repaid_by_coins = np.zeros(COMPANIES)
         self.sold_before_failure = np.zeros(COMPANIES)
+        self.cash_days = np.full(DAYS, CASH)
+        self.share_days = np.full((DAYS, COMPANIES), START_SHARE)
         self.response = {"before": 0.0, "after": 0.0}
 
     def _opened(self) -> SmallVenue:
@@ -180,6 +184,8 @@ class _World:
         self._share_markets(day)
         self._issue(day)
         self._settle(day)
+        self.cash_days[day] = self.desk.view.wallets([self.investors])[0] / USD
+        self.share_days[day] = self.last_share
         if day == DAYS - 1:
             self._quote_coins()
             self.response["after"] = self._response()
@@ -345,6 +351,16 @@ class _World:
             left -= min(left, lots)
         return steps * STEP if left <= 0 else 1.0
 
+    def _equity_falls(self) -> dict[str, float]:
+        """Of all market value since the top: once half of the bids for coins is spent, and last."""
+        values = self.share_days[RISE_DAYS - 1 :] @ self.peak.shares
+        cash = self.cash_days[RISE_DAYS - 1 :]
+        is_spent = cash < EXHAUSTED * cash[0]
+        falls = {"equity_fall": float(1 - values[-1] / values[0])}
+        if is_spent.any():
+            falls["equity_fall_before"] = float(1 - values[is_spent.argmax()] / values[0])
+        return falls
+
     def figures(self) -> dict[str, float]:
         c = self.companies
         small = c.tier != rules.LARGE
@@ -373,6 +389,7 @@ class _World:
         halved = alive & (self.debt_peak > 0) & (c.debt <= self.debt_peak / 2)
         figures["debt_halved_by_sales"] = float((halved & (self.repaid_by_coins >= self.debt_peak / 2)).sum())
         senior = failed & (c.coin < COINS - 1)
+        figures |= self._equity_falls()
         if (failed & small).sum() > 1:
             figures["order_tau_of_failed"] = float(
                 kendalltau(sizes[failed & small], c.failed_day[failed & small]).statistic
