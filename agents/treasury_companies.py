@@ -4,8 +4,8 @@ Rows F81, F82, F83, F88, F96, F97, S14, V74, V75. Section (f): mNAV q is the boo
 value; the mean-reverting process below drives valuation traders alone, and issues are capped by the shares
 that were traded. Everything is an array over companies; a day is the step.
 
-Net asset value is coins at the price of the book + cash - debt - preferred. Tier 1 is the large company, 2
-the middle ones, 3 the long tail.
+Net asset value is coins at the price of the book + cash - debt. Tier 1 is the large company, 2 the middle
+ones, 3 the long tail. Coupons and preferred dividends are left out: converts bear next to none.
 
 Ours, 2026-11-22: s = 0.03 a day (noise of the traders' q); the issue is the product that C7 names, 10 % x
 20 % of the average daily share volume of 20 days; conversion price 1.5 times the share price at issue, and
@@ -59,7 +59,6 @@ class Companies:
     puts: Ints
     put_face: Floats
     conversion_price: Floats
-    preferred: Floats
     failed_day: Ints
 
     @property
@@ -76,7 +75,7 @@ class Companies:
 def net_assets(companies: Companies, coin_prices: Floats) -> Floats:
     """Of each company; may be below zero."""
     c = companies
-    value: Floats = c.coins * coin_prices[c.coin] + c.cash - c.debt - c.preferred
+    value: Floats = c.coins * coin_prices[c.coin] + c.cash - c.debt
     return value
 
 
@@ -226,7 +225,6 @@ def drawn(
         np.stack([days, np.full(46, last_put)], axis=1),
         np.stack([face, np.zeros(46)], axis=1),
         CONVERSION_OVER_PRICE * top_assets / shares,
-        np.zeros(46),
         np.full(46, NEVER),
     )
 

@@ -55,13 +55,14 @@ def measure(
     *,
     oracle: stable_collateral.Oracle,
     has_shock: bool = True,
+    is_linked: bool = True,
     constant_supply: bool = False,
     sells_token: bool = True,
     cooldown_days: int = 7,
     days: int = DAYS,
 ) -> Mapping[str, float]:
     """What the stablecoin does as margin (stable_collateral), then `days` of the run, if any."""
-    figures = dict(stable_collateral.measure(seed, oracle=oracle, has_shock=has_shock))
+    figures = dict(stable_collateral.measure(seed, oracle=oracle, has_shock=has_shock, is_linked=is_linked))
     if not days:
         return figures
     world = _World(seed, sells_token=sells_token, cooldown_days=cooldown_days)

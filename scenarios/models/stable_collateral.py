@@ -29,7 +29,7 @@ from zerodebt.exchange.events import (
     OrderAccepted,
 )
 from zerodebt.exchange.instruments import Instrument
-from zerodebt.exchange.units import MINUTE_NS
+from zerodebt.exchange.units import MINUTE_NS, PPB
 from zerodebt.scenarios.models.small_venue import USD, SmallVenue, contract, rulebook
 
 Oracle = Literal["own", "index", "redemption"]
@@ -45,14 +45,21 @@ SHOCK = range(3, 18)
 STEP_NS = 4 * MINUTE_NS
 ELSEWHERE = 0.99
 """Where the stablecoin trades on other venues in those minutes; one is what its issuer pays."""
+COUNTED = 0.95
+"""Of the stablecoin's value, as margin."""
+BEARS_FROM = 0.01
+"""Of his margin: who lost more in forced sales bears a part of the crash."""
 PLENTY = 10**9
 
 
-def measure(seed: int, *, oracle: Oracle, has_shock: bool = True) -> Mapping[str, float]:
+def measure(
+    seed: int, *, oracle: Oracle, has_shock: bool = True, is_linked: bool = True
+) -> Mapping[str, float]:
     """Forced sales, accounts, harm; in USD.
 
     oracle      own: the venue's own book; index: other venues; redemption: what the issuer pays
     has_shock   False: the own book trades as elsewhere
+    is_linked   False: margin is in dollars, of the same value
     """
     rng = np.random.default_rng([seed, 71])
     desk = _opened(oracle)
@@ -61,12 +68,15 @@ def measure(seed: int, *, oracle: Oracle, has_shock: bool = True) -> Mapping[str
     longs = desk.open([0] * ACCOUNTS)
     maker, short = desk.open([PLENTY * USD] * 2)
     desk.endow(INSURANCE, 10**8 * USD)
-    margins = [int(v) for v in lots * 100 / levers / 0.95]
-    desk.do(Deposit(1, longs[0], tuple(margins)))
+    margins = [int(v) for v in lots * 100 / levers / COUNTED]
+    if is_linked:
+        desk.do(Deposit(1, longs[0], tuple(margins)))
+    else:
+        desk.do(Deposit(0, longs[0], tuple(int(usd * COUNTED * USD) for usd in margins)))
     desk.do(Deposit(1, maker, (PLENTY,)))
     desk.load({a: int(n) for a, n in zip(longs, lots, strict=True)} | {short: -int(lots.sum())}, 10)
     desk.index(START_TICKS, ONE)
-    tally = _Tally(dict(zip(longs, margins, strict=True)))
+    tally = _Tally(dict(zip(longs, margins, strict=True)), is_linked=is_linked)
     falls = np.concatenate([np.linspace(0, FALL, STEPS + 1), np.linspace(FALL, BACK, STEPS + 1)[1:]])
     for step, fall in enumerate(falls.tolist()):
         coin = int(START_TICKS * (1 - fall))
@@ -93,7 +103,7 @@ def _opened(oracle: Oracle) -> SmallVenue:
     table = rulebook(
         ("book", "insurance", "adl"),
         sources=sources,
-        collateral=[{"asset": "STABLE", "decimals": 0, "ratio_ppb": 950_000_000}],
+        collateral=[{"asset": "STABLE", "decimals": 0, "ratio_ppb": int(COUNTED * PPB)}],
         exchange={"price_ratio_ppb": 975_000_000},
         margin={"index_age_max_ns": 10 * MINUTE_NS},
     )
@@ -121,8 +131,9 @@ def _quote(desk: SmallVenue, maker: int, instrument: int, price: int, lots: int)
 class _Tally:
     """Reads forced trades at the reference prices of their step."""
 
-    def __init__(self, held: dict[int, int]) -> None:
-        self.held = held
+    def __init__(self, margins: dict[int, int], *, is_linked: bool) -> None:
+        self.margins = margins
+        self.held = dict.fromkeys(margins, 0) | (margins if is_linked else {})
         self.forced: set[int] = set()
         self.liquidated: set[int] = set()
         self.sound: set[int] = set()
@@ -168,5 +179,8 @@ class _Tally:
             "liquidated": float(len(self.liquidated)),
             "liquidated_though_sound": float(len(self.sound)),
             "harm": sum(self.lost.get(account, 0.0) for account in self.sound),
+            "bearers": float(
+                sum(loss > BEARS_FROM * self.margins[account] for account, loss in self.lost.items())
+            ),
             "lost_in_forced_sales": sum(self.lost.values()),
         }

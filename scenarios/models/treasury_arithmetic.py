@@ -55,7 +55,6 @@ def company(debt: float, coins: float, cash: float) -> Companies:
         np.array([[0, 0]]),
         np.array([[debt, 0.0]]),
         np.array([np.inf]),
-        np.zeros(1),
         np.array([NEVER]),
     )
 
@@ -114,7 +113,6 @@ def issues(rng: np.random.Generator, prices: Floats, *, issues_by_multiple: bool
         np.zeros((count, 2), np.int64),
         np.zeros((count, 2)),
         np.ones(count),
-        np.zeros(count),
         np.full(count, NEVER),
     )
     multiple = np.ones(count)

@@ -22,7 +22,6 @@ def three(**changes: object) -> Companies:
         "puts": np.array([[10, 20]] * 3),
         "put_face": np.array([[2000.0, 0.0]] * 3),
         "conversion_price": np.full(3, 12.0),
-        "preferred": np.zeros(3),
         "failed_day": np.full(3, NEVER),
     }
     return Companies(**(values | changes))  # type: ignore[arg-type]
