@@ -80,11 +80,16 @@ def rulebook(waterfall: Sequence[str], **tables: Any) -> VenueRules:
 
 
 class SmallVenue:
-    """A venue, its clock, and the witness. `events` holds all that has happened."""
+    """A venue, its clock, and the witness. `events` holds all that has happened.
 
-    def __init__(self, rules: VenueRules, instruments: tuple[Instrument, ...]) -> None:
+    held  assets beside the settlement asset, numbered from 1
+    """
+
+    def __init__(
+        self, rules: VenueRules, instruments: tuple[Instrument, ...], held: tuple[Asset, ...] = ()
+    ) -> None:
         self.rules = rules
-        self.venue = Venue(rules, (Asset(rules.settle_asset, 6),), instruments)
+        self.venue = Venue(rules, (Asset(rules.settle_asset, 6), *held), instruments)
         self.view = self.venue.view
         self.time_ns = START_NS
         self.events: list[Event] = []
