@@ -19,7 +19,7 @@ class LenderParams(
     frozen=True,
     forbid_unknown_fields=True,
     kw_only=True,
-    tag="lender_of_last_resort",
+    tag="last_lender",
     tag_field="kind",
 ):
     """One account with new money.

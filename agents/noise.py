@@ -112,7 +112,8 @@ class Noise:
     def _coins_lots(self, number: int) -> int:
         """Coins that an account of a spot pool brings: half of its capital, by the books' shares."""
         usd = 0.5 * self.params.capital_usd * float(self._shares[number])
-        return round(usd * self._opening.atoms_per_usd / self._atoms_per_lot[number])
+        lots: int = round(usd * self._opening.atoms_per_usd / self._atoms_per_lot[number])
+        return lots
 
     def _held(self, view: View, number: int, account: int) -> int:
         """Signed lots: the position, or coins beyond those of the start."""
@@ -120,7 +121,8 @@ class Noise:
             return view.position_lots(number, account)
         instrument = self._opening.instruments[number]
         atoms = int(view.holdings(instrument.base_asset, (account,))[0])
-        return atoms // instrument.lot_atoms - self._coins_lots(number)
+        lots: int = atoms // instrument.lot_atoms - self._coins_lots(number)
+        return lots
 
     def start(self, world: World) -> None:
         world.every(to_ns(self.params.wake_s), lambda: self._wake(world), to_ns(self.params.wake_s / 2))

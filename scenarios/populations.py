@@ -12,8 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from zerodebt.agents.coins import base_symbol
-from zerodebt.scenarios.columns import read_table
+from zerodebt.scenarios.columns import TABLES, read_table
 from zerodebt.scenarios.rundir import META, read_json
 
 HOUR_NS = 3_600 * 10**9
@@ -21,7 +20,10 @@ Floats = NDArray[np.float64]
 
 
 class Run(NamedTuple):
-    """Tables of a finished run, trades with the populations of both sides and hours since the start."""
+    """Tables of a finished run, trades with the populations of both sides and hours since the start.
+
+    spots  symbols of the spot books, each that of its coin too
+    """
 
     path: Path
     populations: tuple[Mapping[str, object], ...]
@@ -29,11 +31,14 @@ class Run(NamedTuple):
     marks: pl.DataFrame
     accounts: pl.DataFrame
     ledger: pl.DataFrame
+    spots: tuple[str, ...]
 
 
 def read(path: Path) -> Run:
     populations = tuple(read_json(path / META)["populations"])
     marks = read_table(path, "marks")
+    instruments = read_table(path, "instruments")
+    spots = tuple(instruments.filter(pl.col("kind") == "spot")["symbol"].to_list())
     start_ns = int(marks["time_ns"].min())  # type: ignore[arg-type]
     hours = ((pl.col("time_ns") - start_ns) / HOUR_NS).alias("hour")
     accounts = read_table(path, "accounts")
@@ -45,7 +50,9 @@ def read(path: Path) -> Run:
         for side in ("taker", "maker")
     ]
     trades = read_table(path, "trades").with_columns(*who, hours)
-    return Run(path, populations, trades, marks.with_columns(hours), accounts, read_table(path, "ledger"))
+    return Run(
+        path, populations, trades, marks.with_columns(hours), accounts, read_table(path, "ledger"), spots
+    )
 
 
 def counter(run: Run, population: str, name: str) -> int:
@@ -83,14 +90,14 @@ def index_path(run: Run, symbol: str) -> Floats:
 
 def profits(run: Run) -> pl.DataFrame:
     """(account, population, wealth_usd, profit_usd, fees_usd) with coins; wealth is that of the start."""
-    spots = run.marks.filter(~pl.col("symbol").str.contains("-"))
+    spots = run.marks.filter(pl.col("symbol").is_in(run.spots))
     prices = spots.group_by("symbol").agg(first=pl.col("index").first(), last=pl.col("index").last())
     brought = (
-        run.ledger.filter((pl.col("reason") == "deposit") & pl.col("asset").is_in(prices["symbol"].implode()))
+        run.ledger.filter((pl.col("reason") == "deposit") & pl.col("asset").is_in(run.spots))
         .group_by("account", symbol="asset")
         .agg(coins=pl.col("amount").sum())
     )
-    of_spots = run.trades.filter(pl.col("symbol").is_in(prices["symbol"].implode()))
+    of_spots = run.trades.filter(pl.col("symbol").is_in(run.spots))
     signed = pl.col("size_contracts") * pl.col("taker_side")
     bought = pl.concat(
         [
@@ -207,7 +214,7 @@ def beta(run: Run, symbols: Sequence[str], of: str, since: float, until: float) 
 
 def leverage_index(run: Run) -> Floats:
     """Open interest of all contracts by instant, over the same coins' first value: OI / (price / first)."""
-    contracts = run.marks.filter(pl.col("symbol").str.contains("-"))
+    contracts = run.marks.filter(~pl.col("symbol").is_in(run.spots))
     rows = contracts.with_columns(pl.col("open_interest_contracts") * pl.col("index").first().over("symbol"))
     sums = rows.group_by("time_ns", maintain_order=True).agg(pl.col("open_interest_contracts").sum())
     interest: Floats = sums["open_interest_contracts"].to_numpy()
@@ -216,8 +223,7 @@ def leverage_index(run: Run) -> Floats:
 
 def volatility_index(run: Run, window: int) -> Floats:
     """Root mean square of the mean log return of all coins, over each `window` instants in a row."""
-    spots = sorted(s for s in run.marks["symbol"].unique().to_list() if s == base_symbol(s))
-    moves = np.diff(np.log(np.stack([index_path(run, s) for s in spots])), axis=1).mean(axis=0)
+    moves = np.diff(np.log(np.stack([index_path(run, s) for s in run.spots])), axis=1).mean(axis=0)
     sums = np.cumsum(np.insert(moves**2, 0, 0.0))
     rooted: Floats = np.sqrt((sums[window:] - sums[:-window]) / window)
     return rooted
@@ -242,7 +248,7 @@ def order_of_sales(run: Run, population: str, senior: Sequence[str], since: floa
     sold = run.trades.filter(
         (pl.col("taker_population") == population)
         & (pl.col("taker_side") == -1)
-        & ~pl.col("symbol").str.contains("-")
+        & pl.col("symbol").is_in(run.spots)
         & (pl.col("hour") >= since)
     ).sort("seq")
     if sold.is_empty():
@@ -253,9 +259,12 @@ def order_of_sales(run: Run, population: str, senior: Sequence[str], since: floa
     return float(junior["notional_usd"].sum()) / float(first["notional_usd"].sum())
 
 
-def write_table(run: Run) -> None:
-    """`population_losses` and `population_flows` (by hour) beside the run's other tables, as Parquet."""
-    folder = run.path / "tables"
+def write_tables(path: Path) -> None:
+    """`population_losses` and `population_flows` (by hour) of a run with spot books, as Parquet (F93)."""
+    run = read(path)
+    if not run.spots:
+        return
+    folder = path / TABLES
     by_hour = flows(run.trades).with_columns(pl.col("hour").floor())
     by_hour = by_hour.group_by("hour", "symbol", "population").agg(pl.col("net_usd", "volume_usd").sum())
     for name, frame in (

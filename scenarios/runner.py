@@ -412,6 +412,7 @@ class Prepared:
         seconds: dict[str, float],
     ) -> None:
         from zerodebt.exchange.audit import audit
+        from zerodebt.scenarios import populations
         from zerodebt.scenarios.measure import measure
         from zerodebt.scenarios.report import write_report
         from zerodebt.scenarios.tables import write_tables
@@ -427,6 +428,7 @@ class Prepared:
         rundir.write_json(path / rundir.META, self._meta(path, venue, argv, seconds))
         report = timed("audit", lambda: audit(rundir.read_batches(path / rundir.EVENTS)))
         timed("tables", lambda: write_tables(path))
+        timed("populations", lambda: populations.write_tables(path))
         measures = timed("measure", lambda: steady(measure(path)))
         statement = msgspec.to_builtins(venue.view.statement())
         apart = tuple(differences(report, statement, self.world.settle))

@@ -47,16 +47,27 @@ def news_csv(news: News, hours: float) -> str:
 
 
 def overrides(hours: float, wake_s: float, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Clock and the makers' wake: prices, makers and everybody else wake together, as often as is told."""
+    """Clock and wake: prices, makers and everybody else wake together, as often as is told.
+
+    changes  of the scenario by dotted key; `populations.<name>` with a whole table is one more population
+    """
     table = config.read_table(config.scenario_path(SCENARIO))
-    said: dict[str, Any] = {
-        "clock.end": START + timedelta(hours=hours),
-        "clock.index_every_s": int(wake_s),
-    }
-    for population in table["populations"]:
-        if population["kind"] != "natural_shorts":
-            said[f"populations.{population['name']}.wake_s"] = float(wake_s)
-    return said | dict(changes)
+    known = {population["name"]: population for population in table["populations"]}
+    said: dict[str, Any] = {"clock.end": START + timedelta(hours=hours), "clock.index_every_s": int(wake_s)}
+    for key, value in changes.items():
+        first, _, rest = key.partition(".")
+        name, _, field = rest.partition(".")
+        if first != "populations":
+            said[key] = value
+        elif field:
+            known[name] = known[name] | {field: value}
+        else:
+            known[name] = value | {"name": name}
+    populations = [
+        population if population["kind"] == "natural_shorts" else population | {"wake_s": float(wake_s)}
+        for population in known.values()
+    ]
+    return said | {"populations": populations}
 
 
 def run_world(

@@ -71,8 +71,8 @@ def of_fall(run: Run, log_move: float) -> dict[str, float]:
     forced_usd = float(matrix["usd"].sum())
     by_retail = float(matrix.filter(matrix["counterparty"] == "retail")["usd"].sum())
     held = populations.holdings_usd(run, "institutions", _AFTER_H)
-    long_usd = sum(usd for symbol, usd in held.items() if "-" not in symbol)
-    hedge_usd = sum(usd for symbol, usd in held.items() if "-" in symbol)
+    long_usd = sum(usd for symbol, usd in held.items() if symbol in run.spots)
+    hedge_usd = sum(usd for symbol, usd in held.items() if symbol not in run.spots)
     trough = _trough(run)
     return {
         "beta_down": populations.beta(run, JUNIOR, "BTC", _NEWS_H, _AFTER_H),
@@ -113,7 +113,7 @@ def of_rise(run: Run) -> dict[str, float]:
     weights, returns = [], []
     for hour in edges[1:].tolist():
         held = populations.holdings_usd(run, "institutions", hour)
-        coins = {symbol: usd for symbol, usd in held.items() if "-" not in symbol}
+        coins = {symbol: usd for symbol, usd in held.items() if symbol in run.spots}
         weights.append(sum(coins[s] for s in JUNIOR) / sum(coins.values()))
         returns.append(_mean_return(run, JUNIOR, np.array([hour - 12, hour]))[0])
     return {

@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from zerodebt.scenarios import populations
-from zerodebt.scenarios.models.leverage_cycle import News, news_csv
+from zerodebt.scenarios.models.exhaustion import free_core
+from zerodebt.scenarios.models.leverage_cycle import News, news_csv, overrides, run_world
 from zerodebt.scenarios.populations import Run, gini
 
 RETAIL, FUND, MAKER = 16, 18, 19
@@ -71,7 +72,7 @@ def run() -> Run:
             "amount": [4.0, 6.0],
         }
     )
-    return Run(Path(), POPULATIONS, trades, marks, accounts, ledger)
+    return Run(Path(), POPULATIONS, trades, marks, accounts, ledger, ("ETH",))
 
 
 def test_profit_counts_coins_and_the_owner_both_accounts(run: Run) -> None:
@@ -131,3 +132,45 @@ def test_news_moves_each_coin_by_its_beta_between_its_hours() -> None:
     assert last["BTC"] == pytest.approx(80_000.0)
     assert last["ALT"] == pytest.approx(200 * 0.8**1.3, abs=0.001)
     assert lines[1].startswith("2026-01-01T00:00:00Z,BTC,100000.0")
+
+
+def test_free_core_is_what_drawn_cores_have_left_at_the_prices_of_the_start(run: Run) -> None:
+    """Core 17 begins with 4 ETH at 10 and 10 stable, earns 5 and gives 30 away: 25 of 50 are left."""
+    hour = 3_600 * 10**9
+    ledger = pl.DataFrame(
+        {
+            "time_ns": [0, 0, hour, 2 * hour],
+            "reason": ["deposit", "deposit", "deposit", "withdrawal"],
+            "asset": ["ETH", "USDT", "USDT", "USDT"],
+            "account": [17] * 4,
+            "amount": [4.0, 10.0, 5.0, -30.0],
+        }
+    )
+    left = free_core(run._replace(ledger=ledger), np.array([0.5, 1.5, 2.5]))
+    assert left.tolist() == [1.0, 55 / 50, 25 / 50]
+
+
+def test_world_without_prices_runs_with_audit_and_tables_by_population(tmp_path: Path) -> None:
+    """Two hours: the index of a contract is what its coin's spot book said, and flows of all sum to zero."""
+    quiet = News(0.0, 0.0, 2.0)
+    world = run_world(0, 2.0, 1200.0, quiet, {"populations.retail.count": 60}, tmp_path)
+    assert world.spots == ("BTC", "ETH", "ALT", "SMALL")
+    for coin in world.spots:
+        of_contract = populations.index_path(world, f"{coin}-PERP")
+        assert populations.index_path(world, coin).tolist() == of_contract.tolist()
+        assert 0.9 < of_contract[-1] / of_contract[0] < 1.1
+    flows = pl.read_parquet(world.path / "tables" / "population_flows" / "*.parquet")
+    assert abs(float(flows["net_usd"].sum())) < 1e-6 * float(flows["volume_usd"].sum())
+    losses = pl.read_parquet(world.path / "tables" / "population_losses" / "*.parquet")
+    assert losses["loss_share"].sum() == pytest.approx(1.0)
+    assert {"retail", "institutions", "spot_makers"} <= set(losses["population"].to_list())
+
+
+def test_changes_of_a_world_reach_their_population_or_add_one() -> None:
+    lender = {"kind": "last_lender", "coins": ["BTC"]}
+    said = overrides(1.0, 60.0, {"populations.retail.count": 7, "populations.lender": lender, "seed": 1})
+    tables = {table["name"]: table for table in said["populations"]}
+    assert (tables["retail"]["count"], tables["retail"]["wake_s"]) == (7, 60.0)
+    assert tables["lender"]["coins"] == ["BTC"]
+    assert "wake_s" not in tables["shorts"]
+    assert (said["seed"], said["clock.index_every_s"]) == (1, 60)
