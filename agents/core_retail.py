@@ -122,7 +122,7 @@ class CoreRetail(SpotHolders):
         self.owners = count
         self.margin_accounts = self.accounts[:count]
         self.counters |= dict.fromkeys(
-            ("entries", "exits", "additions", "defences", "liquidated_seen", "refills"), 0
+            ("entries", "exits", "additions", "defences", "transfers", "liquidated_seen", "refills"), 0
         ) | dict.fromkeys((f"core_spent_{kind}_usd" for kind in ("stable", *_CORE)), 0)
         draw = self.generator
         contracts = [coin.contract for coin in self.coins]
@@ -312,7 +312,7 @@ class CoreRetail(SpotHolders):
             notional = abs(lots) * self._lot_usd(number, index)
             wanted = max(0.0, notional / self._chosen(row, number) - equity)
         stable = self._stable_usd(world, row)
-        self._move_stable(world, row, min(wanted, stable), number, count_as="orders")
+        self._move_stable(world, row, min(wanted, stable), number, count_as="transfers")
         missing = wanted - stable
         self._wanted_usd[row] = 0.0
         core_row = self.owners + row

@@ -425,10 +425,13 @@ class Prepared:
             seconds[phase] = time.perf_counter() - began
             return answer
 
+        def all_tables() -> None:
+            write_tables(path)
+            populations.write_tables(path)
+
         rundir.write_json(path / rundir.META, self._meta(path, venue, argv, seconds))
         report = timed("audit", lambda: audit(rundir.read_batches(path / rundir.EVENTS)))
-        timed("tables", lambda: write_tables(path))
-        timed("populations", lambda: populations.write_tables(path))
+        timed("tables", all_tables)
         measures = timed("measure", lambda: steady(measure(path)))
         statement = msgspec.to_builtins(venue.view.statement())
         apart = tuple(differences(report, statement, self.world.settle))
