@@ -14,7 +14,7 @@ import polars as pl
 from zerodebt.exchange.units import MINUTE_NS
 from zerodebt.scenarios import populations
 from zerodebt.scenarios.columns import read_table
-from zerodebt.scenarios.models.leverage_cycle import News, run_world, temporary
+from zerodebt.scenarios.models.leverage_cycle import News, defined, run_world, temporary
 from zerodebt.scenarios.populations import Run
 
 _SHOCK_H = 1.0
@@ -62,7 +62,7 @@ def measure(
             changes[f"populations.{makers}.threshold"] = 1e9
     news = News(float(np.log(1 - shock)), _SHOCK_H, _SHOCK_H + 1 / 6)
     with temporary() as folder:
-        return _figures(run_world(seed, hours, wake_s, news, changes, Path(folder)))
+        return defined(_figures(run_world(seed, hours, wake_s, news, changes, Path(folder))))
 
 
 def _figures(run: Run) -> dict[str, float]:
@@ -76,7 +76,7 @@ def _figures(run: Run) -> dict[str, float]:
     found = {f"fall_{coin.lower()}": fall for coin, fall in falls.items()}
     found |= {f"fall_{coin.lower()}_contract": fall for coin, fall in contracts.items()}
     return found | {
-        "alt_fall_of_btc_fall": float(np.mean([falls[s] for s in _ALTS])) / falls["BTC"],
+        "alt_fall_of_btc_fall": _ratio(float(np.mean([falls[s] for s in _ALTS])), falls["BTC"]),
         "end_btc": populations.index_path(run, "BTC")[-1] / populations.index_path(run, "BTC")[0] - 1,
         "hours_below_half": _hours_below(run, "BTC", 0.5),
         "hours_below_news": _hours_below(run, "BTC", 0.94),

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from zerodebt.scenarios import populations
-from zerodebt.scenarios.models.leverage_cycle import News, run_world, temporary
+from zerodebt.scenarios.models.leverage_cycle import News, defined, run_world, temporary
 from zerodebt.scenarios.populations import Floats, Run
 
 _JUNIOR = ("ALT", "SMALL")
@@ -37,7 +37,7 @@ def measure(
         empty_day = float(used_up[0]) if used_up.size else float("nan")
         middle = hours / 2
         betas = [populations.beta(run, _JUNIOR, "BTC", *span) for span in ((0, middle), (middle, hours))]
-        return {
+        found = {
             "peak_day": peak_day,
             "empty_day": empty_day,
             "peak_from_empty_share": abs(peak_day - empty_day) / days,
@@ -45,6 +45,7 @@ def measure(
             "beta_second_over_first": betas[1] / betas[0],
             "forced_usd": float(by_day.sum()),
         }
+        return defined(found)
 
 
 def free_core(run: Run, hours: Floats) -> Floats:

@@ -83,6 +83,11 @@ def run_world(
     return read(result.path)
 
 
+def defined(figures: Mapping[str, float]) -> dict[str, float]:
+    """Without those that a run does not have: a share of nothing, a correlation of what stands still."""
+    return {name: value for name, value in figures.items() if not np.isnan(value)}
+
+
 def temporary() -> "tempfile.TemporaryDirectory[str]":
     """Runs of a cell are gone with it."""
     return tempfile.TemporaryDirectory(prefix="zerodebt-cycle-")

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from zerodebt.scenarios import populations
-from zerodebt.scenarios.models.leverage_cycle import NEWS_BETA, News, run_world, temporary
+from zerodebt.scenarios.columns import read_table
+from zerodebt.scenarios.models.leverage_cycle import NEWS_BETA, News, defined, run_world, temporary
 from zerodebt.scenarios.populations import Floats, Run
 
 JUNIOR, SENIOR = ("ALT", "SMALL"), ("BTC", "ETH")
@@ -54,7 +55,7 @@ def measure(
 
         down, up = world(fall), world(-fall)
         found = of_fall(down, fall) | of_rise(up)
-    return found | {"beta_ratio": found["beta_down"] / found["beta_up"]}
+    return defined(found | {"beta_ratio": found["beta_down"] / found["beta_up"]})
 
 
 def of_fall(run: Run, log_move: float) -> dict[str, float]:
@@ -100,6 +101,7 @@ def of_fall(run: Run, log_move: float) -> dict[str, float]:
         "past_d3": float(populations.counter(run, "institutions", "past_d3")),
         "overshoot": trough - log_move * float(np.mean([NEWS_BETA[s] for s in JUNIOR])),
         "leverage_volatility_correlation": _leverage_and_volatility(run),
+        "exported_flows_off": _exported_flows_off(run),
         **_exits(run),
     }
 
@@ -142,6 +144,12 @@ def _leverage_and_volatility(run: Run) -> float:
     window = 8
     volatility = populations.volatility_index(run, window)
     return _correlation(populations.leverage_index(run)[window:], volatility)
+
+
+def _exported_flows_off(run: Run) -> float:
+    """What is bought beyond what is sold in the exported table of flows, as a share of the volume."""
+    exported = read_table(run.path, "population_flows")
+    return abs(float(exported["net_usd"].sum())) / float(exported["volume_usd"].sum())
 
 
 def _exits(run: Run) -> dict[str, float]:
