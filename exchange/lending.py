@@ -125,9 +125,9 @@ def interest_atoms(owed_atoms: int, annual_ppb: int, elapsed_ns: int) -> int:
     return div_ceil(owed_atoms * annual_ppb * elapsed_ns, PPB * YEAR_NS)
 
 
-def earned_atoms(interest: int, lent_atoms: int, owed_atoms: int) -> int:
+def earned_atoms(paid_atoms: int, lent_atoms: int, owed_atoms: int) -> int:
     """The pool's part of what all borrowers paid: as much as it finances of what they owe.
 
     Rounded down: the house, which gets the rest, gains less than an atom. The split is our choice.
     """
-    return div_floor(interest * lent_atoms, owed_atoms) if owed_atoms else 0
+    return div_floor(paid_atoms * lent_atoms, owed_atoms) if owed_atoms else 0

@@ -89,7 +89,7 @@ class Conversions:
         least = self._holdings.money(INSURANCE, self._settle) + held * self._rules.price_ratio_ppb // PPB
         return least >= 0 and any(self._is_bid_for(p, INSURANCE) for p in self._pledges.values())
 
-    def fund_could_raise(self) -> int:
+    def fund_raisable_atoms(self) -> int:
         """What the book would surely bring for the fund's assets; at most that, if it must not sell at all.
 
         Of bids down to the rulebook's price those count that their owners have the money for beside all that
@@ -98,9 +98,9 @@ class Conversions:
         if not self.fund_left_unsold():
             return 0
         spent: dict[int, int] = {}
-        return sum(self._bids_for(pledge, spent) for pledge in self._pledges.values())
+        return sum(self._bid_atoms(pledge, spent) for pledge in self._pledges.values())
 
-    def _bids_for(self, pledge: Pledge, spent: dict[int, int]) -> int:
+    def _bid_atoms(self, pledge: Pledge, spent: dict[int, int]) -> int:
         """What sure bids bring for the fund's whole lots of an asset; `spent` by bidder so far."""
         if not self._is_bid_for(pledge, INSURANCE):
             return 0

@@ -185,7 +185,7 @@ class Stages:
         if not is_worth_it or self._settle not in parts:
             return False
         lacking = parts[self._settle] - self._holdings.money(INSURANCE, self._settle)
-        return self._conversions.fund_could_raise() >= lacking
+        return self._conversions.fund_raisable_atoms() >= lacking
 
     def _may_take(self, account: int) -> bool:
         return account != INSURANCE and self._rules.insurance.takes != "never"
