@@ -1,12 +1,12 @@
 """Who lends to a pool and who borrows from it (C14, F102): on the venue's own lending rules.
 
 Lenders leave when so much is lent that soon nobody can. Borrowers hold coins and borrow up to a share of
-what the venue's price says; some of them bring money back when the price falls. An attacker buys coins in
+what the venue's price says. An attacker buys coins in
 the market and borrows all that the venue's price lends him when that price is above the market's: what a
 feed that stands still invites (Venus, May 2022: 13.5 million USD).
 
 Ours, 2026-11-22, before the first run: lenders leave above 95 % of utilisation, a quarter of what they
-have a day; borrowers take 60 % of what the venue would lend and half of them defend.
+have a day; borrowers take 60 % of what the venue would lend and do not defend.
 """
 
 from dataclasses import dataclass
