@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test long twin bench fuzz crash atheris mutants bugs clean
+.PHONY: run test long twin bench fuzz crash atheris mutants bugs trust clean
 
 run: .venv/.run
 	$(BIN)/zerodebt run 2025-10-11
@@ -47,6 +47,11 @@ mutants: .venv/.test
 # The bugs of tests/mutants/bugs.toml one by one, and the test that catches each.
 bugs: .venv/.test
 	$(BIN)/python -m tests.mutants.bugs
+
+# Every campaign of docs/trust.md by its standard command, recorded with the commit, and the page written anew.
+# Takes many hours, most of them for the mutants, and refuses a tree with changes that no commit holds.
+trust: .venv/.fuzz
+	$(BIN)/python -m tests.trust record-all
 
 clean:
 	rm -rf .venv .mutants .simulation .fuzz .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks build dist

@@ -39,16 +39,14 @@ def share_atoms(custody: Custody, most_atoms: int) -> int:
     """What of `most_atoms`, which the account's margin sets free, may leave now.
 
     Beside a hole floor(most * held / (held + hole)), and nothing while a deficit is open. Where the rulebook
-    lets withdrawals run, custody alone bounds them. Rounded down, for those who come later. Properties
-    WFALL-06, ATK-09.
+    lets withdrawals run, custody alone bounds them. Rounded down, for those who come later. What debtors owe
+    is a claim of the venue and no money: never does more leave than is there. Properties WFALL-06, ATK-09.
     """
-    if not custody.is_shared:
-        return min(most_atoms, custody.held_atoms)
-    if custody.is_shut:
+    if custody.is_shared and custody.is_shut:
         return 0
-    if not custody.hole_atoms:
-        return most_atoms
-    return div_floor(most_atoms * custody.held_atoms, custody.held_atoms + custody.hole_atoms)
+    if custody.is_shared and custody.hole_atoms:
+        most_atoms = div_floor(most_atoms * custody.held_atoms, custody.held_atoms + custody.hole_atoms)
+    return min(most_atoms, custody.held_atoms)
 
 
 def left_behind_atoms(custody: Custody, taken_atoms: int) -> int:

@@ -261,7 +261,7 @@ class Venue:
             custody = custody_of(state)
             share = share_atoms(custody, most)
             if atoms > share:
-                what = "the share of custody" if custody.is_shared else "all that is in custody"
+                what = "all that is in custody" if share == custody.held_atoms else "the share of custody"
                 refuse(RejectReason.DEFICIT_OPEN, f"{atoms} atoms asked, {share} is {what}")
             left_behind = left_behind_atoms(custody, atoms)
         self._clearing.post(
@@ -377,9 +377,11 @@ class Venue:
         self._clearing.out.append(LeverageSet(account, n, command.leverage, command.mode))
 
     def _is_in_use(self, account: int, slot: int) -> bool:
-        """Does the account hold a position there, or have orders for one?"""
+        """Does the account hold a position there, have orders for one, or owe what an isolated one left?"""
         state = self._state
-        return bool(state.accounts.lots.cells[slot][account] or state.own_orders.get((account, slot)))
+        owed = state.accounts.balances.cells[state.pocket(slot)][account]
+        lots = state.accounts.lots.cells[slot][account]
+        return bool(lots or owed or state.own_orders.get((account, slot)))
 
     def _set_position_mode(self, command: SetPositionMode) -> None:
         """Both legs of a contract start with the leverage and margin mode of its net position."""
@@ -1105,10 +1107,10 @@ class Venue:
         gates.fresh(state, account)
         if atoms <= 0:
             refuse(RejectReason.AMOUNT_NOT_POSITIVE, f"{atoms} atoms")
-        most = borrowable_atoms(state, account, lenders.cash_atoms(state))
+        custody = custody_of(state)
+        most = min(custody.held_atoms, borrowable_atoms(state, account, lenders.cash_atoms(state)))
         if atoms > most:
             refuse(RejectReason.BALANCE_TOO_SMALL, f"{atoms} atoms asked, {most} may leave")
-        custody = custody_of(state)
         if custody.is_shut or custody.hole_atoms:
             refuse(RejectReason.DEFICIT_OPEN, "nothing is lent while a deficit stands that nobody has borne")
         self._clearing.post("borrowing", [(account, state.settle, -atoms), (EXTERNAL, state.settle, atoms)])

@@ -141,6 +141,8 @@ class Transfers:
         balances = self._holdings.balances[self._settle]
         hole = -balances[DEFICIT] - balances[UNPAID] + left_behind
         held, due = taken - balances[EXTERNAL], 0
+        if taken > held:
+            self._find("(g)", f"account {account} takes {taken} atoms, {held} are in custody")
         if hole > 0 and held > 0 and self._rules.margin.withdrawals == "share":
             due = div_ceil(taken * hole, held)
         if left_behind != due:

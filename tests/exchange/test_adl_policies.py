@@ -262,6 +262,20 @@ def test_projection_gives_the_unit_that_two_halves_make_to_the_first() -> None:
     assert sharing.project(3, [6, 2, 6], [PPB, PPB, 0]) == [2, 1, 0]
 
 
+def test_projection_is_exact_where_two_remainders_are_equal() -> None:
+    """t = -3 % raises 10 * (0.1 + 0.3), 10 * (0.25 + 0.3), 5 * (0.75 + 0.15) = 4, 5.5, 4.5: 14 in all.
+
+    Of two halves the first gets the unit. A step beside t the first would be short of 4, and the third of a
+    remainder that ranks before the second's.
+    """
+    assert sharing.project(14, [10, 10, 5], [100_000_000, 250_000_000, 750_000_000]) == [4, 6, 4]
+
+
+def test_water_rises_again_for_those_whom_one_who_is_full_leaves_more_to() -> None:
+    """The level of 30 over three is 10: the first is full with 1. 29 over two is 14.5: so is the second."""
+    assert sharing.fill(30, [1, 11, 100], [1, 1, 1]) == [1, 11, 30 - 1 - 11]
+
+
 def test_min_max_takes_whole_lots_from_who_feels_them_least() -> None:
     """A lot costs the three 1/10, 1/20 and 1/35 of their equity: 3 lots leave the largest share at 2/35."""
     three = [winner(k, equity_atoms=e) for k, e in enumerate((10, 20, 35))]

@@ -275,3 +275,27 @@ def test_an_index_that_is_too_old_keeps_nobody_without_a_position() -> None:
     desk.ok(Withdraw(idle, 1, 5_000))
     desk.index(100, later_ns=0)
     assert desk.refused(Withdraw(trader, 0, USD)) is RejectReason.INDEX_STALE, "the other one is as old"
+
+
+@pytest.mark.spec("WFALL-06")
+def test_what_a_debtor_owes_is_no_money_that_another_one_can_take() -> None:
+    """The short wins 1,500 of which the long had 1,000: the rest is a receivable, and 2,000 came in."""
+    desk = Desk(rulebook("book", "recourse"), index=(100,))
+    long, short = desk.open(1_000, 1_000)
+    desk.trade(long, short, 50, 100)
+    desk.order(short, BUY, 50, 70)
+    desk.index(70)
+    assert (desk.lots(long), desk.cash(long), desk.cash(short)) == (0, 0, 2_500 * USD)
+    assert desk.venue.view.withdrawable_atoms(short) == 2_000 * USD
+    assert desk.refused(Withdraw(short, 0, 2_000 * USD + 1)) is RejectReason.DEFICIT_OPEN
+    desk.ok(Withdraw(short, 0, 2_000 * USD))
+    assert desk.cash(EXTERNAL) == 0
+    assert audit(desk.batches).findings == ()
+
+
+def test_the_audit_names_who_takes_more_than_there_is() -> None:
+    desk = Desk(rulebook("book"), index=(100,))
+    (idle,) = desk.open(100)
+    legs = ((idle, 0, -200 * USD), (EXTERNAL, 0, 200 * USD))
+    batches = [*desk.batches, Batch(desk.venue.seq + 1, desk.time_ns, (Posted("withdrawal", legs),))]
+    assert "(g)" in {found.rule for found in audit(batches).findings}

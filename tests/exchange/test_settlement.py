@@ -260,6 +260,24 @@ def test_new_margin_does_not_pay_for_the_debt_that_a_closed_isolated_position_le
     agrees(d)
 
 
+def test_a_margin_mode_stays_while_an_isolated_position_that_ended_left_a_debt() -> None:
+    """Short at 100, settled at 191 and ended there, before its call is due: it leaves a debt of its own."""
+    d = desk(call_to="initial", call_due_ns=HOUR_NS)
+    long, short = d.open(10_000, 300)
+    d.ok(SetLeverage(short, 0, 5, "isolated"))
+    d.trade(long, short, 1, 100)
+    margin = d.cash(short, d.state.pocket(0))
+    d.index(191)
+    assert of(d.ok(SettleVariation(0, 191)), MarginCalled)
+    d.ok(SettleInstrument(0, 191))
+    owed = 91 * USD - margin
+    assert (d.lots(short), d.equity(short, d.state.pocket(0))) == (0, -owed)
+    assert d.refused(SetLeverage(short, 0, 2, "cross")) is RejectReason.MODE_HAS_POSITION
+    (deficit,) = of(d.tick(HOUR_NS), DeficitOpened)
+    assert (deficit.account, deficit.atoms) == (short, owed)
+    agrees(d)
+
+
 def test_who_is_called_can_neither_withdraw_nor_add() -> None:
     d, long, short = called()
     d.ok(SettleVariation(0, 85))

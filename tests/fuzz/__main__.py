@@ -1,8 +1,8 @@
 """Coverage-guided fuzzing of the decoders with atheris: `python -m tests.fuzz [TARGET...] --seconds N`.
 
 Each target runs in a process of its own, with a corpus that is kept in .fuzz/TARGET/ and goes on where it
-stopped. What crashes it is left there as crash-*; after the fix it moves to tests/fuzz/crashers/TARGET/,
-which the suite reads. atheris is the optional extra `fuzz`.
+stopped. What crashes it, hangs or takes too much memory is left there as crash-*, timeout-* or oom-*; after
+the fix it moves to tests/fuzz/crashers/TARGET/, which the suite reads. atheris is the optional extra `fuzz`.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def _run(target: str, seconds: int) -> int:
     """One target in its own process; prints what it did in a line."""
     home = HOME / target
     home.mkdir(parents=True, exist_ok=True)
-    before = set(home.glob("crash-*"))
+    before = _findings(home)
     call = [sys.executable, "-m", "tests.fuzz", target, "--seconds", str(seconds), "--child"]
     log = home / "log.txt"
     with log.open("w") as out:
@@ -52,13 +52,18 @@ def _run(target: str, seconds: int) -> int:
     executions = re.findall(r"(?:Done |number_of_executed_units: |^#)(\d+)", text, re.MULTILINE)
     reached = re.findall(r"cov: (\d+) ft: (\d+)", text)
     cover, features = reached[-1] if reached else ("0", "0")
-    found = sorted(path.name for path in set(home.glob("*-*")) - before if path.name.startswith(_FOUND))
+    found = sorted(path.name for path in _findings(home) - before)
     print(
         f"{target}: {max(map(int, executions), default=0)} executions in {seconds} s, "
         f"{cover} edges, {features} features, {'; '.join(found) or 'nothing found'}",
         flush=True,
     )
     return 1 if code or found else 0
+
+
+def _findings(home: Path) -> set[Path]:
+    """What crashed, hung or ran out of memory, now and in earlier runs."""
+    return {path for path in home.iterdir() if path.name.startswith(_FOUND)}
 
 
 def _fuzz(target: str, seconds: int) -> None:

@@ -27,6 +27,10 @@ SECONDS_MAX = 120
 _ticks = count(1)
 
 
+class NoVerdictError(Exception):
+    """pytest ended otherwise than by a test that passed or failed: that says nothing of a bug."""
+
+
 class Bug(NamedTuple):
     what: str
     property: str
@@ -75,7 +79,10 @@ def planted(bug: Bug, project: Path) -> Iterator[None]:
 
 
 def first_failure(tests: list[str], project: Path) -> str | None:
-    """The first of the tests in these files that fails, or None."""
+    """The first of the tests in these files that fails, or None; a run without an end is named as one.
+
+    Raises NoVerdictError.
+    """
     options = ["-x", "-q", "--no-header", "--tb=no", "-rfE", "-p", "no:cacheprovider"]
     profile = ["-p", "tests.mutants.profile", "--hypothesis-profile=mutants"]
     files = [f"tests/{name}" for name in tests]
@@ -92,13 +99,18 @@ def first_failure(tests: list[str], project: Path) -> str | None:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return f"{files[0]}: no end"
+        return f"{' '.join(files)}: timed out after {SECONDS_MAX} s"
     if run.returncode == 0:
         return None
-    for line in run.stdout.splitlines():
-        if line.startswith(("FAILED ", "ERROR ")):
-            return line.split(" ", 1)[1].split(" - ")[0]
-    return f"pytest ended with {run.returncode}"
+    return failed_test(run.returncode, run.stdout)
+
+
+def failed_test(code: int, printed: str) -> str:
+    """The test that pytest, ending with `code`, names as failed."""
+    failed = [line.split(" ", 1)[1] for line in printed.splitlines() if line.startswith("FAILED ")]
+    if code != 1 or not failed:
+        raise NoVerdictError(f"pytest ended with {code} and no failed test:\n{printed[-2000:]}")
+    return failed[0].split(" - ")[0]
 
 
 def main() -> int:
@@ -119,7 +131,11 @@ def main() -> int:
 
         def attempt(bug: Bug) -> str | None:
             with borrowed(free) as project, planted(bug, project):
-                return first_failure(bug.tests, project)
+                try:
+                    return first_failure(bug.tests, project)
+                except NoVerdictError as error:
+                    print(f"{bug.property:9} {bug.what}\n          {error}", file=sys.stderr)
+                    return None
 
         def fails_without_a_bug(test: str) -> str | None:
             with borrowed(free) as project:

@@ -5,6 +5,10 @@ the changed function. It works on a copy under `.mutants/<module>`, where its ve
 broken off goes on, a changed function is mutated anew, and after a change of the tests the survivors are
 tried again. (Deleting that folder starts over.) The outcome is written to `tests/mutants/<module>.json`.
 
+Noticed is a mutant that a test failed on (`killed`), and one that ran out of time or was ended by a signal
+(`timed out`), because whoever runs the tests sees that too. Both shares count the two together: `of tried`
+leaves out mutants that are untried, `of all` holds them against the tests. Equivalent ones are in neither.
+
 mutmut leaves constants, properties and other decorated functions alone; `bugs.toml` breaks those by hand.
 """
 
@@ -24,8 +28,11 @@ from typing import Any
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-KILLED = {1, 3, -24, 24, 36, 152, 255, -9, -11}
-"""mutmut's exit codes of a failed test, and of a mutant that never ends or breaks the interpreter."""
+KILLED = {1}
+"""pytest's exit code when a test failed."""
+TIMED_OUT = {-24, 24, 36, 152, 255, -9, -11}
+"""mutmut's codes of a mutant whose tests ran out of time or were ended by a signal: the processor's time is
+limited (24, SIGXCPU, also as 152), or the clock's (36, 255); -9 and -11 are SIGKILL and SIGSEGV."""
 
 
 def modules() -> dict[str, dict[str, Any]]:
@@ -90,7 +97,7 @@ def mutate(module: dict[str, Any], scratch: Path, jobs: int) -> None:
         seen.write_text(digest)
     changed = seen.read_text() != digest
     run_mutmut(scratch, jobs, [])
-    left = [name for name, code in verdicts(module, scratch).items() if code not in KILLED]
+    left = [name for name, code in verdicts(module, scratch).items() if code not in KILLED | TIMED_OUT]
     if changed and left:
         run_mutmut(scratch, jobs, left)
     seen.write_text(digest)
@@ -148,8 +155,8 @@ def outcome(name: str, module: dict[str, Any], scratch: Path) -> dict[str, Any]:
         if exit_code is None:
             counts["untried"] += 1
             continue
-        if exit_code in KILLED:
-            counts["killed"] += 1
+        if exit_code in KILLED | TIMED_OUT:
+            counts["killed" if exit_code in KILLED else "timed_out"] += 1
             continue
         mangled = key.rpartition(".")[2]
         stem = mangled.rpartition("__mutmut_")[0]
@@ -168,6 +175,7 @@ def outcome(name: str, module: dict[str, Any], scratch: Path) -> dict[str, Any]:
         "module": module["file"],
         "mutants": sum(counts.values()) + len(survived) + len(same),
         "killed": counts["killed"],
+        "timed_out": counts["timed_out"],
         "survived": len(survived),
         "equivalent": len(same),
         "untried": counts["untried"],
@@ -176,29 +184,45 @@ def outcome(name: str, module: dict[str, Any], scratch: Path) -> dict[str, Any]:
     }
 
 
+COLUMNS = ("mutants", "killed", "timed_out", "survived", "equivalent", "untried")
+
+
+def shares(result: dict[str, Any]) -> tuple[float, float]:
+    """Noticed mutants in a hundred of those tried, and of all, without the equivalent ones."""
+    noticed = result["killed"] + result["timed_out"]
+    tried = noticed + result["survived"]
+    everything = tried + result["untried"]
+    return 100 * noticed / max(1, tried), 100 * noticed / max(1, everything)
+
+
 def line(name: str, result: dict[str, Any]) -> str:
-    tried = result["killed"] + result["survived"]
-    share = 100 * result["killed"] / tried if tried else 0.0
-    figures = (result[key] for key in ("mutants", "killed", "survived", "equivalent", "untried"))
-    return f"{name:14}" + "".join(f"{figure:>12}" for figure in figures) + f"{share:>11.1f}%"
+    of_tried, of_all = shares(result)
+    figures = "".join(f"{result[column]:>11}" for column in COLUMNS)
+    return f"{name:13}{figures}{of_tried:>10.1f}%{of_all:>10.1f}%"
 
 
 def print_table(results: dict[str, dict[str, Any]]) -> None:
-    heads = ("mutants", "killed", "survived", "equivalent", "untried", "killed of")
-    print(f"{'module':14}" + "".join(f"{head:>12}" for head in heads))
+    heads = [column.replace("_", " ") for column in COLUMNS] + ["of tried", "of all"]
+    print(f"{'module':13}" + "".join(f"{head:>11}" for head in heads))
     for name, result in results.items():
         print(line(name, result))
+    total = {column: sum(result[column] for result in results.values()) for column in COLUMNS}
+    print(line("all", total))
+    print(
+        "noticed: killed by a failed test, or timed out; of tried: without those untried; of all: with them"
+    )
 
 
 def main() -> None:
     table = modules()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("module", nargs="*", choices=[*table, []], help="none: print what is on record")
+    parser.add_argument("--all", action="store_true", help="every module, one after the other")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--scratch", type=Path, default=ROOT / ".mutants", help="where the copies stand")
     parser.add_argument("--tally", action="store_true", help="only read the verdicts that there are")
     asked = parser.parse_args()
-    for name in asked.module:
+    for name in table if asked.all else asked.module:
         scratch = asked.scratch / name
         if not asked.tally:
             mutate(table[name], scratch, asked.jobs)

@@ -158,7 +158,8 @@ class Model:
             return min(most, custody)
         if w.open_deficits:
             return 0
-        return exact.down(most * Fraction(custody, custody + w.hole)) if w.hole else most
+        share = exact.down(most * Fraction(custody, custody + w.hole)) if w.hole else most
+        return min(share, custody)
 
     def left_behind(self, taken: int) -> int:
         """Who takes his share bears his part of the hole: his claim is gone with what it brought."""
@@ -223,7 +224,8 @@ class Model:
         held, isolated = w.position(account, n), command.mode == "isolated"
         if isolated and w.accounts[account].is_vault:
             refuse(RejectReason.MODE_HAS_POSITION)
-        if isolated != held.isolated and (held.lots or w.own(account, n)):
+        owed = w.cash((account, w.pocket(n)))
+        if isolated != held.isolated and (held.lots or owed or w.own(account, n)):
             refuse(RejectReason.MODE_HAS_POSITION)
         before, held.leverage = held.leverage, command.leverage
         if command.leverage < before and margin.spare(w, account) < 0:

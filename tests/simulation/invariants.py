@@ -127,7 +127,7 @@ class Watch:
 
     @staticmethod
     def _check_margin(state: State, order: PlaceOrder, events: tuple[Event, ...]) -> None:
-        """MARG-01: what rests of an order can be paid for, unless other things happened in its command."""
+        """MARG-02: what rests of an order can be paid for, unless other things happened in its command."""
         resting = events and type(events[0]) is OrderAccepted and state.orders.get(events[0].order_id)
         if not resting or resting.reduce_only or any(type(event) in _OTHER for event in events):
             return
@@ -135,11 +135,11 @@ class Watch:
             return
         excess = initial_excess_atoms(state, order.account)
         if excess < 0:
-            fail("MARG-01", f"{order} rests while {-excess} atoms of initial margin are missing")
+            fail("MARG-02", f"{order} rests while {-excess} atoms of initial margin are missing")
 
     @staticmethod
     def _check_pots(state: State) -> None:
-        """The venue's own money is never spent twice: no pot that pays is below zero."""
+        """POT-01: the venue's own money is never spent twice, no pot that pays is below zero."""
         for pocket in range(len(state.assets)):
             cells = state.accounts.balances.cells[pocket]
             pots = {
@@ -150,7 +150,7 @@ class Watch:
                 "unpaid": cells[UNPAID],
             }
             if min(pots.values()) < 0 or cells[DEFICIT] + cells[UNPAID] > 0:
-                fail("WFALL-01", f"{pots | {'deficit': cells[DEFICIT]}}")
+                fail("POT-01", f"{pots | {'deficit': cells[DEFICIT]}}")
 
     def _check_nobody_owes(self, state: State, events: tuple[Event, ...]) -> None:
         """WFALL-02: after risk work nobody is below zero, unless it could not be done or paid for."""
@@ -181,12 +181,12 @@ class Watch:
 
     @staticmethod
     def _check_margins(state: State) -> None:
-        """Margin stands beside a position only; what a settlement leaves as a debt waits for its payers."""
+        """POT-02: margin stands beside a position only; what a settlement leaves as a debt waits."""
         for market in state.contracts:
             margin = state.accounts.balances.array[state.pocket(market.number), FIRST_ACCOUNT:]
             lots = state.accounts.lots.array[market.number, FIRST_ACCOUNT:]
             if (margin[lots == 0] > 0).any():
-                fail("MARG-06", f"margin without a position in slot {market.number}")
+                fail("POT-02", f"margin without a position in slot {market.number}")
 
     @staticmethod
     def _check_scan(state: State, twin: State) -> None:

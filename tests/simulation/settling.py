@@ -1,6 +1,8 @@
 """Phase two: faults have stopped, a market maker is back, and all that was begun must come to an end."""
 
+from fractions import Fraction
 from itertools import count
+from math import ceil
 from typing import Any
 
 from tests.simulation.invariants import compartments, fail
@@ -35,24 +37,28 @@ from zerodebt.exchange.events import (
     FIRST_ACCOUNT,
     HOUSE,
     INSURANCE,
+    LENDING,
     UNPAID,
     Event,
     Rejected,
 )
 from zerodebt.exchange.instruments import order_step_ticks, value_atoms
+from zerodebt.exchange.lending import INDEX_ONE
 from zerodebt.exchange.margin import risk_of
 from zerodebt.exchange.marks import Market, market_band_ticks
 from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.sessions import is_closed, limit_band
 from zerodebt.exchange.state import Compartment, State
-from zerodebt.exchange.units import HOUR_NS, MINUTE_NS, mul_ppb_ceil
-from zerodebt.exchange.waterfall import lenders
+from zerodebt.exchange.units import HOUR_NS, MINUTE_NS, PPB, mul_ppb_ceil
 
 _MONEY_UNITS = 10**8
 _CAPITAL_UNITS = 10**7
 _COIN_ATOMS = 10**7
 _ROUNDS_MAX = 60
 _HOURS_MAX = 100
+_LIMIT_DAYS_MAX = 2_000  # from one end of all prices to the other, ten ticks a day
+_PLEDGE_SLACK_ATOMS = 8
+"""More than what the venue's roundings take off coins and their worth."""
 
 
 class Settling:
@@ -124,7 +130,7 @@ class Settling:
 
     def _move_limits(self, market: Market) -> None:
         """Days settled at their limit, until the mark can be traded at: an own book's last price stands."""
-        for _ in range(_ROUNDS_MAX):
+        for _ in range(_LIMIT_DAYS_MAX):
             band, mark = limit_band(self._state, market.number), market.prices.mark_ticks
             if band is None or mark is None or band[0] < mark < band[1]:
                 return
@@ -192,14 +198,16 @@ class Settling:
     def _wait(self) -> None:
         """Time passes: cooldowns, margin calls, forced orders, auctions; if need be capital is brought in.
 
-        A round in which forced orders close lots is not counted: they may be for one lot at a time.
+        They are counted anew when forced orders have closed lots, which may be one at a time.
         """
         rounds = 0
         for step in count():
             if step == _ROUNDS_MAX // 2:
-                self._bring_capital()
+                self._bring_capital(INSURANCE, HOUSE, *self._vaults())
             self._hold_auctions()
             self._call()
+            for market in self._markets():
+                self._move_limits(market)
             if step % 6 < 4 or self._is_at_rest():
                 self._quote()
             else:
@@ -207,7 +215,7 @@ class Settling:
                     self._do(self._generous(market, BUY if step % 6 == 4 else SELL))
             to_close = self._lots_to_close()
             self._index(later_ns=HOUR_NS if step % 4 == 3 else MINUTE_NS)
-            rounds += self._lots_to_close() >= to_close
+            rounds = 0 if self._lots_to_close() < to_close else rounds + 1
             if rounds == _ROUNDS_MAX or (self._is_at_rest() and self._is_calm()):
                 return
 
@@ -226,11 +234,13 @@ class Settling:
         bids, asks = (((price, size),), ()) if side == BUY else ((), ((price, size),))
         return MassQuote(self._maker, market.number, bids, asks)
 
-    def _bring_capital(self) -> None:
-        """Whoever may pay gets the money to do so, beside what he owes himself: fund, house, vaults."""
+    def _vaults(self) -> list[int]:
+        return [int(account) for account in self._state.accounts.vault.array[0].nonzero()[0]]
+
+    def _bring_capital(self, *accounts: int) -> None:
+        """Each of those who may pay gets the money to do so, beside what he owes himself."""
         state = self._state
-        vaults = state.accounts.vault.array[0].nonzero()[0].tolist()
-        for account in (INSURANCE, HOUSE, *vaults):
+        for account in accounts:
             owed = max(0, -risk_of(state, (account, state.settle)).equity_atoms)
             atoms = owed + _CAPITAL_UNITS * self._unit
             self._must(Deposit(state.settle, account, (atoms,)), "REST-00")
@@ -317,14 +327,15 @@ class Settling:
     def _close_everything(self) -> None:
         """Every position is closed against the market maker; his own is gone when the last of the others is.
 
-        Fund and backstop are not liquidated, however little they have: capital pays what closing costs them.
+        Fund and backstop are not liquidated, however little they have: capital pays what closing costs them,
+        where they have positions.
         """
-        self._bring_capital()
+        lots = self._state.accounts.lots.array
+        self._bring_capital(*(a for a in (INSURANCE, *self._vaults()) if lots[:, a].any()))
         self._await_rest_in_session()
         for account in (*range(FIRST_ACCOUNT, self._maker), INSURANCE):
             for market in self._state.contracts:
                 self._close(account, market)
-        lots = self._state.accounts.lots.array
         if lots.any():
             fail("REST-05", f"{sorted(set(lots.nonzero()[1].tolist()))} have positions after all were closed")
         for account in (*range(FIRST_ACCOUNT, self._maker), INSURANCE):
@@ -420,7 +431,10 @@ class Settling:
                     fail("REST-05", f"account {account} cannot sell what it has to pay what it owes")
 
     def _withdraw_everything(self) -> None:
-        """Contributions back, then every wallet to zero; beside a hole everybody gets his share."""
+        """Contributions back, then every wallet to zero; beside a hole everybody gets his share.
+
+        Who owes the settlement asset leaves the coins that cover it, and takes the others.
+        """
         state = self._state
         cells = state.accounts.balances.cells
         for account, atoms in sorted(state.contributions.items()):
@@ -429,20 +443,73 @@ class Settling:
         self._await_issuers()
         self._redeem_everything()
         self._cancel_everything()
+        self._pay_what_is_lent()
         for account in range(FIRST_ACCOUNT, self._maker + 1):
-            if cells[state.settle][account] < 0:
-                continue
+            self._check_pledge(account)
             for asset in range(len(state.assets)):
-                atoms = cells[asset][account]
-                if cells[asset][DEFICIT]:
+                atoms = cells[asset][account] - ceil(self._pledge_atoms(account, asset, _PLEDGE_SLACK_ATOMS))
+                if asset == state.settle:
                     atoms = self._share_of_custody(atoms)
                 if atoms > 0:
                     self._must(Withdraw(account, asset, atoms), "REST-06")
+        if any(row[EXTERNAL] > 0 for row in cells[: len(state.assets)]):
+            fail("REST-06", "more has left the venue than ever came")
         margins = state.accounts.balances.array[len(state.assets) :, FIRST_ACCOUNT:]
         if margins.any():
             fail("REST-06", "margin is left beside positions that are closed")
         if any(sum(balances) for balances in self._by_asset()):
             fail("LEDG-01", "the ledger does not sum to zero")
+
+    def _pay_what_is_lent(self) -> None:
+        """The house brings what is owed beyond the lending pool's money, where everybody may take a share.
+
+        What debtors still owe is a claim and no money: the last to leave would have to wait for it.
+        """
+        state = self._state
+        wallets = state.accounts.balances.cells[state.settle]
+        debtors = [atoms for n, atoms in enumerate(wallets) if atoms < 0 and n not in (EXTERNAL, DEFICIT)]
+        atoms = -sum(debtors) - wallets[LENDING]
+        if atoms > 0 and state.rules.margin.withdrawals == "share":
+            self._must(Deposit(state.settle, HOUSE, (atoms,)), "REST-00")
+
+    def _pledge_atoms(self, account: int, asset: int, beside_atoms: int = 0) -> Fraction:
+        """Coins that cover what an account owes after haircut and buffer, at the index, without any rounding.
+
+        beside_atoms  more coins and more debt, for what the venue rounds against their owner
+        """
+        state = self._state
+        owed = Fraction(-state.accounts.balances.cells[state.settle][account])
+        rules = [collateral for collateral in state.collateral if collateral.asset == asset]
+        if owed <= 0 or not rules:
+            return Fraction(0)
+        (collateral,) = rules
+        rule, instrument = collateral.rule, collateral.market.instrument
+        assert len(state.collateral) == 1
+        assert rule.tier_unit == "quantity"
+        price = Fraction(collateral.market.prices.index_ticks or 0) * collateral.market.tick_value
+        price *= Fraction(PPB - rule.bid_buffer_ppb, PPB * instrument.lot_atoms)
+        owed += beside_atoms
+        held = Fraction(state.accounts.balances.cells[asset][account])
+        lower = Fraction(0)
+        tiers = [(Fraction(tier.upto), tier.ratio_ppb) for tier in rule.tiers] or [(held, rule.ratio_ppb)]
+        for upto, ratio_ppb in tiers:
+            brings = price * ratio_ppb / PPB
+            if brings * (upto - lower) >= owed:
+                return min(held, lower + owed / brings + beside_atoms)
+            owed -= brings * (upto - lower)
+            lower = upto
+        return held
+
+    def _check_pledge(self, account: int) -> None:
+        """No coin leaves without which the others would not cover what their owner owes."""
+        state = self._state
+        for collateral in state.collateral:
+            held = state.accounts.balances.cells[collateral.asset][account]
+            pledge = self._pledge_atoms(account, collateral.asset)
+            if pledge and held:
+                answer = self._do(Withdraw(account, collateral.asset, held - ceil(pledge) + 1))
+                if not isinstance(answer[0], Rejected):
+                    fail("REST-06", f"account {account} takes coins that cover its debt, of {held} {pledge}")
 
     def _share_of_custody(self, atoms: int) -> int:
         """What of a wallet leaves beside a hole: its share, or what is there where withdrawals run."""
@@ -462,16 +529,38 @@ class Settling:
         fail("REST-06", f"issuers owe {self._state.redemptions} and never pay")
 
     def _redeem_everything(self) -> None:
-        """Whoever has lent gets it back, as far as no debt that its owner could not sell off is left."""
-        state = self._state
-        if state.lending is None:
+        """Whoever has lent gets back what the pool has in cash: all of it where nobody owes it anything.
+
+        Who owes the pool himself pays back by it, so that the others are asked again.
+        """
+        pool = self._state.lending
+        if pool is None:
             return
-        for account, shares in sorted(state.lending.shares.items()):
-            most = lenders.redeemable_shares(state, state.lending, account)
-            if most < shares and not lenders.owed_atoms(state):
-                fail("REST-06", f"account {account} can redeem {most} of {shares} shares, nothing is lent")
-            if most:
-                self._must(Redeem(account, most), "REST-06")
+        moved = True
+        while moved:
+            moved = False
+            for account, shares in sorted(pool.shares.items()):
+                most = min(shares, self._pool_cash_atoms() * INDEX_ONE // pool.index)
+                if most:
+                    self._redeem(account, most, most * pool.index // INDEX_ONE)
+                    moved = True
+        claims = sum(shares * pool.index // INDEX_ONE for shares in pool.shares.values())
+        has = self._state.accounts.balances.cells[self._state.settle][LENDING]
+        if claims > has:
+            fail("REST-06", f"{claims} atoms are claimed of a pool of {has}")
+
+    def _pool_cash_atoms(self) -> int:
+        """What the pool has beyond all that customers owe."""
+        wallets = self._state.accounts.balances.cells[self._state.settle]
+        owed = sum(max(0, -wallets[account]) for account in range(FIRST_ACCOUNT, self._maker + 1))
+        return max(0, wallets[LENDING] - owed)
+
+    def _redeem(self, account: int, shares: int, claim_atoms: int) -> None:
+        wallets = self._state.accounts.balances.cells[self._state.settle]
+        before = wallets[account]
+        self._must(Redeem(account, shares), "REST-06")
+        if wallets[account] - before != claim_atoms:
+            fail("REST-06", f"{shares} shares of account {account} do not bring {claim_atoms} atoms")
 
     def _by_asset(self) -> list[list[int]]:
         state = self._state
