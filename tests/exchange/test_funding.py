@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.venues import USD, Desk, of, perpetual, rulebook
 from zerodebt.exchange.book import Book, Order
-from zerodebt.exchange.commands import BUY, SELL, SetLeverage
+from zerodebt.exchange.commands import BUY, SELL, MassQuote, SetLeverage
 from zerodebt.exchange.events import ROUNDING, FundingSampled, FundingSet, Posted
 from zerodebt.exchange.funding import (
     PPM,
@@ -310,6 +310,34 @@ def test_an_interval_forgets_the_samples_of_the_one_before() -> None:
     assert first.rate_ppt == (0 + 0 + 10 + 10) * PPT // 100 // 4
     second = [of(desk.index(110, later_ns=15 * MINUTE_NS), FundingSet) for _ in range(4)][-1][0]
     assert second.rate_ppt == 0
+
+
+@pytest.mark.spec("FUND-05")
+@pytest.mark.parametrize("accrual", ["payment", "index"])
+def test_what_accrued_before_the_rate_changed_is_paid_at_the_old_rate(accrual: str) -> None:
+    """The book's middle is 2 % above the index for three quarters of an hour, then 2 % below it.
+
+    A sample each quarter, the first before anybody quotes. A long position of 10 lots at 100 pays at the
+    stamp for what has been, though the premium is negative by then; an hour later it gets the new rate.
+    """
+    funding = {"premium": "mid", "rate": "plain", "interest_ppt": 0, "divisor": 1, "cap": "none"}
+    funding |= {"sample_ns": 15 * MINUTE_NS, "accrual": accrual}
+    desk = Desk(rulebook(funding=funding), index=(100,))
+    a, b, maker = desk.open(RICH, RICH, RICH)
+    desk.trade(a, b, 10, 100)
+    desk.ok(MassQuote(maker, 0, ((101, 1),), ((103, 1),)))
+    for _ in range(3):
+        desk.tick(15 * MINUTE_NS)
+    desk.ok(MassQuote(maker, 0, ((97, 1),), ((99, 1),)))
+    before = desk.cash(a)
+    (first,) = of(desk.tick(15 * MINUTE_NS), FundingSet)
+    paid = before - desk.cash(a)
+    assert first.rate_ppt == (0 + 2 + 2 + 2 - 2) * PPT // 100 // 5
+    assert paid == 10 * 100 * USD * (0 + 2 + 2 + 2 - 2) // 100 // 5
+    before = desk.cash(a)
+    second = [event for _ in range(4) for event in of(desk.tick(15 * MINUTE_NS), FundingSet)][-1]
+    assert second.rate_ppt == -2 * PPT // 100
+    assert before - desk.cash(a) == -10 * 100 * USD * 2 // 100
 
 
 @given(st.lists(st.integers(-100, 100), max_size=12), st.integers(0, 499_999))

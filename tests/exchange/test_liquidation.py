@@ -328,6 +328,24 @@ def test_published_sequence_of_one_round(vector: Any) -> None:
 @pytest.mark.spec("LIQ-11", kind="X")
 def test_after_a_halt_the_account_may_act_before_it_is_judged_at_a_new_price() -> None:
     """At 96 it would be sold; reopening alone sells nobody, and with 30 more it is safe."""
+    desk, a = reopened_at_96()
+    desk.ok(Deposit(0, a, (30 * USD,)))
+    assert forced(desk.tick(0)) == []
+    assert desk.lots(a) == 10
+
+
+@pytest.mark.spec("LIQ-11", kind="X")
+@pytest.mark.parametrize("by_index", [False, True])
+def test_the_time_to_act_after_a_halt_ends_with_the_next_index_or_tick(by_index: bool) -> None:
+    """In the same instant: there is no grace beside it. 50 - 10 * 4 is below the 24 that 960 ask for."""
+    desk, a = reopened_at_96()
+    events = desk.index(96, later_ns=0) if by_index else desk.tick(0)
+    assert forced(events) == [(a, 10)]
+    assert desk.lots(a) == 0
+
+
+def reopened_at_96() -> tuple[Desk, int]:
+    """10 lots long from 100 with 50; liquidation stood still while the index fell, and nobody is sold yet."""
     desk = Desk(index=(100,))
     a, b = desk.open(50, RICH)
     desk.trade(a, b, 10, 100)
@@ -335,9 +353,7 @@ def test_after_a_halt_the_account_may_act_before_it_is_judged_at_a_new_price() -
     desk.ok(SetStatus(0, False, True, False))
     desk.index(96)
     assert forced(desk.ok(SetStatus(0, True, True, True))) == []
-    desk.ok(Deposit(0, a, (30 * USD,)))
-    assert forced(desk.tick(0)) == []
-    assert desk.lots(a) == 10
+    return desk, a
 
 
 @pytest.mark.spec("LIQ-13", kind="X")

@@ -1,5 +1,8 @@
 """Plans of fills, and the same rules through the venue."""
 
+import sys
+from types import FrameType
+
 import pytest
 
 from tests.venues import USD, Desk, fills, of
@@ -369,15 +372,41 @@ def test_order_numbers_are_never_given_twice(desk: Desk) -> None:
     assert len(set(seen)) == 4
 
 
+def calls_of(desk: Desk, command: PlaceOrder) -> tuple[int, list[Event]]:
+    """Calls of functions that a command takes, which do not depend on the machine; and its events."""
+    calls = 0
+
+    def count(frame: FrameType, event: str, arg: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        batch = desk.venue.apply(command, desk.time_ns)
+    finally:
+        sys.setprofile(None)
+    return calls, list(batch.events)
+
+
 @pytest.mark.spec("BOOK-16", kind="X")
-def test_sweep_of_five_thousand_makers_is_one_command(desk: Desk) -> None:
+@pytest.mark.parametrize(("makers", "by_level"), [(5_000, 500), (10_000, 1)])
+def test_sweep_is_one_command_whose_work_grows_with_the_orders_that_it_meets(
+    makers: int, by_level: int
+) -> None:
+    """5,000 makers at ten prices, 10,000 at a price each. A tenth of the walk takes a tenth of the calls."""
+    desk = Desk(index=(20_000,))
     desk.venue.check = lambda: None  # type: ignore[method-assign]
-    makers = desk.open(*[RICH] * 10)
+    owners = desk.open(*[RICH * 100] * 10)
     (taker,) = desk.open(1_000_000_000)
-    for k in range(5_000):
-        desk.order(makers[k % 10], SELL, 1, 101 + k // 500)
-    events = desk.ok(PlaceOrder(taker, 0, BUY, 5_000, tif="ioc"))
-    assert len(fills(events)) == 5_000
+    for k in range(makers):
+        desk.order(owners[k % 10], SELL, 1, 20_001 + k // by_level)
+    few, events = calls_of(desk, PlaceOrder(taker, 0, BUY, makers // 11, tif="ioc"))
+    assert len(fills(events)) == makers // 11
+    left = makers - makers // 11
+    many, events = calls_of(desk, PlaceOrder(taker, 0, BUY, makers, tif="ioc"))
+    assert [price for _, price, _ in fills(events)] == [
+        20_001 + k // by_level for k in range(makers // 11, makers)
+    ]
     assert desk.book(SELL) == []
-    assert desk.lots(taker) == 5_000
-    assert desk.cash(taker) == 1_000_000_000 * USD
+    assert desk.lots(taker) == makers
+    assert many * (makers // 11) < 1.2 * few * left

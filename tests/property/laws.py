@@ -33,6 +33,7 @@ from zerodebt.exchange.events import (
     ROUNDING,
     Batch,
     Converted,
+    DeficitClosed,
     DeficitOpened,
     Deleveraged,
     Event,
@@ -107,7 +108,9 @@ class Witness:
         self.armed: dict[int, TriggerArmed] = {}
         self.lots: dict[tuple[int, int], int] = {}
         self.spent: dict[tuple[int, int], int] = {}
-        self.money: Counter[int] = Counter()
+        self.money: Counter[tuple[int, int]] = Counter()
+        self.deficits: dict[int, tuple[int, int]] = {}
+        self.deleveraged: set[tuple[int, int]] = set()
         self.fees = 0
         self.liquidated: set[tuple[int, int]] = set()
         self.emptied: set[tuple[int, int]] = set()
@@ -152,11 +155,13 @@ class Witness:
     def judge(self, command: Command, batch: Batch) -> None:
         self.emptied.clear()
         self.filled.clear()
+        self.deleveraged.clear()
         for at, event in enumerate(batch.events):
             self._follow(event)
             if isinstance(event, FundingSet):
                 self._judge_funding(event, batch.events[at + 1 :])
         self._judge_orders(batch)
+        self._judge_swept(batch)
         self._judge_prices(command, batch)
         self._judge_triggers(batch)
         self._judge_others(command, batch)
@@ -202,6 +207,7 @@ class Witness:
                 assert abs(event.lots) <= abs(held), "WFALL-04: deleveraging flips the winner"
                 self._trade(event.instrument, event.winner, -event.lots, event.price_ticks)
                 self._trade(event.instrument, event.account, event.lots, event.price_ticks)
+                self.deleveraged.add((event.account, self._pocket(event.account, event.instrument)))
             case PositionsLoaded():
                 for account, lots in zip(event.accounts, event.lots, strict=True):
                     self._trade(event.instrument, account, lots, event.price_ticks)
@@ -222,9 +228,15 @@ class Witness:
                 at_or_below = self.state.rules.liquidation.trigger == "at_or_below"
                 assert margin < event.maintenance_atoms + at_or_below, "LIQ-01: liquidated though safe"
                 assert compartment not in self.liquidated, "LIQ-03: liquidated twice at once"
+                if not self.state.collateral:
+                    assert event.equity_atoms == self._equity_atoms(compartment), "LIQ-01: not by its equity"
                 self.liquidated.add(compartment)
             case LiquidationEnded():
                 self.liquidated.remove((event.account, event.pocket))
+            case DeficitOpened():
+                self.deficits[event.deficit_id] = (event.account, event.pocket)
+            case DeficitClosed():
+                self._judge_absorbed(self.deficits.pop(event.deficit_id))
 
     def _amend(self, event: OrderAmended) -> None:
         order = self.live[event.order_id]
@@ -265,15 +277,17 @@ class Witness:
         self._judge_priority(event)
         rebate = min(0, event.maker_fee_atoms)
         assert -rebate <= event.taker_fee_atoms, "FEE-01: a rebate that no taker pays"
-        self.money[event.taker] -= event.taker_fee_atoms
-        self.money[event.maker] -= event.maker_fee_atoms
+        settle = self.state.settle
+        payer = (event.taker, self._pocket(event.taker, event.instrument) if taker.forced else settle)
+        self.money[payer] -= event.taker_fee_atoms
+        self.money[event.maker, settle] -= event.maker_fee_atoms
         self.fees += event.maker_fee_atoms + (0 if taker.forced else event.taker_fee_atoms)
         self.filled[event.taker_order] += lots
         is_spot = self.state.instruments[event.instrument].kind == "spot"
         for order, account in ((taker, event.taker), (maker, event.maker)):
             signed = order.side * lots
             if is_spot:
-                self.money[account] -= self._value(event.instrument, price, signed)
+                self.money[account, settle] -= self._value(event.instrument, price, signed)
                 continue
             held = self.lots.get((event.instrument, account), 0)
             if order.reduce_only or order.forced:
@@ -281,6 +295,9 @@ class Witness:
                 assert held * signed < 0, f"{name} order opens"
                 assert abs(signed) <= abs(held), f"{name} order flips"
             self._trade(event.instrument, account, signed, price)
+        if not is_spot:
+            self._judge_fee(payer, event.taker_fee_atoms)
+            self._judge_fee((event.maker, settle), event.maker_fee_atoms)
         self._leave(event.taker_order, taker.open_lots - lots)
         self._leave(event.maker_order, maker.open_lots - lots)
 
@@ -305,6 +322,8 @@ class Witness:
             self.emptied.add(key)
         self.lots[key] = held + lots
         self.spent[key] = self.spent.get(key, 0) + self._value(instrument, price, lots)
+        if not self.lots[key]:
+            self.money[account, self._pocket(account, instrument)] -= self.spent.pop(key)
 
     def _post(self, event: Posted) -> None:
         """Money that moved by itself: what clearing pays follows from the prices, a fill says its fees."""
@@ -316,7 +335,79 @@ class Witness:
             if legs and legs[0][0] == CLEARING and legs[0][2] == -atoms:
                 legs.pop(0)
             elif pocket >= len(self.state.assets) or pocket == self.state.settle:
-                self.money[account] += atoms
+                self.money[account, pocket] += atoms
+                if event.reason == "insurance" and account == INSURANCE and atoms < 0:
+                    self._judge_pool(pocket, legs[0])
+
+    def _pocket(self, account: int, instrument: int) -> int:
+        return self.state.compartment_of(account, instrument)[1]
+
+    def _instruments(self, compartment: tuple[int, int]) -> list[int]:
+        """Contracts of a compartment; the cross pool has the spot markets too."""
+        account, pocket = compartment
+        numbers = range(len(self.state.instruments))
+        spots = [n for n in numbers if self.state.instruments[n].kind == "spot"]
+        own = [n for n in numbers if n not in spots and self._pocket(account, n) == pocket]
+        return own + spots if pocket == self.state.settle else own
+
+    def _equity_atoms(self, compartment: tuple[int, int]) -> int:
+        """Money and open profit at the marks, without collateral."""
+        account, _ = compartment
+        atoms = self.money[compartment]
+        for n in self._instruments(compartment):
+            lots = self.lots.get((n, account), 0)
+            if lots:
+                mark = self.state.markets[n].prices.mark_ticks
+                assert mark is not None
+                atoms += self._value(n, mark, lots) - self.spent[n, account]
+        return atoms
+
+    def _judge_fee(self, payer: tuple[int, int], fee_atoms: int) -> None:
+        """LIQ-03, FEE-01: a fee takes nobody below zero; who is there already pays none."""
+        if fee_atoms > 0 and not self.state.collateral:
+            left = self._equity_atoms(payer)
+            assert left >= 0, f"LIQ-03: a fee of {fee_atoms} atoms leaves {payer} with {left}"
+
+    def _judge_absorbed(self, compartment: tuple[int, int]) -> None:
+        """WFALL-02: no orders, and exactly nothing; a debt may stay beside lots that no stage could take.
+
+        Who is deleveraged may keep something: at a price of whole ticks, or at the rulebook's kinder one.
+        """
+        account, _ = compartment
+        if account < FIRST_ACCOUNT or self.state.accounts.vault.cells[0][account] == BACKSTOP:
+            return
+        own = self._instruments(compartment)
+        orders = [n for n, o in self.live.items() if o.account == account and o.instrument in own]
+        orders += [n for n, o in self.armed.items() if o.account == account and o.instrument in own]
+        assert not orders, f"WFALL-02: {compartment} is absorbed and keeps {orders}"
+        if self.state.collateral:
+            return
+        left = self._equity_atoms(compartment)
+        holds = any(self.lots.get((n, account)) for n in own)
+        assert left >= 0 or holds, f"WFALL-02: {compartment} owes {-left} atoms"
+        assert left <= 0 or compartment in self.deleveraged, f"WFALL-02: {compartment} keeps {left} atoms"
+
+    def _judge_swept(self, batch: Batch) -> None:
+        """WFALL-02, LIQ-04: of the orders that a liquidation found none is left after its command."""
+        for event in batch.events:
+            if isinstance(event, LiquidationStarted):
+                own = self._instruments((event.account, event.pocket))
+                for number, (account, instrument, _) in self.before.orders.items():
+                    is_left = number in self.live or number in self.armed
+                    is_own = account == event.account and instrument in own
+                    assert not (is_left and is_own), f"WFALL-02: order {number} outlives its liquidation"
+
+    def _judge_pool(self, source: int, paid: tuple[int, int, int]) -> None:
+        """WFALL-05: by instrument, a deficit draws on the pools of what its compartment has held."""
+        if self.state.rules.insurance.scope != "instrument":
+            assert source == self.state.settle, "WFALL-05"
+            return
+        account, pocket, _ = paid
+        own = [n for n in self._instruments((account, pocket)) if self.state.instruments[n].kind != "spot"]
+        held = [n for n in own if self.lots.get((n, account)) or self.before.lots.get((n, account))]
+        asked = {self._pocket(INSURANCE, n) for n in held}
+        every = {self._pocket(INSURANCE, market.number) for market in self.state.contracts}
+        assert source in (asked or every), f"WFALL-05: pocket {source} pays for {account} in {pocket}"
 
     def _fire(self, event: TriggerFired) -> None:
         armed = self.armed.pop(event.order_id)
@@ -527,12 +618,14 @@ class Witness:
         """LEDG-03, FEE-01, POS-03: prices and money of the events make up every customer's equity."""
         state = self.state
         equities = customer_equities(state).tolist()
-        totals: Counter[int] = Counter(self.money)
+        totals: Counter[int] = Counter()
+        for (account, _), atoms in self.money.items():
+            totals[account] += atoms
         sums: Counter[int] = Counter()
         for (instrument, account), lots in self.lots.items():
             mark = state.markets[instrument].prices.mark_ticks
             assert mark is not None
-            totals[account] += self._value(instrument, mark, lots) - self.spent[instrument, account]
+            totals[account] += self._value(instrument, mark, lots) - self.spent.get((instrument, account), 0)
             sums[instrument] += lots
             assert state.accounts.lots.cells[instrument][account] == lots, "POS-03"
         assert not any(sums.values()), "POS-03"
@@ -560,4 +653,4 @@ class Witness:
     def judge_fees(self, start_atoms: int) -> None:
         """FEE-01: the fee account holds what it began with and the fees of all fills."""
         held = self.state.accounts.balances.cells[self.state.settle][FEES]
-        assert held == start_atoms + self.fees + self.money[FEES], "FEE-01"
+        assert held == start_atoms + self.fees + self.money[FEES, self.state.settle], "FEE-01"

@@ -103,7 +103,6 @@ def test_margin_is_the_same_in_whatever_order_things_are_kept(
     assert found[0] == found[1]
 
 
-small = st.integers(1, 40)
 tiers = st.lists(
     st.tuples(st.integers(1, 400), st.integers(1, 60)), min_size=1, max_size=4, unique_by=lambda row: row[0]
 )

@@ -196,3 +196,16 @@ def test_whoever_trades_with_himself_in_circles_only_pays(seed: int) -> None:
         assert now <= best, f"{now - best} atoms gained"
         best = now
     assert traded > 5
+
+
+@pytest.mark.spec("LIQ-03")
+def test_a_liquidation_fee_takes_what_is_left_and_no_more() -> None:
+    """10 lots from 100 with 60 are sold at 95: 60 - 10 * 5 are left, and 20 % of 950 would be 190."""
+    desk = Watched(rulebook("book", "adl", fees={"liquidation_ppb": PPB // 5}))
+    desk.index(100)
+    a, b = desk.open(60, RICH)
+    desk.trade(a, b, 10, 100)
+    desk.order(b, BUY, 10, 95)
+    (fill,) = [event for event in desk.index(95) if isinstance(event, Filled)]
+    assert fill.taker_fee_atoms == (60 - 10 * 5) * USD
+    assert desk.cash(a) == 0
