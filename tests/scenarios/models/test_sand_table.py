@@ -16,6 +16,7 @@ def figures(**changes: object) -> dict[str, float]:
         "has_edge": True,
         "owes": False,
         "fee": 0.0,
+        "fee_on_notional": False,
         "paths": 50,
     }
     return dict(measure(0, **(values | changes)))  # type: ignore[arg-type]
