@@ -53,11 +53,11 @@ def draw_weights(
 def allowed_notional(instrument: Instrument, margin: Floats, leverage: Floats, used: Floats) -> Floats:
     """Largest position value at which `margin` meets the leverage of the tier that the value falls into.
 
-    Where the tier cuts the wanted leverage, only the share `used` of what it allows is taken.
+    Where the tier cuts the wanted leverage, only the share `used` of what it allows is taken. 0 for spot.
     """
     allowed = np.zeros_like(margin)
     lowers = [tier.lower for tier in instrument.tiers]
-    uppers = [*lowers[1:], np.inf]
+    uppers = [*lowers[1:], np.inf][: len(lowers)]
     for tier, lower, upper in zip(instrument.tiers, lowers, uppers, strict=True):
         reach = np.minimum(margin * np.minimum(leverage, largest_leverage(tier) * used), upper)
         allowed = np.where(reach >= lower, np.maximum(allowed, reach), allowed)

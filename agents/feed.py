@@ -1,11 +1,15 @@
 """The price feed: what spot sources say, from waypoints, and what the operator does at fixed times."""
 
 from collections.abc import Sequence
+from statistics import median_low
 
 from msgspec import Struct
 
+from zerodebt.agents.coins import base_symbol
 from zerodebt.agents.world import FEED, OPERATOR, Steps, World
-from zerodebt.exchange.commands import Command, Observation, UpdateIndex
+from zerodebt.exchange.commands import BUY, SELL, Command, Observation, UpdateIndex
+from zerodebt.exchange.instruments import Instrument
+from zerodebt.exchange.views import View
 
 
 class Waypoints(Struct, frozen=True):
@@ -45,10 +49,45 @@ class Path:
         return before + (2 * (after - before) * (time_ns - since) + span) // (2 * span)
 
 
+class BookPrices:
+    """What spot books on the venue itself say, and of several books of one coin their median; a spot market
+    is worth what its own book says.
+
+    A book says the last trade kept within its best bid and ask, which is the median of the three; before the
+    first trade it says the middle, or the start. The middle of a book whose one side was just bought empty
+    would lie half-way to a forgotten quote. A contract without a spot book keeps its start.
+    """
+
+    def __init__(self, instruments: Sequence[Instrument], start_ticks: Sequence[int]) -> None:
+        spots = [n for n, instrument in enumerate(instruments) if instrument.kind == "spot"]
+        bases = [base_symbol(instrument.symbol) for instrument in instruments]
+        self._start_ticks = tuple(start_ticks)
+        self._books = tuple(
+            (n,) if n in spots else tuple(s for s in spots if bases[s] == bases[n]) for n in range(len(bases))
+        )
+
+    def ticks(self, view: View) -> list[int]:
+        """A price for every instrument; the median of an even number of books is rounded down."""
+        seen = {n: self._said(view, n) for books in self._books for n in books}
+        return [
+            median_low(seen[n] for n in books) if books else start
+            for books, start in zip(self._books, self._start_ticks, strict=True)
+        ]
+
+    def _said(self, view: View, number: int) -> int:
+        bid, ask, last = view.best_ticks(number, BUY), view.best_ticks(number, SELL), view.last_ticks(number)
+        price = self._start_ticks[number] if last is None else last
+        if last is None and bid is not None and ask is not None:
+            price = (bid + ask) // 2
+        price = price if bid is None else max(price, bid)
+        return price if ask is None else min(price, ask)
+
+
 class PriceFeed:
     """Sends one index command an instant, with every instrument and every source number, and timed actions.
 
     waypoints  one an instrument, in the order of the instruments
+    books      where prices come from the venue's own spot books; the waypoints are then no prices
     sources    numbers of the rulebook's sources that this feed speaks for
     actions    (epoch ns, command) of the operator: status, settlement, ticks. Before the index of its instant
     """
@@ -61,10 +100,12 @@ class PriceFeed:
         index_every_ns: int,
         sources: Sequence[int],
         actions: Sequence[tuple[int, Command]] = (),
+        books: BookPrices | None = None,
     ) -> None:
         assert index_every_ns > 0
         self.counters = {"index_commands": 0, "actions": 0}
         self._paths = [Path(path) for path in waypoints]
+        self._books = books
         self._every_ns = index_every_ns
         self._sources = tuple(sources)
         self._actions = sorted(actions, key=lambda action: action[0])
@@ -83,8 +124,11 @@ class PriceFeed:
     def _publish(self, world: World) -> None:
         now_ns = world.now_ns
         observations: list[Observation] = []
-        for instrument, path in enumerate(self._paths):
-            price_ticks = path.ticks_at(now_ns)
+        if self._books is None:
+            prices = [path.ticks_at(now_ns) for path in self._paths]
+        else:
+            prices = self._books.ticks(world.view)
+        for instrument, price_ticks in enumerate(prices):
             observations += [Observation(instrument, number, price_ticks, now_ns) for number in self._sources]
         self.counters["index_commands"] += 1
         world.submit((UpdateIndex(tuple(observations)),), 0, None, FEED)

@@ -5,7 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec import Struct, structs
 
+from zerodebt.agents.arbitrageurs import ArbitrageurParams, Arbitrageurs
 from zerodebt.agents.clients import ClientParams, Clients, Upstream, UpstreamParams
+from zerodebt.agents.core_retail import CoreRetail, CoreRetailParams
+from zerodebt.agents.feed import Waypoints
+from zerodebt.agents.institutions import InstitutionParams, Institutions
+from zerodebt.agents.lender_of_last_resort import LenderOfLastResort, LenderParams
 from zerodebt.agents.leveraged_retail import LeveragedRetail, RetailParams
 from zerodebt.agents.market_makers import MarketMakerParams, MarketMakers
 from zerodebt.agents.members import MemberParams, Members
@@ -13,6 +18,14 @@ from zerodebt.agents.natural_shorts import NaturalShortParams, NaturalShorts
 from zerodebt.agents.noise import Noise, NoiseParams
 from zerodebt.agents.opening import Opening
 from zerodebt.agents.population import Population
+from zerodebt.agents.value_and_trend import (
+    IssuerParams,
+    TokenIssuers,
+    TrendParams,
+    TrendTraders,
+    ValueParams,
+    ValueTraders,
+)
 from zerodebt.agents.vault import Vault, VaultParams
 from zerodebt.exchange.commands import Command, Deposit, LoadPositions, OpenAccounts
 from zerodebt.exchange.events import FIRST_ACCOUNT
@@ -28,6 +41,13 @@ PopulationParams = (
     | ClientParams
     | UpstreamParams
     | MemberParams
+    | CoreRetailParams
+    | InstitutionParams
+    | ArbitrageurParams
+    | ValueParams
+    | TrendParams
+    | IssuerParams
+    | LenderParams
 )
 
 _MAKERS_MIN = 2
@@ -51,6 +71,7 @@ def build(
     settle_asset: int,
     atoms_per_usd: float,
     accounts: int | None = None,
+    news: Sequence[Waypoints] = (),
 ) -> Genesis:
     """Open every population in the order of `specs`, with accounts numbered in that order.
 
@@ -58,6 +79,7 @@ def build(
     accounts            wanted number of retail and natural-short accounts together; makers become fewer with
                         the same depth together, the others stay. Open interest stays too: each account is
                         larger by the ratio, and so are the caps on the largest account and position
+    news                what value traders know, one an instrument
 
     Natural shorts or an upstream account hold what makes the positions sum to zero; they are computed last.
     """
@@ -66,7 +88,13 @@ def build(
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"populations: the name {twice!r} is used twice")
     opening = Opening(
-        tuple(instruments), tuple(start_ticks), tuple(open_interest_lots), settle_asset, atoms_per_usd, seed
+        tuple(instruments),
+        tuple(start_ticks),
+        tuple(open_interest_lots),
+        settle_asset,
+        atoms_per_usd,
+        seed,
+        tuple(news),
     )
     counts, relax = _counts(specs, accounts)
     firsts = (FIRST_ACCOUNT + np.concatenate(([0], np.cumsum(counts)[:-1]))).tolist()
@@ -102,8 +130,10 @@ def _counts(specs: Sequence[PopulationParams], accounts: int | None) -> tuple[li
             counts.append(spec.count + (1 if spec.named_lots else 0))
         elif isinstance(spec, MemberParams):
             counts.append(len(spec.members))
-        elif isinstance(spec, VaultParams | UpstreamParams):
+        elif isinstance(spec, VaultParams | UpstreamParams | IssuerParams | LenderParams):
             counts.append(1)
+        elif isinstance(spec, CoreRetailParams):
+            counts.append(2 * spec.count)
         elif isinstance(spec, MarketMakerParams):
             counts.append(min(spec.count, max(_MAKERS_MIN, round(spec.count * scale))))
         else:
@@ -125,6 +155,20 @@ def _open(
             return Clients(spec, opening, first)
         case MemberParams():
             return Members(spec, opening, first)
+        case CoreRetailParams():
+            return CoreRetail(spec, opening, first)
+        case InstitutionParams():
+            return Institutions(spec, opening, first)
+        case ArbitrageurParams():
+            return Arbitrageurs(spec, opening, first)
+        case ValueParams():
+            return ValueTraders(spec, opening, first)
+        case TrendParams():
+            return TrendTraders(spec, opening, first)
+        case IssuerParams():
+            return TokenIssuers(spec, opening, first)
+        case LenderParams():
+            return LenderOfLastResort(spec, opening, first)
         case RetailParams():
             return LeveragedRetail(spec, opening, first, count, relax)
         case NaturalShortParams():

@@ -21,7 +21,10 @@ class IndexHistory:
         ticks = [view.index_ticks(number) for number in range(self._log.shape[1])]
         if any(price is None for price in ticks):
             return None
-        prices = np.array(ticks, np.float64)
+        return self.note(np.array(ticks, np.float64))
+
+    def note(self, prices: Floats) -> Floats:
+        """Take these prices as a sample and return them."""
         logs = np.log(np.maximum(prices, 1.0))
         if not self._taken:
             self._log[:] = logs

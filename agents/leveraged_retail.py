@@ -4,8 +4,9 @@ import numpy as np
 from msgspec import Struct
 
 from zerodebt.agents.allocation import Holdings, allocate, draw_weights
+from zerodebt.agents.coins import on_step
 from zerodebt.agents.history import IndexHistory
-from zerodebt.agents.opening import YEAR_NS, Opening, on_step
+from zerodebt.agents.opening import YEAR_NS, Opening
 from zerodebt.agents.population import (
     Count,
     NotNegative,

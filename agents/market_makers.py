@@ -1,12 +1,18 @@
-"""Market makers: a ladder around the index, skewed by inventory, withdrawn under stress (C3, corrected)."""
+"""Market makers: a ladder around the index, skewed by inventory, withdrawn under stress (C3, corrected).
+
+Makers of spot books have no outside price where the index is made of these books. They quote around a price
+of their own, common to all of them, which yields to what they bought and sold; their stress is its move too,
+since the middle of a book that they have left says little.
+"""
 
 from collections.abc import Sequence
 
 import numpy as np
 from msgspec import Struct
 
+from zerodebt.agents.coins import on_step
 from zerodebt.agents.history import IndexHistory
-from zerodebt.agents.opening import YEAR_NS, Opening, on_step
+from zerodebt.agents.opening import YEAR_NS, Books, Opening
 from zerodebt.agents.population import (
     Count,
     Leverage,
@@ -15,7 +21,7 @@ from zerodebt.agents.population import (
     Positive,
     Share,
     Usd,
-    WakeSeconds,
+    WakeOverMonths,
     account_range,
     count_rejections,
     latencies_ns,
@@ -24,7 +30,7 @@ from zerodebt.agents.population import (
 from zerodebt.agents.seeds import rng
 from zerodebt.agents.wealth import Floats
 from zerodebt.agents.world import World
-from zerodebt.exchange.commands import CancelAll, Command, MassQuote, Role, SetLeverage
+from zerodebt.exchange.commands import CancelAll, Command, Deposit, MassQuote, Role, SetLeverage
 from zerodebt.exchange.events import Batch, Quoted
 from zerodebt.exchange.instruments import largest_leverage
 from zerodebt.exchange.units import MINUTE_NS, Int64Array
@@ -56,7 +62,16 @@ class MarketMakerParams(
     return_size              of the depth at the return, then + return_growth_per_min a minute [C3: .2, .1]
     requote_share            quotes are renewed when the centre is off by more than this part of the spread
     leverage                 chosen for every instrument, cut to its maximum
-    wake_s, latency_ms       how often a maker looks, and the median time until the venue has its quotes
+    wake_s, latency_ms       how often a maker looks, and the median time until the venue has its quotes;
+                             stress is measured over a minute, or over a wake where that is longer
+    books                    contracts, around the index, or spot
+    impact                   spot: how far the own price moves when one side of the calm depth has been taken,
+                             in distances of the outermost level [proposed]
+    pressure_per_hour        spot: how far it moves an hour against a mean inventory at the cap, in the same
+                             distances, with the cube of the inventory: who can hardly take more looks for
+                             a price at which others do [proposed]
+    median_floor             the median minute is never below this part of what the volatility before the
+                             start says: a price made by few trades stands still most of the time
     """
 
     name: str
@@ -81,8 +96,12 @@ class MarketMakerParams(
     return_growth_per_min: NotNegative = 0.1
     requote_share: NotNegative = 0.5
     leverage: Leverage = 20
-    wake_s: WakeSeconds = 1.0
+    wake_s: WakeOverMonths = 1.0
     latency_ms: NotNegative = 20.0
+    books: Books = "contracts"
+    impact: Share = 0.6
+    pressure_per_hour: NotNegative = 1.0
+    median_floor: NotNegative = 0.0
 
 
 class MarketMakers:
@@ -113,16 +132,18 @@ class MarketMakers:
         self._half = params.half_spread_bp * 1e-4 * relative[None, :]
         self._half = self._half * np.exp(params.dispersion * generator.standard_normal(count))[:, None]
         self._skew = params.skew_bp * 1e-4 * relative
-        usd_atoms = opening.shares * opening.atoms_per_usd / opening.lot_value_atoms
+        usd_atoms = opening.shares_of(params.books) * opening.atoms_per_usd / opening.lot_value_atoms
         self._depth_lots = params.depth_usd * usd_atoms
         self._cap_lots = np.maximum(params.inventory_cap_usd * usd_atoms, 1.0)
         sizes = params.size_growth ** np.arange(params.levels)
         self._level_sizes = sizes / sizes.sum()
         self._level_distances = params.distance_growth ** np.arange(params.levels)
-        self._history = IndexHistory(instruments, round(60 / params.wake_s) + 1)
-        calm = _MEDIAN_ABS_NORMAL * volatility * np.sqrt(MINUTE_NS / YEAR_NS)
+        self._per_window = max(1, round(60 / params.wake_s))
+        self._history = IndexHistory(instruments, self._per_window + 1)
+        calm = _MEDIAN_ABS_NORMAL * volatility * np.sqrt(self._per_window * to_ns(params.wake_s) / YEAR_NS)
         self._moves = np.tile(calm, (60, 1))
         self._median_move = calm
+        self._median_least = np.maximum(params.median_floor * calm, 1e-7)
         self._moves_seen = 0
         self._woken = 0
         self._stressed = np.zeros(count, bool)
@@ -132,42 +153,82 @@ class MarketMakers:
         self._quoted_size = np.zeros((count, instruments))
         self._quoted_half = np.ones((count, instruments))
         self._quoted_lots = np.zeros((count, instruments), np.int64)
+        own = [(i.kind == "spot") == (params.books == "spot") for i in opening.instruments]
+        self._quotes = np.array(own) & (self._depth_lots > 0)
+        self._own_price = np.array(opening.start_ticks, np.float64)
+        self._last_held = np.zeros((count, instruments), np.int64)
+        most_lots = np.rint(self._cap_lots + 2 * self._depth_lots)
+        self._coins_lots = np.where(self._quotes, most_lots, 0).astype(np.int64)
 
     def opening_commands(self) -> list[Command]:
-        """Leverage of every maker in every instrument."""
+        """Leverage of every maker in every contract; of spot makers the coins that they may sell."""
         commands: list[Command] = []
+        if self.params.books == "spot":
+            for number in np.flatnonzero(self._quotes).tolist():
+                instrument = self._opening.instruments[number]
+                atoms = int(self._coins_lots[number]) * instrument.lot_atoms
+                commands.append(
+                    Deposit(instrument.base_asset, self._numbers[0], (atoms,) * len(self._numbers))
+                )
+            return commands
         for account in self._numbers:
             for number, instrument in enumerate(self._opening.instruments):
-                leverage = min(self.params.leverage, largest_leverage(instrument.tiers[0]))
-                commands.append(SetLeverage(account, number, leverage))
+                if self._quotes[number]:
+                    leverage = min(self.params.leverage, largest_leverage(instrument.tiers[0]))
+                    commands.append(SetLeverage(account, number, leverage))
         return commands
 
     def start(self, world: World) -> None:
         world.every(to_ns(self.params.wake_s), lambda: self._wake(world), 0)
 
     def stress(self) -> tuple[float, Floats]:
-        """(market, by instrument): the last minute's move of the index over its median minute.
+        """(market, by instrument): the last minute's move of the index over its median minute; or a wake's.
 
         The market's is the mean weighted by open interest: the makers watch the whole, not one small coin.
         """
-        moves = np.abs(self._history.log_return(round(60 / self.params.wake_s)))
+        moves = np.abs(self._history.log_return(self._per_window))
         ratio = moves / self._median_move
         return float(ratio @ self._opening.shares), ratio
 
     def _wake(self, world: World) -> None:
-        index = self._history.sample(world.view)
+        held = self._held(world)
+        is_spot = self.params.books == "spot"
+        index = self._history.note(self._follow(held)) if is_spot else self._history.sample(world.view)
         if index is None:
             return
-        per_minute = round(60 / self.params.wake_s)
+        per_minute = self._per_window
         self._woken += 1
         if self._woken % per_minute == 0:
             self._moves[self._moves_seen % 60] = np.abs(self._history.log_return(per_minute))
             self._moves_seen += 1
-            self._median_move = np.maximum(np.median(self._moves, axis=0), 1e-7)
+            self._median_move = np.maximum(np.median(self._moves, axis=0), self._median_least)
         market, ratio = self.stress()
         size = self._size_factors(world, market)
-        held = np.stack([world.view.positions(n, self.accounts) for n in range(len(index))], axis=1)
         self._quote(world, index, ratio, size, held)
+
+    def _held(self, world: World) -> Int64Array:
+        """(makers, instruments): positions, or coins beyond those of the start."""
+        held = np.zeros((len(self.accounts), len(self._quotes)), np.int64)
+        for number in np.flatnonzero(self._quotes).tolist():
+            if self.params.books == "contracts":
+                held[:, number] = world.view.positions(number, self.accounts)
+                continue
+            instrument = self._opening.instruments[number]
+            coins = world.view.holdings(instrument.base_asset, self.accounts) // instrument.lot_atoms
+            held[:, number] = coins - self._coins_lots[number]
+        return held
+
+    def _follow(self, held: Int64Array) -> Floats:
+        """The makers' own price: down by what they have bought since the last wake, up by what they sold."""
+        bought = (held - self._last_held).sum(axis=0) / np.maximum(len(held) * self._depth_lots, 1e-9)
+        self._last_held = held
+        outermost = self._half.mean(axis=0) * self._level_distances[-1]
+        held_share = np.clip(held.mean(axis=0) / self._cap_lots, -2.0, 2.0)
+        hours = self.params.wake_s / 3600
+        pressure = self.params.pressure_per_hour * hours * held_share**3
+        move = outermost * (self.params.impact * np.clip(bought, -3.0, 3.0) + pressure)
+        self._own_price = self._own_price * np.exp(-move)
+        return self._own_price
 
     def _size_factors(self, world: World, market: float) -> Floats:
         """Share of the calm depth that each maker shows now; withdraws those who have had enough."""
@@ -200,7 +261,7 @@ class MarketMakers:
         moved = np.abs(centre - self._quoted_centre) > self.params.requote_share * half * np.abs(index)
         moved |= (half > 1.5 * self._quoted_half) | (half < self._quoted_half / 2)
         moved |= (held != self._quoted_lots) | (np.abs(size[:, None] - self._quoted_size) > 0.05)
-        moved &= (size > 0)[:, None]
+        moved &= (size > 0)[:, None] & self._quotes[None, :]
         for maker in np.flatnonzero(moved.any(axis=1)).tolist():
             numbers = np.flatnonzero(moved[maker]).tolist()
             depth = self._depth_lots * size[maker]

@@ -3,7 +3,8 @@
 import numpy as np
 from msgspec import Struct
 
-from zerodebt.agents.opening import Opening, on_step
+from zerodebt.agents.coins import on_step
+from zerodebt.agents.opening import Books, Opening
 from zerodebt.agents.population import (
     Count,
     Leverage,
@@ -12,7 +13,7 @@ from zerodebt.agents.population import (
     Positive,
     Share,
     Usd,
-    WakeSeconds,
+    WakeOverMonths,
     account_range,
     count_rejections,
     latencies_ns,
@@ -20,9 +21,20 @@ from zerodebt.agents.population import (
 )
 from zerodebt.agents.seeds import rng
 from zerodebt.agents.world import World
-from zerodebt.exchange.commands import BUY, SELL, CancelOrder, Command, PlaceOrder, Role, SetLeverage, Side
+from zerodebt.exchange.commands import (
+    BUY,
+    SELL,
+    CancelOrder,
+    Command,
+    Deposit,
+    PlaceOrder,
+    Role,
+    SetLeverage,
+    Side,
+)
 from zerodebt.exchange.events import Batch, OrderAccepted
 from zerodebt.exchange.instruments import largest_leverage
+from zerodebt.exchange.views import View
 
 
 class NoiseParams(
@@ -39,6 +51,7 @@ class NoiseParams(
     inventory_share        an account whose position is worth more than this part of its capital only reduces
     leverage               chosen for every instrument, cut to its maximum
     wake_s, latency_ms     how often orders are drawn, and the median latency
+    books                  contracts, or spot with half of the capital in coins
     """
 
     name: str
@@ -53,8 +66,9 @@ class NoiseParams(
     lifetime_s: NotNegative = 30.0
     inventory_share: NotNegative = 0.5
     leverage: Leverage = 10
-    wake_s: WakeSeconds = 1.0
+    wake_s: WakeOverMonths = 1.0
     latency_ms: NotNegative = 80.0
+    books: Books = "contracts"
 
 
 class Noise:
@@ -72,6 +86,7 @@ class Noise:
         self.positions: Positions | None = None
         self.counters = dict.fromkeys(("orders", "market_orders", "limit_orders", "cancels", "rejected"), 0)
         self._opening = opening
+        self._shares = opening.shares_of(params.books)
         self._generator = rng(opening.seed, params.name)
         self._latencies = latencies_ns(self._generator, params.count, params.latency_ms)
         self._atoms_per_lot = opening.lot_value_atoms.tolist()
@@ -80,11 +95,34 @@ class Noise:
 
     def opening_commands(self) -> list[Command]:
         commands: list[Command] = []
+        if self.params.books == "spot":
+            first, count = int(self.accounts[0]), self.params.count
+            for number in np.flatnonzero(self._shares).tolist():
+                instrument = self._opening.instruments[number]
+                atoms = self._coins_lots(number) * instrument.lot_atoms
+                commands.append(Deposit(instrument.base_asset, first, (atoms,) * count))
+            return commands
         for account in self.accounts.tolist():
             for number, instrument in enumerate(self._opening.instruments):
-                leverage = min(self.params.leverage, largest_leverage(instrument.tiers[0]))
-                commands.append(SetLeverage(account, number, leverage))
+                if instrument.kind != "spot":
+                    leverage = min(self.params.leverage, largest_leverage(instrument.tiers[0]))
+                    commands.append(SetLeverage(account, number, leverage))
         return commands
+
+    def _coins_lots(self, number: int) -> int:
+        """Coins that an account of a spot pool brings: half of its capital, by the books' shares."""
+        usd = 0.5 * self.params.capital_usd * float(self._shares[number])
+        lots: int = round(usd * self._opening.atoms_per_usd / self._atoms_per_lot[number])
+        return lots
+
+    def _held(self, view: View, number: int, account: int) -> int:
+        """Signed lots: the position, or coins beyond those of the start."""
+        if self.params.books == "contracts":
+            return view.position_lots(number, account)
+        instrument = self._opening.instruments[number]
+        atoms = int(view.holdings(instrument.base_asset, (account,))[0])
+        lots: int = atoms // instrument.lot_atoms - self._coins_lots(number)
+        return lots
 
     def start(self, world: World) -> None:
         world.every(to_ns(self.params.wake_s), lambda: self._wake(world), to_ns(self.params.wake_s / 2))
@@ -99,7 +137,7 @@ class Noise:
 
     def _send(self, world: World) -> None:
         params, draw, view = self.params, self._generator, world.view
-        number = int(draw.choice(len(self._atoms_per_lot), p=self._opening.shares))
+        number = int(draw.choice(len(self._atoms_per_lot), p=self._shares))
         row = int(draw.integers(params.count))
         side: Side = BUY if draw.random() < 0.5 else SELL
         size_usd = params.size_usd * float(np.exp(params.size_ln_sd * draw.standard_normal()))
@@ -111,8 +149,10 @@ class Noise:
             return
         account = int(self.accounts[row])
         instrument = self._opening.instruments[number]
-        held = view.position_lots(number, account)
+        held = self._held(view, number, account)
         room = params.inventory_share * params.capital_usd * self._opening.atoms_per_usd
+        if params.books == "spot":
+            room *= 0.5 * float(self._shares[number])
         if abs(held) * self._atoms_per_lot[number] > room:
             side = SELL if held > 0 else BUY
         away_bp = params.through_bp if takes else -distance

@@ -1,13 +1,18 @@
 """What the opening of a world knows: the markets, their prices and what is to be held in them."""
 
+from typing import Literal
+
 import numpy as np
 from msgspec import Struct
 
+from zerodebt.agents.coins import base_symbol
+from zerodebt.agents.feed import Waypoints
 from zerodebt.agents.wealth import Floats
-from zerodebt.exchange.instruments import Instrument, order_step_ticks
+from zerodebt.exchange.instruments import Instrument
 from zerodebt.exchange.units import Int64Array
 
 CAPITAL_MAX_ATOMS = 2**60
+Books = Literal["contracts", "spot"]
 YEAR_NS = 365 * 86_400 * 10**9
 
 # Annualised volatility of the log price, before the day and not fitted to it [proposed].
@@ -22,6 +27,7 @@ class Opening(Struct, frozen=True):
     open_interest_lots    sum of the long positions wanted in each instrument
     settle_asset          number of the asset that accounts deposit
     atoms_per_usd         atoms of that asset for one US dollar; sizes capitals and orders only
+    news                  what each instrument is worth over time to those who know; none: nobody does
     """
 
     instruments: tuple[Instrument, ...]
@@ -30,6 +36,7 @@ class Opening(Struct, frozen=True):
     settle_asset: int
     atoms_per_usd: float
     seed: int
+    news: tuple[Waypoints, ...] = ()
 
     @property
     def lot_value_atoms(self) -> Int64Array:
@@ -46,6 +53,27 @@ class Opening(Struct, frozen=True):
         value = self.lot_value_atoms * np.array(self.open_interest_lots, np.float64)
         whole = float(value.sum())
         return value / whole if whole else np.full(len(value), 1 / len(value))
+
+    def shares_of(self, books: Books) -> Floats:
+        """Part of each instrument among the contracts, or among the spot books, where a coin's contracts
+        count for it and several books of one coin are equal."""
+        if books == "contracts":
+            return self.shares
+        shares = np.zeros(len(self.instruments))
+        for number, instrument in enumerate(self.instruments):
+            if instrument.kind != "spot":
+                own = self.spots_of(base_symbol(instrument.symbol))
+                shares[list(own)] += self.shares[number] / max(1, len(own))
+        normalised: Floats = shares / shares.sum()
+        return normalised
+
+    def spots_of(self, symbol: str) -> tuple[int, ...]:
+        """Spot books of a coin."""
+        return tuple(
+            number
+            for number, instrument in enumerate(self.instruments)
+            if instrument.kind == "spot" and base_symbol(instrument.symbol) == symbol
+        )
 
     @property
     def volatility(self) -> Floats:
@@ -68,16 +96,3 @@ class Opening(Struct, frozen=True):
             if symbol in (instrument.symbol, base_symbol(instrument.symbol)):
                 return number
         return None
-
-
-def base_symbol(symbol: str) -> str:
-    """BTC of BTC-PERP."""
-    return symbol.partition("-")[0]
-
-
-def on_step(instrument: Instrument, price_ticks: int, side: int) -> int:
-    """Nearest price that an order may use, down for a buy (side 1) and up for a sale (side -1)."""
-    step = order_step_ticks(instrument, price_ticks)
-    if side > 0:
-        return price_ticks // step * step
-    return -(-price_ticks // step) * step

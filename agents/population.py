@@ -21,6 +21,7 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 PositiveShare = Annotated[float, Meta(gt=0, le=1)]
 Usd = Annotated[float, Meta(gt=0, le=1e12)]
 WakeSeconds = Annotated[float, Meta(ge=0.001, le=60)]
+WakeOverMonths = Annotated[float, Meta(ge=0.001, le=86_400)]
 
 
 class Positions(Struct, frozen=True):

@@ -3,7 +3,8 @@
 import numpy as np
 from msgspec import Struct
 
-from zerodebt.agents.opening import Opening, on_step
+from zerodebt.agents.coins import on_step
+from zerodebt.agents.opening import Opening
 from zerodebt.agents.population import (
     MILLISECOND_NS,
     NotNegative,

@@ -118,6 +118,10 @@ class View:
         """Settlement asset in the wallets."""
         return _columns(self._state.accounts.balances.array[self._state.settle], accounts)
 
+    def holdings(self, asset: int, accounts: Accounts) -> Int64Array:
+        """Atoms of an asset in the wallets."""
+        return _columns(self._state.accounts.balances.array[asset], accounts)
+
     def equities(self, accounts: Accounts) -> Int64Array:
         """Equity over all compartments of each account, in atoms of the settlement asset, without haircut."""
         return _columns(customer_equities(self._state) + collateral_values(self._state), accounts)

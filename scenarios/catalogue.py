@@ -15,7 +15,7 @@ from zerodebt.exchange.rules import (
     split_profile,
     venue_rules,
 )
-from zerodebt.scenarios import config
+from zerodebt.scenarios import config, studies
 from zerodebt.scenarios.quantities import CallError
 from zerodebt.scenarios.rulebooks import SUFFIX, read_rulebook
 
@@ -26,6 +26,11 @@ def scenario_rows() -> list[dict[str, Any]]:
         {"scenario": table["name"], "title": table["title"], "venue": table["venue"].get("profile", "own")}
         for table in tables
     ]
+
+
+def study_rows() -> list[dict[str, Any]]:
+    found = [studies.load(name) for name in studies.names()]
+    return [{"study": s.name, "title": s.title, "arms": str(len(studies.arms_of(s)))} for s in found]
 
 
 def venue_rows() -> list[dict[str, Any]]:

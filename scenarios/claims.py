@@ -82,6 +82,8 @@ def figure(value: Any) -> str:
     if isinstance(value, str) and "T" in value:
         return value
     number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+    if not number.is_finite():
+        return str(value)
     if number == number.to_integral_value():
         return f"{int(number):,}"
     return f"{number:,.0f}" if abs(number) >= 10_000 else f"{number:,.4f}".rstrip("0").rstrip(".")

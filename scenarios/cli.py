@@ -13,6 +13,7 @@ import zerodebt
 if TYPE_CHECKING:
     from zerodebt.scenarios.orders import Session
     from zerodebt.scenarios.runner import Result
+    from zerodebt.scenarios.studies import Done, Study
 
 OK, BROKEN, WRONG_CALL, BAD_DATA, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -49,18 +50,21 @@ Sets = Annotated[
     tuple[str, ...],
     Parameter(name="--set", negative="", help="key.of.the.file=value in TOML; repeatable, the last one wins"),
 ]
+Out = Annotated[Path, Parameter(help="folder of the run directories")]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="the result as JSON on standard output")]
 
 
 @app.command(name="list", sort_key=1)
-def list_(what: Literal["scenarios", "venues"] | None = None, /, *, as_json: Json = False) -> int:
-    """What is built in, one line each: scenarios, and venues with the days from which their rules hold."""
-    from zerodebt.scenarios.catalogue import scenario_rows, venue_rows
+def list_(what: Literal["scenarios", "studies", "venues"] | None = None, /, *, as_json: Json = False) -> int:
+    """What is built in, one line each: scenarios, studies, venues with the days of their rules."""
+    from zerodebt.scenarios.catalogue import scenario_rows, study_rows, venue_rows
 
     tables = {}
-    if what != "venues":
+    if what in (None, "scenarios"):
         tables["scenarios"] = scenario_rows()
-    if what != "scenarios":
+    if what in (None, "studies"):
+        tables["studies"] = study_rows()
+    if what in (None, "venues"):
         tables["venues"] = venue_rows()
     if as_json:
         _write_json(tables if what is None else tables[what])
@@ -83,18 +87,20 @@ def show(
     as_of: Annotated[str | None, Parameter(help="of a venue: the day whose rules hold, YYYY-MM-DD")] = None,
     as_json: Json = False,
 ) -> int:
-    """A scenario: what it is, what it claims; with --toml the resolved file. A venue: its rulebook.
+    """A scenario: what it is, what it claims; with --toml the resolved file. A study; a venue: its rulebook.
 
     Either is a name of `zerodebt list` or the path of a .toml file.
     """
     from zerodebt.exchange.rules import profile_names
-    from zerodebt.scenarios import config, rulebooks
+    from zerodebt.scenarios import config, rulebooks, studies
     from zerodebt.scenarios.quantities import CallError, nearest
 
     venues, names = profile_names(), config.scenario_names()
     is_file = scenario.endswith(rulebooks.SUFFIX)
     if scenario in venues or (is_file and rulebooks.is_rulebook(Path(scenario))):
         return _show_venue(scenario, as_of, sets, as_json=as_json)
+    if studies.is_study(scenario):
+        return _show_study(scenario, toml=toml)
     if not is_file and scenario not in names:
         raise CallError(
             f"{scenario!r} is not known{nearest(scenario, [*names, *venues])}; allowed are the scenarios "
@@ -119,6 +125,22 @@ def show(
     rows = [(claim.id, claim.evidence, allowed_text(claim), claim.text) for claim in loaded.claims]
     if rows:
         print_table("", ("claim", "evidence", "expected", "says"), rows)
+    return OK
+
+
+def _show_study(name: str, *, toml: bool) -> int:
+    """What it is, its arms, and what it claims of them; or its file."""
+    from zerodebt.scenarios import studies
+    from zerodebt.scenarios.terminal import console, print_table
+
+    if toml:
+        sys.stdout.write((studies.folder() / f"{name}.toml").read_text())
+        return OK
+    study = studies.load(name)
+    console().print(f"{study.title}\n{study.about.strip()}\n", markup=False)
+    print_table("", ("arm", "parameters"), [(arm, str(p)) for arm, p in studies.arms_of(study).items()])
+    rows = [(c.id, c.evidence, studies.figure_text(c), studies.allowed_text(c), c.text) for c in study.claims]
+    print_table(" ", ("claim", "evidence", "figure", "expected", "says"), rows)
     return OK
 
 
@@ -150,7 +172,7 @@ def run(
         Parameter(help="customers' accounts instead of the scenario's number", converter=_whole),
     ] = None,
     sets: Sets = (),
-    out: Annotated[Path, Parameter(help="folder of the run directories")] = Path("runs"),
+    out: Out = Path("runs"),
     as_json: Json = False,
     strict: Annotated[bool, Parameter(negative="", help="exit 1 when a predicted claim failed")] = False,
     force: Annotated[bool, Parameter(negative="", help="repeat a run that is there already")] = False,
@@ -161,11 +183,14 @@ def run(
         int | None, Parameter(help="run seeds 0 to N-1 and print the claims over all", converter=_whole)
     ] = None,
 ) -> int:
-    """Run a scenario: a name of `zerodebt list` or the path of a .toml file."""
-    from zerodebt.scenarios import config, rundir, runner
+    """Run a scenario: a name of `zerodebt list` or the path of a .toml file; or a study, in all its arms."""
+    from zerodebt.scenarios import config, rundir, runner, studies
     from zerodebt.scenarios.terminal import is_interactive
 
     overrides = [config.parse_override(text) for text in sets]
+    if studies.is_study(scenario):
+        study = studies.load(scenario, seeds, overrides)
+        return _show_findings([_run_study(study, out, force=force)], as_json=as_json, strict=strict)
     if seeds is not None:
         return _run_seeds(scenario, seeds, accounts, overrides, out, as_json=as_json, force=force)
     prepared = runner.prepare(scenario, seed=seed, accounts=accounts, overrides=overrides)
@@ -478,6 +503,65 @@ def attack(attack_id: str | None = None, /, *, sets: Sets = (), as_json: Json = 
 
         print_attacks(verdicts)
     return OK if all(verdict.is_bounded for verdict in verdicts) else BROKEN
+
+
+@app.command(sort_key=11)
+def validate(
+    *rows: str,
+    out: Out = Path("runs"),
+    as_json: Json = False,
+    force: Annotated[bool, Parameter(negative="", help="compute again what is there already")] = False,
+) -> int:
+    """Hold the models against the literature: V01, V20, ..., or all. Exit code 1 when a figure is off."""
+    return _answer_rows("V", rows, out, as_json=as_json, force=force)
+
+
+@app.command(sort_key=12)
+def claims(
+    *rows: str,
+    out: Out = Path("runs"),
+    as_json: Json = False,
+    write: Annotated[Path | None, Parameter(help="write the page of all claims here")] = None,
+) -> int:
+    """The founding claims F01 to F105, each held against its study; goes on where it was broken off.
+
+    A failed claim is a finding, not an error: the exit code is 0.
+    """
+    if write is None:
+        _answer_rows("F", rows, out, as_json=as_json, force=False)
+        return OK
+    from zerodebt.scenarios import claims_page, rundir
+
+    done = [_run_study(study, out, force=False) for study in claims_page.studies_of_rows()]
+    rundir.write_bytes(write, claims_page.page(done).encode())
+    return OK
+
+
+def _answer_rows(letter: str, rows: Sequence[str], out: Path, *, as_json: bool, force: bool) -> int:
+    from zerodebt.scenarios import studies
+
+    done = [_run_study(study, out, force=force) for study in studies.answering(letter, rows)]
+    return _show_findings(done, as_json=as_json, strict=True)
+
+
+def _run_study(study: "Study", out: Path, *, force: bool) -> "Done":
+    from zerodebt.scenarios import studies
+    from zerodebt.scenarios.terminal import is_interactive, tell_cells
+
+    return studies.run(study, out, tell=tell_cells if is_interactive() else None, force=force)
+
+
+def _show_findings(done: "Sequence[Done]", *, as_json: bool, strict: bool) -> int:
+    if as_json:
+        from zerodebt.scenarios import studies
+
+        _write_json([studies.summary(one) for one in done])
+    else:
+        from zerodebt.scenarios.terminal import print_findings
+
+        print_findings([finding for one in done for finding in one.findings])
+    failed = any(not finding.held for one in done for finding in one.findings)
+    return BROKEN if strict and failed else OK
 
 
 def _say(text: str) -> None:

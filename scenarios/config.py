@@ -65,11 +65,15 @@ class Endowments(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class PricesSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Waypoints beside the file, or absolute; `sources` are the rulebook's sources that publish them.
 
+    index   whether sources publish the waypoints, or what the venue's own spot books say. Of books the
+            waypoints are the first prices, and what value traders take a coin to be worth afterwards
+
     With a `factor` (a currency, say) prices are multiplied and then rounded half to even to the tick; without
     one a price off the tick is refused.
     """
 
     waypoints: str
+    index: Literal["waypoints", "books"] = "waypoints"
     sources: tuple[str, ...] = ()
     factor: Decimal | None = None
 

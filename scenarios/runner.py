@@ -17,8 +17,8 @@ import msgspec
 
 import zerodebt
 from zerodebt.agents import genesis
+from zerodebt.agents.feed import BookPrices, PriceFeed, Waypoints
 from zerodebt.agents.feed import Path as PricePath
-from zerodebt.agents.feed import PriceFeed, Waypoints
 from zerodebt.agents.members import Members
 from zerodebt.agents.world import World as AgentWorld
 from zerodebt.exchange.commands import (
@@ -332,6 +332,7 @@ class Prepared:
             world.settle,
             world.atoms_per_usd,
             accounts,
+            self._waypoints if scenario.prices.index == "books" else (),
         )
 
     def _too_few(self) -> str:
@@ -411,6 +412,7 @@ class Prepared:
         seconds: dict[str, float],
     ) -> None:
         from zerodebt.exchange.audit import audit
+        from zerodebt.scenarios import populations
         from zerodebt.scenarios.measure import measure
         from zerodebt.scenarios.report import write_report
         from zerodebt.scenarios.tables import write_tables
@@ -423,9 +425,13 @@ class Prepared:
             seconds[phase] = time.perf_counter() - began
             return answer
 
+        def all_tables() -> None:
+            write_tables(path)
+            populations.write_tables(path)
+
         rundir.write_json(path / rundir.META, self._meta(path, venue, argv, seconds))
         report = timed("audit", lambda: audit(rundir.read_batches(path / rundir.EVENTS)))
-        timed("tables", lambda: write_tables(path))
+        timed("tables", all_tables)
         measures = timed("measure", lambda: steady(measure(path)))
         statement = msgspec.to_builtins(venue.view.statement())
         apart = tuple(differences(report, statement, self.world.settle))
@@ -486,9 +492,11 @@ class Prepared:
 
     def start(self, agents: AgentWorld) -> None:
         """Put feed, schedule and populations into the world."""
-        PriceFeed(self._waypoints, self.world.index_every_ns, self.world.sources, self._actions()).start(
-            agents
-        )
+        world, books = self.world, None
+        if self.scenario.prices.index == "books":
+            books = BookPrices(world.instruments, self._start_ticks)
+        feed = PriceFeed(self._waypoints, world.index_every_ns, world.sources, self._actions(), books)
+        feed.start(agents)
         for population in self._genesis.populations:
             population.start(agents)
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from zerodebt.scenarios.claims import figure
 from zerodebt.scenarios.compare import Comparison
 from zerodebt.scenarios.explain import Explanation
+from zerodebt.scenarios.studies import Finding
 
 if TYPE_CHECKING:
     from zerodebt.scenarios.attacks import Verdict
@@ -151,6 +152,28 @@ def print_seeds(summaries: Sequence[dict[str, Any]]) -> None:
         held = f"{sum(c['held'] for c in over)} of {len(over)}"
         table.add_row(claim["id"], claim["evidence"], *shown, claim["allowed"], held)
     out.print(table)
+
+
+def tell_cells(study: str, done: int, whole: int) -> None:
+    """Progress of a study, on standard error."""
+    sys.stderr.write(f"\r{study}: {done} of {whole}" + ("\n" if done == whole else ""))
+    sys.stderr.flush()
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """What was measured beside what is allowed, with the mechanism off where it can be switched."""
+    names = ("row", "study", "figure", "measured", "95 %", "off", "allowed", "seeds", "verdict")
+    table = Table(*names, box=None, pad_edge=False)
+    for column in table.columns[3:6]:
+        column.justify = "right"
+    for f in findings:
+        interval = "" if f.interval is None else " ".join(figure(bound) for bound in f.interval)
+        off = "" if f.off is None else figure(f.off)
+        measured = figure(f.measured)
+        table.add_row(
+            f.id, f.study, Text(f.figure), measured, interval, off, f.allowed, str(f.seeds), f.verdict
+        )
+    console().print(table)
 
 
 def _order(measured: Any) -> tuple[int, Any]:

@@ -48,3 +48,7 @@ def test_only_predicted_claims_count() -> None:
         ("fitted", 0, 1),
         ("identity", 1, 0),
     ]
+
+
+def test_figure_that_is_no_finite_number_is_printed_as_such() -> None:
+    assert [claims.figure(x) for x in (float("inf"), float("-inf"), float("nan"))] == ["inf", "-inf", "nan"]
