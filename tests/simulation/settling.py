@@ -56,6 +56,7 @@ _CAPITAL_UNITS = 10**7
 _COIN_ATOMS = 10**7
 _ROUNDS_MAX = 60
 _HOURS_MAX = 100
+_LIMITS_EVERY = 20  # rounds: prices that move with their limits would bring no rest
 _LIMIT_DAYS_MAX = 2_000  # from one end of all prices to the other, ten ticks a day
 _PLEDGE_SLACK_ATOMS = 8
 """More than what the venue's roundings take off coins and their worth."""
@@ -206,8 +207,9 @@ class Settling:
                 self._bring_capital(INSURANCE, HOUSE, *self._vaults())
             self._hold_auctions()
             self._call()
-            for market in self._markets():
-                self._move_limits(market)
+            if step % _LIMITS_EVERY == 0:
+                for market in self._markets():
+                    self._move_limits(market)
             if step % 6 < 4 or self._is_at_rest():
                 self._quote()
             else:
