@@ -69,13 +69,18 @@ def _frames(data: bytes | memoryview, header: bytes) -> Iterator[tuple[int, memo
         number += 1
 
 
+def _one_line(error: Exception) -> str:
+    """What was found may hold line breaks, and a message is one sentence."""
+    return " ".join(str(error).split())
+
+
 def commands(data: bytes | memoryview) -> Iterator[Stamped]:
     """The journal's commands in order; raises `DamagedError` after the last whole one."""
     for number, (at, payload) in enumerate(_frames(data, JOURNAL_HEADER)):
         try:
             yield _COMMANDS.decode(payload)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise DamagedError(f"entry at byte {at} is not a command: {error}", number, at) from None
+            raise DamagedError(f"entry at byte {at} is not a command: {_one_line(error)}", number, at) from None
 
 
 def batches(data: bytes | memoryview) -> Iterator[Batch]:
@@ -84,7 +89,7 @@ def batches(data: bytes | memoryview) -> Iterator[Batch]:
         try:
             yield _BATCHES.decode(payload)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise DamagedError(f"entry at byte {at} is not a batch of events: {error}", number, at) from None
+            raise DamagedError(f"entry at byte {at} is not a batch of events: {_one_line(error)}", number, at) from None
 
 
 def replay(venue: Venue, journal: Iterable[Stamped]) -> Iterator[Batch]:

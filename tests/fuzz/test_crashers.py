@@ -13,7 +13,7 @@ REFUSALS = {
     "case": ("case: found 'utf-8' codec", "allowed is JSON"),
     "command_file": ("file.jsonl:9: not readable as JSON: 'utf-8' codec",),
     "events": ("entry at byte 8 is not a batch of events: 'utf-8' codec", "whole up to entry 0"),
-    "journal": ("entry at byte 8 is not a command: 'utf-8' codec", "whole up to entry 0"),
+    "journal": ("entry at byte 8 is not a command: ", "whole up to entry 0"),
 }
 """What the sentence says of the file: its place, what was found, and what is whole or allowed."""
 
