@@ -80,7 +80,8 @@ def commands(data: bytes | memoryview) -> Iterator[Stamped]:
         try:
             yield _COMMANDS.decode(payload)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise DamagedError(f"entry at byte {at} is not a command: {_one_line(error)}", number, at) from None
+            what = f"entry at byte {at} is not a command: {_one_line(error)}"
+            raise DamagedError(what, number, at) from None
 
 
 def batches(data: bytes | memoryview) -> Iterator[Batch]:
@@ -89,7 +90,8 @@ def batches(data: bytes | memoryview) -> Iterator[Batch]:
         try:
             yield _BATCHES.decode(payload)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise DamagedError(f"entry at byte {at} is not a batch of events: {_one_line(error)}", number, at) from None
+            what = f"entry at byte {at} is not a batch of events: {_one_line(error)}"
+            raise DamagedError(what, number, at) from None
 
 
 def replay(venue: Venue, journal: Iterable[Stamped]) -> Iterator[Batch]:
