@@ -192,7 +192,7 @@ def test_list_shows_rulebooks_with_their_days_and_instruments(zerodebt: Call) ->
     assert "BTC" in row["instruments"]
     assert row["days"][0] == "2025-10-01"
     _, out, _ = zerodebt("list", "--json")
-    assert set(json.loads(out)) == {"scenarios", "venues"}
+    assert set(json.loads(out)) == {"scenarios", "studies", "venues"}
 
 
 def test_each_line_of_a_pipe_is_answered_before_the_next_is_read() -> None:
