@@ -215,7 +215,11 @@ def test_isolated_position_answers_with_its_own_margin() -> None:
     ("custody", "amount", "said"),
     [
         (None, "5000.000000", "of the positions' value stays"),
-        (Custody(900_000_000_000, 100_000_000_000), "4500.000000", "the account's share of what the venue holds"),
+        (
+            Custody(900_000_000_000, 100_000_000_000),
+            "4500.000000",
+            "the account's share of what the venue holds",
+        ),
         (Custody(900, 100, is_shared=False), "0.000900", "at most all of what the venue holds"),
     ],
 )
