@@ -1,6 +1,6 @@
 """Forced orders: one pass over a compartment's positions in the rulebook's forms, until it is safe."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from zerodebt.exchange.clearing import Clearing
 from zerodebt.exchange.commands import BUY, SELL, PlaceOrder, Side
@@ -47,19 +47,35 @@ class ForcedOrders:
         return compartment in self._unfilled
 
     def send(self, compartment: Compartment) -> bool:
-        """Send the rulebook's forced orders, the position with the largest requirement first, until safe."""
-        if compartment in self._sent or not self._is_for_the_book(
-            compartment, risk_of(self.state, compartment)
-        ):
+        """Send the rulebook's forced orders, the position with the largest requirement first, until safe.
+
+        Who falls below zero by them is sent again, in the last of the forms, as long as it is the book's turn
+        and the book fills: his debt does not wait for the next command beside positions that could be sold.
+        """
+        if compartment in self._sent or not self._is_due(compartment):
             return False
         self._sent.add(compartment)
-        acted = False
+        steps = self.state.rules.liquidation.steps
         is_filled: dict[int, bool] = {}
-        for form in self.state.rules.liquidation.steps:
-            for market in self._by_requirement(compartment):
-                acted |= self._force_position(compartment, market, form, is_filled)
+        acted = has_filled = self._send_in_turn(compartment, steps, is_filled)
+        while has_filled and risk_of(self.state, compartment).is_bankrupt and self._is_due(compartment):
+            is_filled.clear()
+            has_filled = self._send_in_turn(compartment, steps[-1:], is_filled)
         if not is_filled or not all(is_filled.values()):
             self._unfilled.add(compartment)
+        return acted
+
+    def _is_due(self, compartment: Compartment) -> bool:
+        return self._is_for_the_book(compartment, risk_of(self.state, compartment))
+
+    def _send_in_turn(
+        self, compartment: Compartment, forms: Sequence[ForcedForm], is_filled: dict[int, bool]
+    ) -> bool:
+        """Each form for each position; says whether anything was filled."""
+        acted = False
+        for form in forms:
+            for market in self._by_requirement(compartment):
+                acted |= self._force_position(compartment, market, form, is_filled)
         return acted
 
     def _force_position(

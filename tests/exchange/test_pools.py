@@ -448,6 +448,35 @@ def test_position_below_zero_that_the_book_cannot_fill_is_deleveraged_although_t
     assert (desk.lots(account), desk.cash(INSURANCE)) == (0, 1000 * USD)
 
 
+@pytest.mark.spec("WFALL-06")
+@pytest.mark.parametrize(("bids", "deleveraged"), [(5, 0), (4, 1)])
+def test_who_falls_below_zero_by_half_an_order_is_sold_whole_before_the_command_ends(
+    bids: int, deleveraged: int
+) -> None:
+    """60 + 5 * (60 - 100) - 5 * 5 is 165 below zero: the other half goes too, and the fund pays the debt.
+
+    What the book has no bid for is deleveraged, although the fund could pay.
+    """
+    rules = rulebook(
+        "book",
+        "adl",
+        "insurance",
+        liquidation={"portion_max_ppb": PPB // 2},
+        insurance={"takes": "never"},
+        adl={"trigger": "fund_cannot_pay"},
+    )
+    desk = Desk(rules, index=(100,))
+    desk.ok(Deposit(0, INSURANCE, (1000 * USD,)))
+    account, maker = desk.open(60, RICH)
+    desk.trade(account, maker, 10, 100)
+    desk.order(maker, BUY, 5, 60)
+    desk.order(maker, BUY, bids, 59)
+    events = desk.index(95)
+    assert [(e.size_lots, e.price_ticks) for e in of(events, Filled)] == [(5, 60), (bids, 59)]
+    assert [abs(e.lots) for e in of(events, Deleveraged)] == [1] * deleveraged
+    assert (desk.lots(account), desk.equity(account), desk.state.open_deficits) == (0, 0, {})
+
+
 @pytest.mark.spec("WFALL-01")
 def test_dydx_deleverages_below_zero_although_the_fund_is_healthy() -> None:
     desk = Desk(rulebook("book", "adl", "insurance"), index=(100,))

@@ -123,7 +123,7 @@ LIQUIDATION: tuple[dict[str, Any], ...] = (
         "waterfall": ["book", "adl", "insurance", "socialise", "house"],
         "liquidation": {"steps": ["whole"], "surplus_max_ppb": PPB // 50, "portion_max_ppb": PPB // 2},
         "insurance": {"scope": "instrument", "takes": "never"},
-        "adl": {"bankruptcy_allocation": "pro_rata_requirement"},
+        "adl": {"trigger": "fund_cannot_pay", "bankruptcy_allocation": "pro_rata_requirement"},
         "socialise": {"form": "funding_index"},
     },
     {

@@ -121,15 +121,19 @@ class Rounds:
         if where in self.sent or not self.is_for_the_book(where, risk_of(w, where)):
             return False
         self.sent.add(where)
-        acted = False
         filled: dict[int, bool] = {}
-        for form in w.rules.liquidation.steps:
-            needs = {n: margin.maintenance_at_mark(w, n, self.lots(where, n)) for n in w.positions_of(where)}
-            for n in sorted(needs, key=lambda n: (-needs[n], n)):
-                acted |= self.force(where, n, form, filled)
+        acted = moving = any([self.force_all(where, form, filled) for form in w.rules.liquidation.steps])
+        while moving and (risk := risk_of(w, where)).is_bankrupt and self.is_for_the_book(where, risk):
+            filled = {}
+            moving = self.force_all(where, w.rules.liquidation.steps[-1], filled)
         if not filled or not all(filled.values()):
             self.unfilled.add(where)
         return acted
+
+    def force_all(self, where: Compartment, form: ForcedForm, filled: dict[int, bool]) -> bool:
+        w = self.w
+        needs = {n: margin.maintenance_at_mark(w, n, self.lots(where, n)) for n in w.positions_of(where)}
+        return any([self.force(where, n, form, filled) for n in sorted(needs, key=lambda n: (-needs[n], n))])
 
     def force(self, where: Compartment, n: int, form: ForcedForm, filled: dict[int, bool]) -> bool:
         """One forced order; `filled` keeps whether the last one of each position was filled whole."""
