@@ -122,7 +122,10 @@ class Rounds:
             return False
         self.sent.add(where)
         filled: dict[int, bool] = {}
-        acted = moving = any([self.force_all(where, form, filled) for form in w.rules.liquidation.steps])
+        acted = False
+        for form in w.rules.liquidation.steps:
+            acted |= self.force_all(where, form, filled)
+        moving = acted
         while moving and (risk := risk_of(w, where)).is_bankrupt and self.is_for_the_book(where, risk):
             filled = {}
             moving = self.force_all(where, w.rules.liquidation.steps[-1], filled)
@@ -131,9 +134,11 @@ class Rounds:
         return acted
 
     def force_all(self, where: Compartment, form: ForcedForm, filled: dict[int, bool]) -> bool:
-        w = self.w
+        acted, w = False, self.w
         needs = {n: margin.maintenance_at_mark(w, n, self.lots(where, n)) for n in w.positions_of(where)}
-        return any([self.force(where, n, form, filled) for n in sorted(needs, key=lambda n: (-needs[n], n))])
+        for n in sorted(needs, key=lambda n: (-needs[n], n)):
+            acted |= self.force(where, n, form, filled)
+        return acted
 
     def force(self, where: Compartment, n: int, form: ForcedForm, filled: dict[int, bool]) -> bool:
         """One forced order; `filled` keeps whether the last one of each position was filled whole."""
