@@ -139,9 +139,8 @@ def main(arguments: list[str]) -> int:
             if outcome.violation is not None:
                 report(outcome, asked.commands, asked.corpus)
             if tally.seeds % 500 == 0:
-                print(
-                    f"{tally.seeds} seeds, {tally.applied} commands, {len(tally.failed)} failed", flush=True
-                )
+                so_far = f"{tally.seeds} seeds, {tally.applied} commands, {len(tally.failed)} failed"
+                print(so_far, file=sys.stderr)
     except KeyboardInterrupt:
         print("stopped")
     print(tally.text(time.monotonic() - began))
