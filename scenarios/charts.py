@@ -462,3 +462,42 @@ def absorbers(frames: dict[str, pl.DataFrame], unit: str) -> go.Figure:
     figure.update_layout(showlegend=True)
     figure.update_yaxes(rangemode="tozero", zeroline=True, zerolinecolor=GREY)
     return figure
+
+
+def net_purchases(flows: pl.DataFrame, start_ns: int, unit: str) -> go.Figure:
+    """Running sums of what each population bought less sold, by the hour since the start."""
+    figure = go.Figure()
+    sums = flows.group_by("population", "hour").agg(pl.col("net_usd").sum()).sort("hour")
+    sums = sums.with_columns(pl.col("net_usd").cum_sum().over("population"))
+    scale = scale_for(unit, _largest(sums["net_usd"]))
+    largest = sums.group_by("population").agg(pl.col("net_usd").abs().max()).sort("net_usd", descending=True)
+    end = float(str(sums["hour"].max() or 0.0))
+    for k, population in enumerate(largest["population"].head(len(_STYLES))):
+        mine = sums.filter(pl.col("population") == population)
+        hours = np.concatenate([[0.0], mine["hour"].to_numpy() + 1, [end + 1]])
+        y = np.concatenate([[0.0], mine["net_usd"].to_numpy(), [mine["net_usd"][-1]]])
+        colour, dash = _STYLES[k]
+        line = _line(_hours_ms(hours, start_ns), y / scale.divisor, in_words(population), colour, dash)
+        line.hovertemplate = scale.hover
+        figure.add_trace(line)
+    _styled(figure, 320, scale.label)
+    figure.update_layout(showlegend=True)
+    figure.update_yaxes(zeroline=True, zerolinecolor=GREY)
+    return figure
+
+
+def hourly(rows: pl.DataFrame, column: str, start_ns: int, unit: str | None) -> go.Figure:
+    """One column by the hour since the start: money of a unit, or a fraction in percent."""
+    scale = Scale(0.01, "%") if unit is None else scale_for(unit, _largest(rows[column]))
+    x = _hours_ms(rows["hour"].to_numpy(), start_ns)
+    line = _line(x, rows[column].to_numpy() / scale.divisor, in_words(column), INK)
+    line.hovertemplate = scale.hover
+    figure = go.Figure(line)
+    _styled(figure, 260, scale.label)
+    figure.update_layout(showlegend=False)
+    figure.update_yaxes(rangemode="tozero")
+    return figure
+
+
+def _hours_ms(hours: Floats, start_ns: int) -> Floats:
+    return start_ns / _MILLISECOND_NS + hours * 3_600_000.0

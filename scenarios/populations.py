@@ -1,7 +1,8 @@
 """Who paid: measures by population over the tables of a run.
 
-Money is in US dollars of the settlement asset. Wealth counts coins at the index of their spot book: those of
-the start at the first index, those of the end at the last. Loans from outside are no wealth.
+Money is in the unit of the settlement asset, and with coins in US dollars. Wealth counts coins at the index
+of their spot book: those of the start at the first index, those of the end at the last. Loans from outside
+are no wealth.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from zerodebt.scenarios.columns import TABLES, read_table
+from zerodebt.scenarios.columns import TABLES, money_unit, opening, read_table, settle_asset
 from zerodebt.scenarios.rundir import META, read_json
 
 HOUR_NS = 3_600 * 10**9
@@ -23,6 +24,7 @@ class Run(NamedTuple):
     """Tables of a finished run, trades with the populations of both sides and hours since the start.
 
     spots  symbols of the spot books, each that of its coin too
+    unit   ending of the columns of money
     """
 
     path: Path
@@ -31,7 +33,10 @@ class Run(NamedTuple):
     marks: pl.DataFrame
     accounts: pl.DataFrame
     ledger: pl.DataFrame
+    takeovers: pl.DataFrame
+    adl: pl.DataFrame
     spots: tuple[str, ...]
+    unit: str = "usd"
 
 
 def read(path: Path) -> Run:
@@ -39,7 +44,7 @@ def read(path: Path) -> Run:
     marks = read_table(path, "marks")
     instruments = read_table(path, "instruments")
     spots = tuple(instruments.filter(pl.col("kind") == "spot")["symbol"].to_list())
-    start_ns = int(marks["time_ns"].min())  # type: ignore[arg-type]
+    start_ns = int(str(marks["time_ns"].min() or 0))
     hours = ((pl.col("time_ns") - start_ns) / HOUR_NS).alias("hour")
     accounts = read_table(path, "accounts")
     names = dict(zip(accounts["account"].to_list(), accounts["population"].to_list(), strict=True))
@@ -49,9 +54,17 @@ def read(path: Path) -> Run:
         .alias(f"{side}_population")
         for side in ("taker", "maker")
     ]
-    trades = read_table(path, "trades").with_columns(*who, hours)
     return Run(
-        path, populations, trades, marks.with_columns(hours), accounts, read_table(path, "ledger"), spots
+        path,
+        populations,
+        read_table(path, "trades").with_columns(*who, hours),
+        marks.with_columns(hours),
+        accounts,
+        read_table(path, "ledger"),
+        read_table(path, "takeovers"),
+        read_table(path, "adl"),
+        spots,
+        money_unit(settle_asset(opening(path))),
     )
 
 
@@ -192,14 +205,22 @@ def gini(values: Floats) -> float:
 
 
 def counterparties(run: Run) -> pl.DataFrame:
-    """Who took what the liquidated had to trade: (population, counterparty, usd, share of its row)."""
-    rows = (
-        run.trades.filter("forced")
-        .group_by(population="taker_population", counterparty="maker_population")
-        .agg(usd=pl.col("notional_usd").sum())
+    """Who took what the liquidated had to give: (population, route, counterparty, notional).
+
+    route  `book`: forced orders; `takeover`: by a vault or the fund; `adl`: from winners
+    """
+    money = pl.col(f"notional_{run.unit}")
+    routes = (
+        ("book", run.trades.filter("forced"), "taker_population", "maker_population"),
+        ("takeover", run.takeovers, "population", "taker_population"),
+        ("adl", run.adl, "population", "winner_population"),
     )
-    share = pl.col("usd") / pl.col("usd").sum().over("population")
-    return rows.with_columns(share=share).sort("population", "counterparty")
+    parts = [
+        rows.select(population=who, route=pl.lit(route), counterparty=other, notional=money.abs())
+        for route, rows, who, other in routes
+    ]
+    keys = ("population", "route", "counterparty")
+    return pl.concat(parts).group_by(keys).agg(pl.col("notional").sum()).sort(keys)
 
 
 def beta(run: Run, symbols: Sequence[str], of: str, since: float, until: float) -> float:
@@ -229,8 +250,41 @@ def volatility_index(run: Run, window: int) -> Floats:
     return rooted
 
 
+def hourly(run: Run) -> pl.DataFrame:
+    """(hour, leverage_usd, volatility): the leverage index at the hour's end, and the root of the sum of the
+    squared mean log moves of all coins in it.
+    """
+    hours = np.floor(run.marks.filter(pl.col("symbol") == run.spots[0])["hour"].to_numpy())
+    moves = np.diff(np.log(np.stack([index_path(run, s) for s in run.spots])), axis=1).mean(axis=0)
+    rows = pl.DataFrame(
+        {"hour": hours, "leverage_usd": leverage_index(run), "move": np.insert(moves, 0, 0.0)}
+    )
+    return rows.group_by("hour", maintain_order=True).agg(
+        pl.col("leverage_usd").last(), volatility=(pl.col("move") ** 2).sum().sqrt()
+    )
+
+
+def betas(run: Run) -> pl.DataFrame:
+    """(symbol, up_beta, down_beta): slope through zero of a coin's hourly log moves on those of the first
+    coin, over the hours in which that one rose or fell; null where there is none.
+    """
+    last = run.marks.filter(pl.col("symbol").is_in(run.spots)).with_columns(pl.col("hour").floor())
+    last = last.group_by("symbol", "hour", maintain_order=True).agg(pl.col("index").last())
+    moves = {s: np.diff(np.log(last.filter(pl.col("symbol") == s)["index"].to_numpy())) for s in run.spots}
+    base = moves[run.spots[0]]
+    rows = []
+    for symbol in run.spots:
+        slopes: list[float | None] = []
+        for legs in (base > 0, base < 0):
+            whole = float((base[legs] ** 2).sum())
+            slopes.append(float((base[legs] * moves[symbol][legs]).sum()) / whole if whole else None)
+        rows.append((symbol, *slopes))
+    schema = {"symbol": pl.String(), "up_beta": pl.Float64(), "down_beta": pl.Float64()}
+    return pl.DataFrame(rows, schema, orient="row")
+
+
 def exits(run: Run, population: str, since: float) -> pl.DataFrame:
-    """(account, hour, profit_usd) of who sold contracts on his own: the hour of half of what he sold."""
+    """(account, hour, profit_usd) of who sold on his own, coins or contracts; the mean hour, by value."""
     sold = run.trades.filter(
         (pl.col("taker_population") == population)
         & (pl.col("taker_side") == -1)
@@ -241,6 +295,10 @@ def exits(run: Run, population: str, since: float) -> pl.DataFrame:
         hour=(pl.col("hour") * pl.col("notional_usd")).sum() / pl.col("notional_usd").sum()
     )
     return when.join(profits(run).select("account", "profit_usd"), on="account").sort("hour")
+
+
+def _exits_of(run: Run, population: str) -> pl.DataFrame:
+    return exits(run, population, 0.0).select(pl.lit(population).alias("population"), pl.all())
 
 
 def order_of_sales(run: Run, population: str, senior: Sequence[str], since: float) -> float:
@@ -260,19 +318,23 @@ def order_of_sales(run: Run, population: str, senior: Sequence[str], since: floa
 
 
 def write_tables(path: Path) -> None:
-    """`population_losses` and `population_flows` (by hour) of a run with spot books, as Parquet (F93)."""
+    """The tables `population_...`, as Parquet: counterparties; with spot books also the others (F93)."""
     run = read(path)
-    if not run.spots:
-        return
-    folder = path / TABLES
-    by_hour = flows(run.trades).with_columns(pl.col("hour").floor())
-    by_hour = by_hour.group_by("hour", "symbol", "population").agg(pl.col("net_usd", "volume_usd").sum())
-    for name, frame in (
-        ("population_losses", losses(run)),
-        ("population_flows", by_hour.sort("hour", "symbol", "population")),
-    ):
-        (folder / name).mkdir(exist_ok=True)
-        frame.write_parquet(folder / name / "part-00000.parquet")
+    found = {"counterparties": counterparties(run)}
+    if run.spots:
+        by_hour = flows(run.trades).with_columns(pl.col("hour").floor())
+        keys = ("hour", "symbol", "population")
+        found |= {
+            "losses": losses(run),
+            "flows": by_hour.group_by(keys).agg(pl.col("net_usd", "volume_usd").sum()).sort(keys),
+            "indices": hourly(run),
+            "betas": betas(run),
+            "exits": pl.concat(_exits_of(run, str(population["name"])) for population in run.populations),
+        }
+    for name, frame in found.items():
+        folder = path / TABLES / f"population_{name}"
+        folder.mkdir(exist_ok=True)
+        frame.write_parquet(folder / "part-00000.parquet")
 
 
 def holdings_usd(run: Run, population: str, hour: float) -> dict[str, float]:

@@ -22,6 +22,7 @@ from zerodebt.scenarios.rundir import REPORT, SUMMARY, read_json, write_bytes
 SCRIPT = "plotly.min.js"
 _TOP = 10
 _SHOWN_FROM = 0.01
+_ROUTES = ("book", "takeover", "adl")
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 
 _CLAUSES = {
@@ -168,6 +169,7 @@ class _Report:
             self._prices,
             self._depth_and_interest,
             self._absorbers,
+            self._populations,
             self._claims,
             self._top_accounts,
             self._terms,
@@ -357,7 +359,7 @@ class _Report:
                 self._chart(charts.cumulative_paid(self.payments, "population", payers, span, self.unit)),
                 "</div></div>",
             ]
-        return "".join([*body, self._for_whom(), self._flows()])
+        return "".join([*body, self._for_whom(), self._counterparties(), self._flows()])
 
     def _who_received(self) -> str:
         """Counterparties of a deleveraging at a price beyond the mark, as of a solvent account."""
@@ -396,6 +398,27 @@ class _Report:
         ]
         head = ("deficits on positions of", *(f"paid by {p.replace('_', ' ')}" for p in payers))
         return "<h3>For whom: payments to deficits by the origin of the position</h3>" + _table(head, rows)
+
+    def _counterparties(self) -> str:
+        """Whose positions went to whom: by forced orders, takeovers and deleveraging."""
+        rows = read_table(self.run, "population_counterparties").filter(pl.col("notional") > 0)
+        if rows.is_empty():
+            return ""
+        most = float(rows["notional"].max())  # type: ignore[arg-type]
+        amounts = {(who, route, other): float(a) for who, route, other, a in rows.iter_rows()}
+        sides = sorted(
+            {(route, other) for _, route, other in amounts}, key=lambda s: (_ROUTES.index(s[0]), s)
+        )
+        table = [
+            [
+                _Cell(charts.in_words(who)),
+                *(self._amount(amounts.get((who, *side), 0.0), most) for side in sides),
+            ]
+            for who in rows["population"].unique(maintain_order=True)
+        ]
+        head = ("positions of", *(f"{other.replace('_', ' ')} ({route})" for route, other in sides))
+        note = "Value of what forced orders traded, of what was taken over, and of what was deleveraged."
+        return "<h3>Who took what the liquidated gave up</h3>" + _note(note) + _table(head, table)
 
     def _flows(self) -> str:
         """What every population's equity is made of."""
@@ -483,6 +506,82 @@ class _Report:
             return heading + "<p>Neither a fund nor a vault held anything in this run.</p>"
         note = _note("Equity with inventory at the mark, after the work of each instant.")
         return heading + note + self._chart(charts.absorbers(self.frames, self.unit))
+
+    def _populations(self) -> str:
+        """Of a run with spot books: who bought and sold coins, who lost, and how coins moved together."""
+        if "spot" not in self.frames["instruments"]["kind"].to_list():
+            return ""
+        spots = self.frames["instruments"].filter(pl.col("kind") == "spot")["symbol"]
+        flows = read_table(self.run, "population_flows").filter(pl.col("symbol").is_in(spots.to_list()))
+        hourly = read_table(self.run, "population_indices")
+        start_ns = int(str(self.frames["marks"]["time_ns"].min()))
+        return (
+            "<h2>Populations</h2>"
+            + _note("Coins bought less sold in the spot books since the start, by population.")
+            + self._chart(charts.net_purchases(flows, start_ns, self.unit))
+            + "<h3>Who lost</h3>"
+            + _note(
+                "By owner, coins at the index of their spot book; wealth of the start without loans. Gini: 0 "
+                "when all of a population lose the same."
+            )
+            + self._losses()
+            + '<div class="two"><div><h3>Leverage index</h3>'
+            + _note("Open interest of all contracts at their first price.")
+            + self._chart(charts.hourly(hourly, "leverage_usd", start_ns, self.unit))
+            + "</div><div><h3>Volatility index</h3>"
+            + _note("Root of the squared mean moves of all coins within the hour, in percent.")
+            + self._chart(charts.hourly(hourly, "volatility", start_ns, None))
+            + '</div></div><div class="two"><div>'
+            + self._betas()
+            + "</div><div>"
+            + self._exits()
+            + "</div></div>"
+        )
+
+    def _losses(self) -> str:
+        rows = [
+            [
+                _Cell(charts.in_words(row["population"])),
+                *(self._amount(row[name]) for name in ("wealth_usd", "profit_usd", "fees_usd", "losses_usd")),
+                *(_percent(row[name]) for name in ("loss_of_wealth", "loss_share", "wealth_share")),
+                _Cell(f"{row['gini']:.2f}", "n"),
+            ]
+            for row in read_table(self.run, "population_losses").iter_rows(named=True)
+        ]
+        head = ("population", "wealth", "profit", "fees", "losses", "of own wealth", "share of losses")
+        return _table((*head, "share of wealth", "Gini"), rows)
+
+    def _betas(self) -> str:
+        rows = [
+            [_text(symbol), *(_Cell("none" if slope is None else f"{slope:.2f}", "n") for slope in slopes)]
+            for symbol, *slopes in read_table(self.run, "population_betas").iter_rows()
+        ]
+        first = rows[0][0].text
+        note = _note(f"Hourly moves on those of {first}, over the hours in which it rose or fell.")
+        return "<h3>Betas</h3>" + note + _table(("coin", "up", "down"), rows)
+
+    def _exits(self) -> str:
+        """Result of who sold on his own, the first half to leave beside the second."""
+        left = read_table(self.run, "population_exits")
+        is_early = pl.col("hour").rank("ordinal").over("population") * 2 <= pl.len().over("population")
+        halves = left.with_columns(early=is_early).group_by("population", maintain_order=True)
+        sums = halves.agg(
+            accounts=pl.len(),
+            early=pl.col("profit_usd").filter("early").mean(),
+            late=pl.col("profit_usd").filter(~pl.col("early")).mean(),
+        )
+        rows = [
+            [
+                _Cell(charts.in_words(who)),
+                _number(count),
+                self._amount(early or 0.0),
+                self._amount(late or 0.0),
+            ]
+            for who, count, early, late in sums.iter_rows()
+        ]
+        note = _note("Mean result of accounts that sold coins or contracts on their own, by when they sold.")
+        table = _table(("population", "accounts", "first half", "second half"), rows)
+        return "<h3>Exit order and result</h3>" + note + (table if rows else "<p>Nobody left.</p>")
 
     def _claims(self) -> str:
         rows = []

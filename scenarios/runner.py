@@ -412,7 +412,6 @@ class Prepared:
         seconds: dict[str, float],
     ) -> None:
         from zerodebt.exchange.audit import audit
-        from zerodebt.scenarios import populations
         from zerodebt.scenarios.measure import measure
         from zerodebt.scenarios.report import write_report
         from zerodebt.scenarios.tables import write_tables
@@ -425,13 +424,9 @@ class Prepared:
             seconds[phase] = time.perf_counter() - began
             return answer
 
-        def all_tables() -> None:
-            write_tables(path)
-            populations.write_tables(path)
-
         rundir.write_json(path / rundir.META, self._meta(path, venue, argv, seconds))
         report = timed("audit", lambda: audit(rundir.read_batches(path / rundir.EVENTS)))
-        timed("tables", all_tables)
+        timed("tables", lambda: write_tables(path))
         measures = timed("measure", lambda: steady(measure(path)))
         statement = msgspec.to_builtins(venue.view.statement())
         apart = tuple(differences(report, statement, self.world.settle))

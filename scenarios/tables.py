@@ -13,6 +13,7 @@ from zerodebt.exchange.instruments import value_atoms
 from zerodebt.exchange.position import apply_fill
 from zerodebt.exchange.state import offers_legs
 from zerodebt.exchange.units import SECOND_NS
+from zerodebt.scenarios import populations
 from zerodebt.scenarios.columns import (
     INT,
     PART_ROWS,
@@ -98,6 +99,7 @@ def write_tables(run: Path) -> None:
     for batch in read_batches(run / EVENTS):
         recorder.read(batch)
     recorder.finish()
+    populations.write_tables(run)
 
 
 class _Liquidation(Struct):

@@ -13,7 +13,6 @@ import polars as pl
 
 from zerodebt.exchange.units import MINUTE_NS
 from zerodebt.scenarios import populations
-from zerodebt.scenarios.columns import read_table
 from zerodebt.scenarios.models.leverage_cycle import News, defined, run_world, temporary
 from zerodebt.scenarios.populations import Run
 
@@ -71,8 +70,7 @@ def _figures(run: Run) -> dict[str, float]:
     interest = populations.leverage_index(run)
     before = _before(run)
     own = {str(row["population"]): row for row in populations.losses(run).iter_rows(named=True)}
-    adl = read_table(run.path, "adl")
-    profitable = adl.filter(pl.col("profit_usd") > 0)["notional_usd"].sum()
+    profitable = run.adl.filter(pl.col("profit_usd") > 0)["notional_usd"].sum()
     found = {f"fall_{coin.lower()}": fall for coin, fall in falls.items()}
     found |= {f"fall_{coin.lower()}_contract": fall for coin, fall in contracts.items()}
     return found | {
@@ -83,9 +81,11 @@ def _figures(run: Run) -> dict[str, float]:
         "interest_change": float(interest[-1] / interest[before] - 1),
         "depth_least": _least_depth(run),
         **_liquidations(run),
-        "adl_usd": float(adl["notional_usd"].sum()),
-        "adl_profitable_share": _ratio(float(profitable), float(adl["notional_usd"].sum())),
-        "adl_before_shock_usd": float(adl.filter(_hour_of(run, adl) < _SHOCK_H)["notional_usd"].sum()),
+        "adl_usd": float(run.adl["notional_usd"].sum()),
+        "adl_profitable_share": _ratio(float(profitable), float(run.adl["notional_usd"].sum())),
+        "adl_before_shock_usd": float(
+            run.adl.filter(_hour_of(run, run.adl) < _SHOCK_H)["notional_usd"].sum()
+        ),
         "retail_loss_of_wealth": own["retail"]["loss_of_wealth"],
     }
 

@@ -72,7 +72,11 @@ def run() -> Run:
             "amount": [4.0, 6.0],
         }
     )
-    return Run(Path(), POPULATIONS, trades, marks, accounts, ledger, ("ETH",))
+    takeovers = pl.DataFrame(
+        {"population": ["retail"], "taker_population": ["vault"], "notional_usd": [5.0]},
+    )
+    adl = pl.DataFrame({"population": ["vault"], "winner_population": ["fund"], "notional_usd": [4.0]})
+    return Run(Path(), POPULATIONS, trades, marks, accounts, ledger, takeovers, adl, ("ETH",))
 
 
 def test_profit_counts_coins_and_the_owner_both_accounts(run: Run) -> None:
@@ -94,13 +98,41 @@ def test_losses_are_shares_of_all_and_of_own_wealth_without_loans(run: Run) -> N
     assert found["maker"]["losses_usd"] == 0.0
 
 
-def test_flows_sum_to_zero_and_counterparties_to_one(run: Run) -> None:
+def test_flows_sum_to_zero_and_shares_of_volume_to_one(run: Run) -> None:
     rows = populations.flows(run.trades)
     assert rows["net_usd"].sum() == 0.0
     assert populations.net_by_bin(run, "maker", ("ETH",), np.array([0.0, 1.0, 2.0])).tolist() == [18.0, 8.0]
-    matrix = populations.counterparties(run)
-    assert matrix.rows() == [("retail", "maker", 24.0, 1.0)]
     assert sum(populations.volume_shares(run).values()) == pytest.approx(1.0)
+
+
+def test_counterparties_are_those_of_the_book_of_takeovers_and_of_deleveraging(run: Run) -> None:
+    assert populations.counterparties(run).rows() == [
+        ("retail", "book", "maker", 24.0),
+        ("retail", "takeover", "vault", 5.0),
+        ("vault", "adl", "fund", 4.0),
+    ]
+
+
+def test_betas_take_rising_and_falling_hours_apart(run: Run) -> None:
+    """BTC moves by .1, -.2, .3, ETH by .2, -.1, .2: up (.02 + .06) / (.01 + .09), down .02 / .04."""
+    paths = {"BTC": [0.0, 0.1, -0.1, 0.2], "ETH": [0.0, 0.2, 0.1, 0.3]}
+    marks = pl.DataFrame(
+        {
+            "time_ns": [hour for hour in range(4) for _ in paths],
+            "hour": [float(hour) for hour in range(4) for _ in paths],
+            "symbol": [*paths] * 4,
+            "index": [float(np.exp(path[hour])) for hour in range(4) for path in paths.values()],
+            "open_interest_contracts": [0.0] * 8,
+        }
+    )
+    found = populations.betas(run._replace(marks=marks, spots=("BTC", "ETH"))).rows()
+    assert found[0] == ("BTC", pytest.approx(1.0), pytest.approx(1.0))
+    assert found[1] == ("ETH", pytest.approx(0.8), pytest.approx(0.5))
+
+
+def test_hours_have_the_last_leverage_and_the_root_of_their_squared_moves(run: Run) -> None:
+    rows = populations.hourly(run).rows()
+    assert rows == [(0.0, 60.0, 0.0), (2.0, 30.0, pytest.approx(abs(np.log(0.8))))]
 
 
 def test_holdings_are_deposits_and_trades_at_the_index_of_then(run: Run) -> None:
@@ -164,6 +196,9 @@ def test_world_without_prices_runs_with_audit_and_tables_by_population(tmp_path:
     losses = pl.read_parquet(world.path / "tables" / "population_losses" / "*.parquet")
     assert losses["loss_share"].sum() == pytest.approx(1.0)
     assert {"retail", "institutions", "spot_makers"} <= set(losses["population"].to_list())
+    report = (world.path / "report.html").read_text(encoding="utf-8").partition("<h2>Populations</h2>")[2]
+    for heading in ("Who lost", "Leverage index", "Volatility index", "Betas", "Exit order and result"):
+        assert f"<h3>{heading}</h3>" in report
 
 
 def test_changes_of_a_world_reach_their_population_or_add_one() -> None:

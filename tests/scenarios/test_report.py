@@ -54,17 +54,29 @@ def test_the_verdict_is_a_sentence_with_the_payers(run: Path) -> None:
     )
 
 
-def test_who_paid_is_told_by_population_and_stage(run: Path) -> None:
-    table = text_of(run).partition("<h2>Who paid</h2>")[2].partition("</table>")[0]
+def cells_under(run: Path, heading: str) -> list[list[str]]:
+    table = text_of(run).partition(f"{heading}<")[2].partition("</table>")[0]
     rows = re.findall(r"<tr.*?>(.*?)</tr>", table)
-    cells = [
+    return [
         [re.sub("<.*?>", "", cell) for cell in re.findall(r"<t[dh].*?>(.*?)</t[dh]>", row)] for row in rows
     ]
-    assert cells == [
+
+
+def test_who_paid_is_told_by_population_and_stage(run: Path) -> None:
+    assert cells_under(run, "Who paid") == [
         ["who paid", "book", "backstop", "adl", "total"],
         ["longs", "$4.00", "$16.00", "0", "$20.00"],
         ["shorts", "0", "0", "$32.00", "$32.00"],
         ["all", "$4.00", "$16.00", "$32.00", "$52.00"],
+    ]
+
+
+def test_who_took_what_the_liquidated_gave_up_is_told_by_route(run: Path) -> None:
+    """2 lots at 90 in the book, 8 taken over at 92, the same 8 deleveraged at 89."""
+    assert cells_under(run, "Who took what the liquidated gave up") == [
+        ["positions of", "makers (book)", "vault (takeover)", "shorts (adl)"],
+        ["longs", "$180.00", "$736.00", "0"],
+        ["vault", "0", "0", "$712.00"],
     ]
 
 
