@@ -250,6 +250,7 @@ def test_who_has_a_position_takes_nothing_out_while_its_index_is_too_old(which: 
     desk.tick(1)
     assert desk.refused(command) is RejectReason.INDEX_STALE
     assert desk.venue.view.withdrawable_atoms(trader) == 0
+    assert Situation.of(desk.venue, trader).withdrawable_atoms() == 0
     desk.index(100, 100, 10)
     desk.ok(command)
     assert audit(desk.batches).findings == ()
