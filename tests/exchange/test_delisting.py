@@ -137,6 +137,8 @@ def test_a_perpetual_ends_only_as_the_rulebook_says() -> None:
     assert desk.refused(SettleInstrument(0, 100)) == R.NOT_IN_RULEBOOK
     other = Desk(index=(100,))
     assert other.refused(SettleInstrument(0)) == R.WRONG_KIND
+    new = Desk(rulebook(settlement=TERMS))
+    assert new.refused(SettleInstrument(0)) == R.NOTHING_TO_DO, "nothing is held, and no price is there"
     with pytest.raises(RulesError, match="perpetual is 'index', but the mark's formula is 'median'"):
         rulebook("book", settlement=TERMS, mark={"formula": "median"})
 
