@@ -18,7 +18,7 @@ from zerodebt.exchange.commands import (
     Tick,
     UpdateIndex,
 )
-from zerodebt.exchange.events import Batch, Event, Filled, OrderAccepted, Rejected
+from zerodebt.exchange.events import Batch, Event, Filled, OrderAccepted, Rejected, StagePaid
 from zerodebt.exchange.instruments import Instrument, Tier
 from zerodebt.exchange.margin import risk_of
 from zerodebt.exchange.reject import RejectReason
@@ -191,6 +191,11 @@ class Desk:
 def of(events: list[Event], kind: type[E]) -> list[E]:
     """The events of one kind."""
     return [event for event in events if isinstance(event, kind)]
+
+
+def paid(events: list[Event]) -> list[tuple[str, int, int]]:
+    """(stage, payer, atoms) of each payment of the waterfall."""
+    return [(event.stage, event.payer, event.atoms) for event in of(events, StagePaid)]
 
 
 def fills(events: list[Event]) -> list[tuple[int, int, int]]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.venues import ASSETS, USD, Desk, future, of, perpetual, rulebook, spot
+from tests.venues import ASSETS, USD, Desk, future, of, paid, perpetual, rulebook, spot
 from zerodebt.exchange.commands import BUY, SELL, Deposit, SetBackstop, SetLeverage, SettleInstrument
 from zerodebt.exchange.events import (
     DEFICIT,
@@ -43,10 +43,6 @@ BYBIT: dict[str, Any] = {
     },
     "adl": {"trigger": "unfilled"},
 }
-
-
-def paid(events: list[Any]) -> list[tuple[str, int, int]]:
-    return [(e.stage, e.payer, e.atoms) for e in of(events, StagePaid)]
 
 
 def pool(desk: Desk, instrument: int) -> int:

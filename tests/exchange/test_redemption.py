@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from tests.exchange.audit.damage import Edit, edited, rules_broken, without
+from tests.exchange.audit.damage import Edit, edited, off, rules_broken, without
 from tests.exchange.test_conversion import COIN, RICH, holder, lose
 from tests.venues import ASSETS, USD, Desk, of, perpetual, rulebook, spot
 from zerodebt.exchange.audit import audit
@@ -198,10 +198,6 @@ def test_a_snapshot_keeps_what_issuers_owe() -> None:
     for stamped, batch in zip(desk.journal[point:], desk.batches[point + 1 :], strict=True):
         assert twin.apply(stamped.command, stamped.time_ns) == batch
     assert twin.state_hash() == desk.venue.state_hash()
-
-
-def off(kind: type[Any], field: str, by: int = 1) -> Edit:
-    return edited(kind, **{field: lambda event: getattr(event, field) + by})
 
 
 SABOTAGES: dict[str, tuple[str, Edit]] = {
