@@ -214,7 +214,7 @@ def test_mark_reads_the_book_as_it_stood_before_the_command() -> None:
     assert marked.index_basis_ticks == 100 + (90 + 120 - 200) // 2
 
 
-@pytest.mark.spec("MARK-04", kind="X")
+@pytest.mark.spec("MARK-04")
 def test_trades_and_quotes_never_move_the_mark_by_themselves() -> None:
     desk = Desk(rulebook(mark={"formula": "median"}), (perpetual(),), index=(100,))
     a, b = desk.open(RICH, RICH)
