@@ -29,7 +29,7 @@ from zerodebt.exchange.venue import Venue
 
 USD = 10**6
 T0 = 1_760_130_000 * SECOND_NS
-"""A full minute, 45 minutes before the next full hour."""
+"""A Friday, 21:00 UTC."""
 ASSETS = (Asset("USDC", 6), Asset("COIN", 3))
 NO_STEP: dict[str, Any] = {"tick_value_atoms": USD, "tick_decimals": 0, "lot_decimals": 0}
 
@@ -77,13 +77,20 @@ def rulebook(*waterfall: str, **tables: Any) -> VenueRules:
     }
     if "backstop" in waterfall:
         base["liquidation"] = {"backstop_below_ppb": 666_666_667}
-    for name, value in tables.items():
-        base[name] = base.get(name, {}) | value if isinstance(value, dict) else value
-    return venue_rules(base)
+    return changed(base, tables)
+
+
+def profile(name: str, **tables: Any) -> VenueRules:
+    """A shipped rulebook; tables and keys override."""
+    return changed(profile_table(name), tables)
 
 
 def hyperliquid(**tables: Any) -> VenueRules:
-    table = profile_table("hyperliquid")
+    return profile("hyperliquid", **tables)
+
+
+def changed(table: dict[str, Any], tables: dict[str, Any]) -> VenueRules:
+    """A rulebook with other keys in its tables, or with other words beside them."""
     for name, value in tables.items():
         table[name] = table.get(name, {}) | value if isinstance(value, dict) else value
     return venue_rules(table)

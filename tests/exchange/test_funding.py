@@ -136,7 +136,7 @@ def test_payers_round_up_and_receivers_down(lots: int, price: int, rate: int) ->
 
 
 def holders(**funding: Any) -> tuple[Desk, int, int, int]:
-    """A long of 10 against shorts of 7 and 3 at 100, three quarters of an hour before the hour."""
+    """A long of 10 against shorts of 7 and 3 at 100, at a full hour."""
     desk = Desk(rulebook("book", "adl", funding={"impact_notional_atoms": USD} | funding), index=(100,))
     a, b, c = desk.open(RICH, RICH, RICH)
     desk.trade(a, b, 7, 100)

@@ -433,7 +433,7 @@ def test_a_session_may_last_into_the_next_day(hour: int, is_open: bool) -> None:
 
 
 def test_outside_of_a_session_nothing_trades_and_the_mark_stands_still() -> None:
-    # T0 is 45 minutes before a full hour
+    """It closes an hour after T0."""
     hour = (T0 // HOUR_NS + 1) % 24 * HOUR_NS
     opens = {"opens_ns": hour - 2 * HOUR_NS, "closes_ns": hour, "weekdays": list(range(7))}
     d = desk(sessions=[opens])
