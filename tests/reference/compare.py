@@ -58,17 +58,13 @@ def projected(events: Sequence[Event]) -> list[Event]:
 def held_by_venue(venue: Venue) -> dict[str, object]:
     state = venue._state
     accounts = state.accounts
-    count = accounts.count
-    names = ("balances", "lots", "cost", "entry_cost", "isolated", "leverage")
-    rows = range(len(state.instruments))
+    count, rows = accounts.count, len(state.instruments)
     tables: dict[str, object] = {
-        name: getattr(accounts, name).array[:, :count].tolist()
-        if name == "balances"
-        else getattr(accounts, name).array[: len(rows), :count].tolist()
-        for name in names
+        name: getattr(accounts, name).array[:rows, :count].tolist()
+        for name in ("lots", "cost", "entry_cost", "isolated", "leverage")
     }
-    tables["balances"] = accounts.balances.array[: len(state.assets) + len(rows), :count].tolist()
     return tables | {
+        "balances": accounts.balances.array[: len(state.assets) + rows, :count].tolist(),
         "session base": accounts.session_base.array[0, :count].tolist(),
         "books": [
             [
