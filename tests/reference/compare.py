@@ -10,6 +10,7 @@ from tests.reference import margin
 from tests.reference.book import Resting, queue
 from tests.reference.model import Model
 from tests.reference.streams import Row, Setting
+from tests.shortening import shortened
 from tests.venues import ASSETS
 from zerodebt.exchange.custody import custody_of
 from zerodebt.exchange.events import (
@@ -179,32 +180,18 @@ def kind(event: Event) -> str:
 
 
 def shrink(setting: Setting, rows: Sequence[Row], runs_max: int = 3000) -> list[Row]:
-    """The commands of a diverging stream without those that it does not need: ever smaller parts go."""
+    """The commands of a diverging stream without those that it does not need."""
+    runs_left = runs_max
 
-    def parts(rows: Sequence[Row]) -> int | None:
+    def diverging(rows: list[Row]) -> list[Row] | None:
+        nonlocal runs_left
+        runs_left -= 1
+        if runs_left < 0:
+            return None
         try:
             run(setting, rows)
         except DivergenceError as found:
-            return found.at
+            return rows[: found.at + 1]
         return None
 
-    at = parts(rows)
-    assert at is not None, "nothing to shrink"
-    kept = list(rows[: at + 1])
-    size = max(1, len(kept) // 2)
-    runs = 0
-    while runs < runs_max:
-        start, smaller = 0, False
-        while start < len(kept) and runs < runs_max:
-            fewer = kept[:start] + kept[start + size :]
-            runs += 1
-            at = parts(fewer)
-            if at is None:
-                start += size
-            else:
-                kept, smaller = fewer[: at + 1], True
-        if size > 1:
-            size //= 2
-        elif not smaller:
-            break
-    return kept
+    return shortened(list(rows), diverging)
