@@ -132,7 +132,7 @@ def test_payers_round_up_and_receivers_down(lots: int, price: int, rate: int) ->
     owed = payment_atoms(exposure_atoms(ATOM, price, lots), rate)
     assert 0 <= owed - exact < 1
     if lots and rate:
-        assert (exact > 0) == (lots > 0) == (rate > 0) or (exact > 0) == ((lots > 0) == (rate > 0))
+        assert (owed > 0) is ((lots > 0) == (rate > 0))
 
 
 def holders(**funding: Any) -> tuple[Desk, int, int, int]:
