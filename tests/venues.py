@@ -109,6 +109,7 @@ class Desk:
     ) -> None:
         self.rules = rules or rulebook()
         self.instruments = instruments or (perpetual(),)
+        self.assets = assets
         self.venue = Venue(self.rules, assets, self.instruments)
         self.time_ns = T0
         self.journal: list[Stamped] = []
@@ -143,6 +144,10 @@ class Desk:
         assert isinstance(rejected, Rejected), rejected
         assert self.venue.state_hash() == before, "a refused command has changed the state"
         return rejected.reason
+
+    def restored(self) -> Venue:
+        """The venue out of a snapshot of it."""
+        return Venue.restore(self.rules, self.assets, self.instruments, self.venue.snapshot())
 
     def index(self, *prices: int, later_ns: int = SECOND_NS) -> list[Event]:
         """All sources of the rulebook publish these prices, one for each instrument."""

@@ -5,7 +5,7 @@ The debt of most tests: 10 lots bought at 100 with 100 USD are sold at 70, and 2
 
 import pytest
 
-from tests.venues import ASSETS, USD, Desk, of, perpetual, rulebook, spot
+from tests.venues import USD, Desk, of, perpetual, rulebook, spot
 from zerodebt.exchange.audit import audit
 from zerodebt.exchange.audit.report import Report
 from zerodebt.exchange.commands import (
@@ -28,7 +28,6 @@ from zerodebt.exchange.margin import withdrawable_atoms
 from zerodebt.exchange.oracle import Situation
 from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.units import SECOND_NS
-from zerodebt.exchange.venue import Venue
 
 HELD, HOLE = (100 + 2000 + 100_000 + 1000) * USD, 200 * USD
 
@@ -164,7 +163,7 @@ def test_what_was_left_behind_is_in_the_hash_and_survives_a_restore() -> None:
     desk, _, idle = with_hole()
     desk.ok(Withdraw(idle, 0, 900 * USD))
     assert desk.cash(UNPAID) > 0
-    twin = Venue.restore(desk.rules, ASSETS, desk.instruments, desk.venue.snapshot())
+    twin = desk.restored()
     assert twin.state_hash() == desk.venue.state_hash()
     assert twin.view.withdrawable_atoms(idle) == desk.venue.view.withdrawable_atoms(idle)
 

@@ -547,7 +547,7 @@ def test_beside_a_hole_that_nobody_has_borne_nothing_is_lent_and_the_audit_names
 def test_a_snapshot_keeps_shares_index_and_clock() -> None:
     desk, a, _, _, _ = fallen()
     desk.tick(TO_THE_HOUR_NS)
-    twin = Venue.restore(desk.rules, ASSETS, desk.instruments, desk.venue.snapshot())
+    twin = desk.restored()
     assert twin.state_hash() == desk.venue.state_hash()
     for command in (Redeem(a, 7), Supply(a, 3)):
         assert twin.apply(command, desk.time_ns) == desk.venue.apply(command, desk.time_ns)

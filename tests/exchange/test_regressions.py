@@ -229,7 +229,7 @@ def test_snapshot_keeps_the_order_of_an_accounts_orders() -> None:
     first = desk.order(a, BUY, 1, 90)
     desk.order(a, BUY, 1, 91)
     desk.ok(AmendOrder(a, first, 92))
-    twin = Venue.restore(desk.rules, ASSETS, desk.instruments, desk.venue.snapshot())
+    twin = desk.restored()
     assert twin.apply(CancelAll(a), desk.time_ns) == desk.venue.apply(CancelAll(a), desk.time_ns)
 
 
@@ -443,7 +443,7 @@ def test_state_is_hashed_and_restored_after_days_of_silence() -> None:
     desk.order(b, SELL, 1, 100_000)
     for _ in range(2):
         desk.index(99_000, later_ns=3 * 24 * HOUR_NS)
-    again = Venue.restore(desk.rules, ASSETS, desk.instruments, desk.venue.snapshot())
+    again = desk.restored()
     assert again.state_hash() == desk.venue.state_hash()
 
 
