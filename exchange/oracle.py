@@ -376,7 +376,7 @@ class Situation:
 
     def withdrawable_atoms(self) -> int:
         """Settlement asset that may leave the wallet, as far as the venue can pay."""
-        if self.is_stale:
+        if self.is_stale or self.state.is_in_liquidation(ASKED):
             return 0
         most = withdrawable_atoms(self.state, ASKED)
         return most if self.custody is None else share_atoms(self.custody, most)

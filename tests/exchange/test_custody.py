@@ -188,6 +188,20 @@ def test_the_oracle_says_what_may_leave_while_a_mark_stands_still() -> None:
     assert Situation.of(desk.venue, account).withdrawable_atoms() == (100 - 50 - 10 * 3) * USD
 
 
+@pytest.mark.spec("LIQ-04")
+def test_nothing_leaves_beside_a_position_in_liquidation() -> None:
+    """950 beside an isolated position that nobody buys: 50 - 40 of its own are below 960 / 40."""
+    desk = Desk(rulebook("book"), index=(100,))
+    account, other = desk.open(1000, 10_000)
+    desk.ok(SetLeverage(account, 0, 20, "isolated"))
+    desk.trade(account, other, 10, 100)
+    assert desk.venue.view.withdrawable_atoms(account) == 950 * USD
+    desk.index(96)
+    assert desk.refused(Withdraw(account, 0, 1)) is RejectReason.IN_LIQUIDATION
+    assert desk.venue.view.withdrawable_atoms(account) == 0
+    assert Situation.of(desk.venue, account).withdrawable_atoms() == 0
+
+
 def beyond_share_atoms(report: Report) -> int:
     clause = next(clause for clause in report.clauses if clause.letter == "g")
     atoms = clause.figures["withdrawn_beyond_share_atoms"]

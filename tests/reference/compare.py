@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from tests.reference import margin
 from tests.reference.book import Resting, queue
 from tests.reference.model import Model
 from tests.reference.streams import Row, Setting
@@ -109,12 +108,7 @@ def held_by_model(model: Model) -> dict[str, object]:
         "open deficits": w.open_deficits,
         "receivables": w.receivables,
         "last rates": [prices.last_rate for prices in w.prices],
-        "may leave": [
-            0 if model.is_stale(n) else model.share_of_custody(margin.withdrawable(w, n))
-            for n in range(FIRST_ACCOUNT, len(w.accounts))
-        ]
-        if w.hole
-        else [],
+        "may leave": [model.may_leave(n) for n in range(FIRST_ACCOUNT, len(w.accounts))] if w.hole else [],
     }
 
 

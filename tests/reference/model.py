@@ -121,6 +121,12 @@ class Model:
         if any(w.position(account, n).lots and w.prices[n].mark is None for n in w.contracts):
             refuse(RejectReason.NO_PRICE)
 
+    def may_leave(self, account: int) -> int:
+        w = self.world
+        if w.is_in_liquidation(account) or self.is_stale(account):
+            return 0
+        return self.share_of_custody(margin.withdrawable(w, account))
+
     def is_stale(self, account: int) -> bool:
         """Is every source of the index of some open position too old?"""
         w = self.world
