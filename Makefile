@@ -16,7 +16,7 @@ test: .venv/.test
 long: .venv/.test
 	$(BIN)/python -m pytest -n 2 -m long
 
-# The venue beside the plain model of tests/reference: a million commands, in about eight minutes.
+# The venue beside the plain model of tests/reference: a million commands, in about six minutes.
 twin: .venv/.test
 	$(BIN)/python -m tests.reference --commands 1000000 --seed 0
 

@@ -71,7 +71,7 @@ class Accounts:
         "session_base",
     )
 
-    def __init__(self, pockets: int, slots: int, collaterals: int = 0) -> None:
+    def __init__(self, pockets: int, slots: int, collaterals: int) -> None:
         self.count = FIRST_ACCOUNT
         self.balances = Table(pockets)
         self.lots = Table(slots)

@@ -520,6 +520,10 @@ class Replier:
         if custody is not None and (custody.hole_atoms > 0 or custody.is_shut):
             most = "the account's share of" if custody.is_shared else "at most all of"
             rule += f"; while debts stand that nobody paid, {most} what the venue holds"
+        if self.situation.is_stale:
+            rule += "; nothing while the index of an open position is too old"
+        if self.situation.state.is_in_liquidation(ASKED):
+            rule += "; nothing in liquidation"
         line = Line("withdrawable", amount, rule, self.book.source("margin"))
         return {"amount": amount}, [*self._margin_lines(self.cross), self._initial_line(), line]
 

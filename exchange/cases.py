@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from zerodebt.exchange.fields import fields_at, nearest_word, value_at, words_at
-from zerodebt.exchange.rules import RulesError, VenueRules
+from zerodebt.exchange.rules import A_DAY, RulesError, VenueRules
 from zerodebt.exchange.specs import AssetSpec, InstrumentSpec
 
 ErrorCode = Literal[
@@ -332,7 +332,7 @@ def _found(what: str, steps: Sequence[str], table: Any, kind: Any) -> tuple[str,
     if words:
         return found, _one_of(str(value), words)
     if "regex" in what:
-        return found, _AS_DAY if "d{4}" in what else "is a name of letters, digits, '.', '_' and '-'"
+        return found, A_DAY if "d{4}" in what else "is a name of letters, digits, '.', '_' and '-'"
     if "decimal" in what:
         return found, "is a decimal number"
     if what.startswith("Expected "):
@@ -349,7 +349,6 @@ def _one_of(word: str, allowed: Sequence[str]) -> str:
     return f"is {nearest}, or one of {others}" if others else f"is {nearest}"
 
 
-_AS_DAY = "is a day like 2025-10-01"
 _AS_SCHEMA = "is what the schema says"
 _DECIMAL = {"type": "string", "format": "decimal"}
 

@@ -18,6 +18,7 @@ from zerodebt.exchange.assets import Asset
 from zerodebt.exchange.marks import Market, fresh_prices
 from zerodebt.exchange.rules import CollateralRules, RulesError, VenueRules
 from zerodebt.exchange.units import (
+    INT64_BUDGET,
     PPB,
     Int64Array,
     div_ceil,
@@ -26,17 +27,17 @@ from zerodebt.exchange.units import (
     mul_ppb_floor_array,
 )
 
-_INT64_BUDGET = 2**62
-
 
 class Collateral(Struct, frozen=True, gc=False):
-    """A rulebook's collateral on a venue: the asset's number, and the spot market that prices and buys it."""
+    """A rulebook's collateral on a venue: the asset's number, and the spot market that prices and buys it.
+
+    row  of the table of what issuers owe
+    """
 
     rule: CollateralRules
     asset: int
     market: Market
-    row: int = 0
-    """Of the table of what issuers owe."""
+    row: int
 
     @property
     def lot_value_atoms(self) -> int:
@@ -139,7 +140,7 @@ def worth_array(collateral: Collateral, atoms: Int64Array) -> Int64Array:
     if not collateral.is_priced:
         return np.zeros_like(atoms)
     numerator, denominator = collateral.lot_value_atoms, collateral.market.instrument.lot_atoms
-    if numerator * denominator >= _INT64_BUDGET:
+    if numerator * denominator >= INT64_BUDGET:
         return np.array([held * numerator // denominator for held in atoms.tolist()], np.int64)
     return atoms // denominator * numerator + atoms % denominator * numerator // denominator
 

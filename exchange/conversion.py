@@ -6,8 +6,8 @@ account. Assets are sold in the order of the rulebook's collateral tables, as fo
 market down to `ExchangeRules.price_ratio_ppb` of the index, free of fees. What the market does not buy waits;
 of a bankrupt account, or of one in liquidation without positions, an insurance fund that the waterfall names
 takes it at that price, for money that it has. The fund sells its own assets in the same way for what it lacks
-when a deficit is its to pay. An asset with a redemption lag
-goes to its issuer instead, at the index, who pays when the lag is over.
+when a deficit is its to pay. An asset with a redemption lag goes to its issuer instead, at the index; he pays
+when the lag is over.
 """
 
 import numpy as np

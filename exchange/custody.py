@@ -7,6 +7,7 @@ his part of it, on the house account `unpaid`. Amounts are atoms of the settleme
 from msgspec import Struct
 
 from zerodebt.exchange.events import DEFICIT, EXTERNAL, UNPAID
+from zerodebt.exchange.margin import open_markets, stale_market, withdrawable_atoms
 from zerodebt.exchange.state import State
 from zerodebt.exchange.units import div_ceil, div_floor
 
@@ -33,6 +34,16 @@ def custody_of(state: State) -> Custody:
         bool(state.open_deficits),
         state.rules.margin.withdrawals == "share",
     )
+
+
+def may_leave_atoms(state: State, account: int) -> int:
+    """Settlement asset that an account may withdraw now: what its margin sets free, or its share of that.
+
+    Nothing leaves in liquidation, nor while the index of an open position is too old.
+    """
+    if state.is_in_liquidation(account) or stale_market(state, open_markets(state, account)) is not None:
+        return 0
+    return share_atoms(custody_of(state), withdrawable_atoms(state, account))
 
 
 def share_atoms(custody: Custody, most_atoms: int) -> int:

@@ -7,11 +7,9 @@ from typing import Literal
 import numpy as np
 from msgspec import Struct
 
-from zerodebt.exchange.units import PPB, Int64Array, div_ceil, div_floor
+from zerodebt.exchange.units import INT64_BUDGET, PPB, Int64Array, div_ceil, div_floor
 
 Kind = Literal["spot", "perpetual", "future"]
-
-_INT64_BUDGET = 2**62
 
 
 class Tier(Struct, frozen=True, array_like=True):
@@ -194,7 +192,7 @@ def margin_table(instrument: Instrument, fee_ppb: int = 0) -> MarginTable:
     initial_numerators, initial_deductions = _lines(i, lowers, [int(rate * denominator) for rate in initial])
     is_simple = not i.slope_ppb and i.maintenance_of_initial_ppb is None
     largest = max(1, *numerators, denominator)
-    fits = 4 * value_max_atoms(i) * largest < _INT64_BUDGET and max(deductions) < _INT64_BUDGET
+    fits = 4 * value_max_atoms(i) * largest < INT64_BUDGET and max(deductions) < INT64_BUDGET
     rises_with_price = len(lowers) == 1 or i.tier_form == "marginal" or i.tier_unit == "lots"
     return MarginTable(
         lowers,
@@ -382,10 +380,10 @@ def budget_error(instrument: Instrument) -> str | None:
     error = _margin_error(i)
     if error:
         return f"instrument {i.symbol}: {error}"
-    if i.kind == "spot" and not 0 < i.lot_atoms * i.open_interest_max_lots < _INT64_BUDGET:
+    if i.kind == "spot" and not 0 < i.lot_atoms * i.open_interest_max_lots < INT64_BUDGET:
         return f"instrument {i.symbol}: lot_atoms {i.lot_atoms} is out of bounds"
     largest = value_max_atoms(i)
-    if 4 * largest >= _INT64_BUDGET:
+    if 4 * largest >= INT64_BUDGET:
         return (
             f"instrument {i.symbol}: largest price x open interest x tick value is {largest} atoms, "
             f"beyond the 62-bit budget"
@@ -404,7 +402,7 @@ def _margin_error(i: Instrument) -> str | None:
     for tier in i.tiers:
         if not 0 <= tier.leverage_max <= 1000 or not (tier.leverage_max or tier.initial_ppb):
             return f"leverage_max is {tier.leverage_max}, allowed is 1..1000, or 0 beside initial_ppb"
-        if not 0 <= tier.lower < _INT64_BUDGET:
+        if not 0 <= tier.lower < INT64_BUDGET:
             return f"the tier bound {tier.lower} must lie in 0..2^62"
         if not 0 <= maintenance_rate(tier) <= 1 or not 0 < initial_rate(tier) <= 1:
             return f"rates of the tier from {tier.lower} must lie in 0..1"
@@ -417,12 +415,12 @@ def _margin_error(i: Instrument) -> str | None:
         return "maintenance rates must not fall with size"
     for name in ("margin_floor_atoms_per_lot", "initial_atoms_per_lot"):
         amount = getattr(i, name)
-        if not 0 <= amount * i.open_interest_max_lots < _INT64_BUDGET:
+        if not 0 <= amount * i.open_interest_max_lots < INT64_BUDGET:
             return f"{name} {amount} is out of bounds"
-    if not 0 <= i.slope_ppb <= PPB or not 1 <= i.slope_size < _INT64_BUDGET:
+    if not 0 <= i.slope_ppb <= PPB or not 1 <= i.slope_size < INT64_BUDGET:
         return f"slope_ppb {i.slope_ppb} for each {i.slope_size}: allowed is 0..10^9 for each 1..2^62"
     for name in ("open_interest_low_atoms", "open_interest_high_atoms"):
-        if not 0 <= getattr(i, name) < _INT64_BUDGET:
+        if not 0 <= getattr(i, name) < INT64_BUDGET:
             return f"{name} is {getattr(i, name)}, allowed is 0..2^62"
     if i.maintenance_of_initial_ppb is not None and not 0 <= i.maintenance_of_initial_ppb <= PPB:
         return f"maintenance_of_initial_ppb is {i.maintenance_of_initial_ppb}, allowed is 0..10^9"

@@ -42,13 +42,7 @@ from zerodebt.exchange.portfolio import (
 )
 from zerodebt.exchange.sessions import stands_still
 from zerodebt.exchange.state import Compartment, State
-from zerodebt.exchange.units import (
-    INT64_MAX,
-    PPB,
-    Int64Array,
-    mul_ppb_ceil,
-    mul_ppb_floor_array,
-)
+from zerodebt.exchange.units import INT64_MAX, PPB, Int64Array, mul_ppb_ceil, mul_ppb_floor_array
 
 _ROUNDING_SLACK_ATOMS = 64
 _NEVER = INT64_MAX // 2

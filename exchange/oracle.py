@@ -45,8 +45,10 @@ from zerodebt.exchange.margin import (
     Risk,
     initial_requirement_atoms,
     maintenance_of,
+    open_markets,
     risk_of,
     size_beside,
+    stale_market,
     withdrawable_atoms,
 )
 from zerodebt.exchange.marks import Market
@@ -160,6 +162,8 @@ class Situation:
         self.state = State(rules, assets, instruments)
         self.custody: Custody | None = None
         """None: nothing is known of what the venue holds."""
+        self.is_stale = False
+        """The index of an open position is too old, so that nothing leaves the wallet."""
         state = self.state
         state.accounts.open(4)
         state.accounts.recheck_at.array[0, FIRST_ACCOUNT : state.accounts.count] = -1
@@ -229,6 +233,7 @@ class Situation:
         )
         situation._take_on(view, account)
         situation.custody = custody_of(view)
+        situation.is_stale = stale_market(view, open_markets(view, account)) is not None
         theirs = situation.state.accounts
         for market in view.contracts:
             for name in ("leverage", "isolated"):
@@ -371,6 +376,8 @@ class Situation:
 
     def withdrawable_atoms(self) -> int:
         """Settlement asset that may leave the wallet, as far as the venue can pay."""
+        if self.is_stale or self.state.is_in_liquidation(ASKED):
+            return 0
         most = withdrawable_atoms(self.state, ASKED)
         return most if self.custody is None else share_atoms(self.custody, most)
 

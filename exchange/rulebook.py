@@ -12,6 +12,7 @@ from zerodebt.exchange.cases import UnanswerableError, plain, wrong_case, wrong_
 from zerodebt.exchange.decimals import from_units, to_units
 from zerodebt.exchange.instruments import Instrument
 from zerodebt.exchange.rules import (
+    A_DAY,
     FeeRules,
     RulesError,
     VenueRules,
@@ -199,7 +200,7 @@ def profile_on(venue: str, as_of: str | None) -> dict[str, Any]:
     if venue not in profile_names():
         raise UnanswerableError("unknown_venue", "venue", venue, "are " + ", ".join(profile_names()))
     if as_of is not None and not is_day(as_of):
-        raise UnanswerableError("wrong_case", "as_of", as_of, "is a day like 2025-10-01")
+        raise UnanswerableError("wrong_case", "as_of", as_of, A_DAY)
     try:
         return profile_table(venue, as_of)
     except RulesError:

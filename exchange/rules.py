@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from zerodebt.exchange.units import DAY_NS, HOUR_NS, INT62_MAX, MINUTE_NS, PPB, SECOND_NS
+from zerodebt.exchange.units import DAY_NS, HOUR_NS, INT64_BUDGET, MINUTE_NS, PPB, SECOND_NS
 
 Positive = Annotated[int, Meta(ge=1)]
 NotNegative = Annotated[int, Meta(ge=0)]
@@ -38,6 +38,8 @@ ForcedForm = Literal["share", "whole", "ladder", "restore"]
 
 Day = Annotated[str, Meta(pattern=r"^(\d{4}-\d\d-\d\d)?$")]
 """YYYY-MM-DD, or nothing where none is said."""
+A_DAY = "is a day like 2025-10-01"
+"""What is allowed, for people."""
 
 
 class Dated(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -696,11 +698,11 @@ def venue_rules(table: dict[str, Any]) -> VenueRules:
     except msgspec.ValidationError as error:
         raise RulesError(f"venue: {error}") from None
     for where, number in _whole_numbers("venue", rules):
-        if abs(number) > INT62_MAX:
+        if abs(number) >= INT64_BUDGET:
             raise RulesError(f"{where}: found {number}, allowed are whole numbers below 2^62")
     for where, day in _days("venue", rules):
         if not is_day(day):
-            raise RulesError(f"{where}: found {day!r}, allowed is a day like 2025-10-01")
+            raise RulesError(f"{where}: found {day!r}, allowed {A_DAY}")
     if not rules.waterfall or rules.waterfall[0] != "book":
         raise RulesError(f"venue.waterfall: {list(rules.waterfall)} must start with 'book'")
     if len(set(rules.waterfall)) != len(rules.waterfall):

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 from zerodebt.exchange.assets import Asset
 from zerodebt.exchange.decimals import to_units
 from zerodebt.exchange.instruments import Instrument, Kind, Tier, budget_error
-from zerodebt.exchange.rules import Day, RulesError, is_day
+from zerodebt.exchange.rules import A_DAY, Day, RulesError, is_day
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
@@ -124,7 +124,7 @@ class _Builder:
         if (spec.kind == "spot") != (spec.base is not None):
             self._fail("base", spec.base, "is an asset for spot and only there")
         if spec.valid_from and not is_day(spec.valid_from):
-            self._fail("valid_from", repr(spec.valid_from), "is a day like 2025-10-01")
+            self._fail("valid_from", repr(spec.valid_from), A_DAY)
         tier_decimals = self.lot if spec.tier_unit == "lots" else self.decimals
         slope_decimals = self.lot if spec.contract == "linear" else self.decimals
         instrument = Instrument(

@@ -22,7 +22,7 @@ from zerodebt.exchange.lending import LendingPool
 from zerodebt.exchange.marks import Average, Market, Prices
 from zerodebt.exchange.rules import RulesError, VenueRules, requirement_fee_ppb
 from zerodebt.exchange.triggers import Armed, Triggers
-from zerodebt.exchange.units import INT64_MAX
+from zerodebt.exchange.units import INT64_BUDGET, INT64_MAX
 
 Compartment = tuple[int, int]
 _DIGEST_BYTES = 16
@@ -119,7 +119,7 @@ class State:
                     f"allowed is {future.price_min_ticks}..{future.price_max_ticks}"
                 )
         whole = sum(value_max_atoms(i) for i in instruments if i.kind != "spot")
-        if 4 * whole >= 2**62:
+        if 4 * whole >= INT64_BUDGET:
             raise RulesError(
                 f"instruments: their largest values sum to {whole} atoms, beyond the 62-bit budget"
             )
@@ -274,7 +274,7 @@ class State:
 
     def hash(self) -> str:
         """Hash of all that matters to the next command, however the objects are laid out."""
-        return blake2b(_ENCODER.encode(self._content()), digest_size=16).hexdigest()
+        return blake2b(_ENCODER.encode(self._content()), digest_size=_DIGEST_BYTES).hexdigest()
 
     def snapshot(self) -> bytes:
         """A digest of what is traded and of the content, and the content."""

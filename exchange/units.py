@@ -20,8 +20,9 @@ SECOND_NS = 10**9
 MINUTE_NS = 60 * SECOND_NS
 HOUR_NS = 60 * MINUTE_NS
 DAY_NS = 24 * HOUR_NS
-INT62_MAX = 2**62 - 1
 INT64_MAX = 2**63 - 1
+INT64_BUDGET = 2**62
+"""Numbers of rulebooks and instruments, and what they make at most, stay below: two of them fit 64 bits."""
 
 
 def div_floor(numerator: int, denominator: int) -> int:

@@ -894,17 +894,16 @@ class Venue:
             refuse(RejectReason.WRONG_KIND, f"{market.instrument.symbol} has no settlement")
         if is_perpetual and command.price_ticks is not None:
             refuse(RejectReason.NOT_IN_RULEBOOK, f"{market.instrument.symbol} ends at the index")
+        if not self._owners(market.number) and not self._holders(market.number):
+            refuse(RejectReason.NOTHING_TO_DO, "no positions and no orders")
         if not state.counters.started:
             refuse(RejectReason.NO_PRICE, "there was no index yet")
-        n = market.number
-        if not self._owners(n) and not self._holders(n):
-            refuse(RejectReason.NOTHING_TO_DO, "no positions and no orders")
+        if is_perpetual and state.time_ns >= state.counters.next_funding_ns:
+            refuse(RejectReason.FUNDING_DUE, "the next index or tick pays it")
         price = market.prices.index_ticks if command.price_ticks is None else command.price_ticks
         assert price is not None
         gates.price(market, price, on_step=False)
         if is_perpetual:
-            if state.time_ns >= state.counters.next_funding_ns:
-                refuse(RejectReason.FUNDING_DUE, "the next index or tick pays it")
             self._gate_delisting(market, price)
         self._end(market, price)
         self._work(state.markets, ("last",))

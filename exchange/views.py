@@ -6,18 +6,15 @@ from hashlib import blake2b
 import numpy as np
 from msgspec import Struct
 
-from zerodebt.exchange.custody import custody_of, share_atoms
+from zerodebt.exchange.custody import may_leave_atoms
 from zerodebt.exchange.events import DEFAULT_FUND, DEFICIT, FIRST_ACCOUNT, INSURANCE
 from zerodebt.exchange.instruments import Instrument
 from zerodebt.exchange.lending import annual_rate_ppb, claim_atoms, utilisation_ppb
 from zerodebt.exchange.margin import (
     collateral_values,
     customer_equities,
-    open_markets,
     pooled_equity,
     risk_of,
-    stale_market,
-    withdrawable_atoms,
 )
 from zerodebt.exchange.portfolio import level_of
 from zerodebt.exchange.state import State, Status
@@ -146,13 +143,8 @@ class View:
         return risk.equity_atoms, risk.maintenance_atoms
 
     def withdrawable_atoms(self, account: int) -> int:
-        """Settlement asset that may leave now; beside a debt that nobody paid the account's share of it.
-
-        Nothing while the index of an open position is too old.
-        """
-        if stale_market(self._state, open_markets(self._state, account)) is not None:
-            return 0
-        return share_atoms(custody_of(self._state), withdrawable_atoms(self._state, account))
+        """Settlement asset that may leave now; beside a debt that nobody paid the account's share of it."""
+        return may_leave_atoms(self._state, account)
 
     def default_fund(self, moves_ticks: Sequence[int]) -> tuple[int, int]:
         """(held, required) atoms of the default fund, if every mark moved so."""

@@ -18,7 +18,7 @@ from zerodebt.exchange.commands import (
     Tick,
     UpdateIndex,
 )
-from zerodebt.exchange.events import Batch, Event, Filled, OrderAccepted, Rejected
+from zerodebt.exchange.events import Batch, Event, Filled, OrderAccepted, Rejected, StagePaid
 from zerodebt.exchange.instruments import Instrument, Tier
 from zerodebt.exchange.margin import risk_of
 from zerodebt.exchange.reject import RejectReason
@@ -29,7 +29,7 @@ from zerodebt.exchange.venue import Venue
 
 USD = 10**6
 T0 = 1_760_130_000 * SECOND_NS
-"""A full minute, 45 minutes before the next full hour."""
+"""A Friday, 21:00 UTC."""
 ASSETS = (Asset("USDC", 6), Asset("COIN", 3))
 NO_STEP: dict[str, Any] = {"tick_value_atoms": USD, "tick_decimals": 0, "lot_decimals": 0}
 
@@ -77,13 +77,20 @@ def rulebook(*waterfall: str, **tables: Any) -> VenueRules:
     }
     if "backstop" in waterfall:
         base["liquidation"] = {"backstop_below_ppb": 666_666_667}
-    for name, value in tables.items():
-        base[name] = base.get(name, {}) | value if isinstance(value, dict) else value
-    return venue_rules(base)
+    return changed(base, tables)
+
+
+def profile(name: str, **tables: Any) -> VenueRules:
+    """A shipped rulebook; tables and keys override."""
+    return changed(profile_table(name), tables)
 
 
 def hyperliquid(**tables: Any) -> VenueRules:
-    table = profile_table("hyperliquid")
+    return profile("hyperliquid", **tables)
+
+
+def changed(table: dict[str, Any], tables: dict[str, Any]) -> VenueRules:
+    """A rulebook with other keys in its tables, or with other words beside them."""
     for name, value in tables.items():
         table[name] = table.get(name, {}) | value if isinstance(value, dict) else value
     return venue_rules(table)
@@ -102,6 +109,7 @@ class Desk:
     ) -> None:
         self.rules = rules or rulebook()
         self.instruments = instruments or (perpetual(),)
+        self.assets = assets
         self.venue = Venue(self.rules, assets, self.instruments)
         self.time_ns = T0
         self.journal: list[Stamped] = []
@@ -136,6 +144,10 @@ class Desk:
         assert isinstance(rejected, Rejected), rejected
         assert self.venue.state_hash() == before, "a refused command has changed the state"
         return rejected.reason
+
+    def restored(self) -> Venue:
+        """The venue out of a snapshot of it."""
+        return Venue.restore(self.rules, self.assets, self.instruments, self.venue.snapshot())
 
     def index(self, *prices: int, later_ns: int = SECOND_NS) -> list[Event]:
         """All sources of the rulebook publish these prices, one for each instrument."""
@@ -191,6 +203,11 @@ class Desk:
 def of(events: list[Event], kind: type[E]) -> list[E]:
     """The events of one kind."""
     return [event for event in events if isinstance(event, kind)]
+
+
+def paid(events: list[Event]) -> list[tuple[str, int, int]]:
+    """(stage, payer, atoms) of each payment of the waterfall."""
+    return [(event.stage, event.payer, event.atoms) for event in of(events, StagePaid)]
 
 
 def fills(events: list[Event]) -> list[tuple[int, int, int]]:

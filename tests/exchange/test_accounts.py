@@ -44,7 +44,7 @@ def test_single_cells_are_python_integers_and_never_wrap() -> None:
 
 
 def test_accounts_beyond_the_first_columns_keep_what_was_there() -> None:
-    accounts = Accounts(3, 1)
+    accounts = Accounts(3, 1, 0)
     accounts.balances.cells[0][20] = 7
     first = accounts.open(1000)
     assert first == FIRST_ACCOUNT
@@ -56,7 +56,7 @@ def test_accounts_beyond_the_first_columns_keep_what_was_there() -> None:
 
 
 def test_customers_begin_behind_the_house() -> None:
-    accounts = Accounts(1, 0)
+    accounts = Accounts(1, 0, 0)
     accounts.open(2)
     assert [accounts.is_customer(a) for a in (-1, 0, 15, 16, 17, 18)] == [
         False,
@@ -70,7 +70,7 @@ def test_customers_begin_behind_the_house() -> None:
 
 @pytest.mark.spec("LEDG-01")
 def test_ledger_refuses_legs_that_do_not_sum_to_zero_in_each_asset() -> None:
-    accounts = Accounts(3, 1)
+    accounts = Accounts(3, 1, 0)
     ledger = Ledger(accounts, (0, 1, 0))
     posted = ledger.post("isolate", [(16, 0, -5), (16, 2, 5), (17, 1, 0)])
     assert posted.legs == ((16, 0, -5), (16, 2, 5))

@@ -14,13 +14,12 @@ from msgspec import structs
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from tests import wealth
-from tests.venues import ASSETS, USD, Desk, of, perpetual, rulebook
+from tests.venues import USD, Desk, of, perpetual, rulebook
 from zerodebt.exchange.audit import audit
 from zerodebt.exchange.commands import Deposit, LoadPositions, PlaceOrder, SetPositionMode, Side
 from zerodebt.exchange.events import HOUSE, DeficitClosed, Deleveraged
 from zerodebt.exchange.rules import AdlRules, RulesError
 from zerodebt.exchange.units import PPB
-from zerodebt.exchange.venue import Venue
 from zerodebt.exchange.waterfall import adl, policies, sharing
 from zerodebt.exchange.waterfall.adl import Candidate, Demand, Ranked
 from zerodebt.exchange.waterfall.policies import POLICIES
@@ -425,7 +424,7 @@ def test_queue_planned_before_the_need_passes_over_who_has_become_smaller(
     desk.trade(maker, second, 10, 100)
     desk.index(99)
     desk.trade(first, maker, 1, 99)
-    twin = Venue.restore(desk.rules, ASSETS, desk.instruments, desk.venue.snapshot())
+    twin = desk.restored()
     assert twin.state_hash() == desk.venue.state_hash()
     events = desk.index(85)
     assert [(e.rank, -e.lots) for e in of(events, Deleveraged)] == asked

@@ -62,7 +62,7 @@ def holder(desk: Desk, usd: int, coins: int) -> int:
 def collateral(rule: CollateralRules, price_ticks: int, **changes: Any) -> Collateral:
     market = Market(0, spot(**changes))
     market.prices.index_ticks = price_ticks
-    return Collateral(rule, 1, market)
+    return Collateral(rule, 1, market, 0)
 
 
 def rule(**changes: Any) -> CollateralRules:

@@ -5,7 +5,7 @@ The debt of most tests: 10 lots bought at 100 with 100 USD are sold at 70, and 2
 
 import pytest
 
-from tests.venues import ASSETS, USD, Desk, of, perpetual, rulebook, spot
+from tests.venues import USD, Desk, of, perpetual, rulebook, spot
 from zerodebt.exchange.audit import audit
 from zerodebt.exchange.audit.report import Report
 from zerodebt.exchange.commands import (
@@ -28,7 +28,6 @@ from zerodebt.exchange.margin import withdrawable_atoms
 from zerodebt.exchange.oracle import Situation
 from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.units import SECOND_NS
-from zerodebt.exchange.venue import Venue
 
 HELD, HOLE = (100 + 2000 + 100_000 + 1000) * USD, 200 * USD
 
@@ -164,7 +163,7 @@ def test_what_was_left_behind_is_in_the_hash_and_survives_a_restore() -> None:
     desk, _, idle = with_hole()
     desk.ok(Withdraw(idle, 0, 900 * USD))
     assert desk.cash(UNPAID) > 0
-    twin = Venue.restore(desk.rules, ASSETS, desk.instruments, desk.venue.snapshot())
+    twin = desk.restored()
     assert twin.state_hash() == desk.venue.state_hash()
     assert twin.view.withdrawable_atoms(idle) == desk.venue.view.withdrawable_atoms(idle)
 
@@ -187,6 +186,20 @@ def test_the_oracle_says_what_may_leave_while_a_mark_stands_still() -> None:
     desk.index(97)
     assert desk.venue.view.withdrawable_atoms(account) == (100 - 50 - 10 * 3) * USD
     assert Situation.of(desk.venue, account).withdrawable_atoms() == (100 - 50 - 10 * 3) * USD
+
+
+@pytest.mark.spec("LIQ-04")
+def test_nothing_leaves_beside_a_position_in_liquidation() -> None:
+    """950 beside an isolated position that nobody buys: 50 - 40 of its own are below 960 / 40."""
+    desk = Desk(rulebook("book"), index=(100,))
+    account, other = desk.open(1000, 10_000)
+    desk.ok(SetLeverage(account, 0, 20, "isolated"))
+    desk.trade(account, other, 10, 100)
+    assert desk.venue.view.withdrawable_atoms(account) == 950 * USD
+    desk.index(96)
+    assert desk.refused(Withdraw(account, 0, 1)) is RejectReason.IN_LIQUIDATION
+    assert desk.venue.view.withdrawable_atoms(account) == 0
+    assert Situation.of(desk.venue, account).withdrawable_atoms() == 0
 
 
 def beyond_share_atoms(report: Report) -> int:
@@ -250,6 +263,7 @@ def test_who_has_a_position_takes_nothing_out_while_its_index_is_too_old(which: 
     desk.tick(1)
     assert desk.refused(command) is RejectReason.INDEX_STALE
     assert desk.venue.view.withdrawable_atoms(trader) == 0
+    assert Situation.of(desk.venue, trader).withdrawable_atoms() == 0
     desk.index(100, 100, 10)
     desk.ok(command)
     assert audit(desk.batches).findings == ()

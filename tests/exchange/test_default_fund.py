@@ -38,7 +38,6 @@ from zerodebt.exchange.events import (
 from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.rules import RulesError
 from zerodebt.exchange.units import HOUR_NS, PPB
-from zerodebt.exchange.venue import Venue
 from zerodebt.exchange.waterfall.default_fund import draws, payers, required_atoms, stressed_losses
 
 FUND = {
@@ -337,7 +336,7 @@ def test_a_default_survives_a_snapshot() -> None:
     house = House()
     house.fall(6)
     d = house.desk
-    again = Venue.restore(d.rules, d.venue._state.assets, d.instruments, d.venue.snapshot())
+    again = d.restored()
     assert again.state_hash() == d.venue.state_hash()
     auction = HoldAuction(house.member, (0,), (AuctionBid(house.others[2], (118,)),))
     assert again.apply(auction, d.time_ns).events == d.venue.apply(auction, d.time_ns).events

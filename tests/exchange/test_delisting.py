@@ -28,7 +28,6 @@ from zerodebt.exchange.events import Batch, FundingSampled, FundingSet, OrderClo
 from zerodebt.exchange.reject import RejectReason as R
 from zerodebt.exchange.rules import MarkRules, RulesError, SettlementRules
 from zerodebt.exchange.units import HOUR_NS, SECOND_NS
-from zerodebt.exchange.venue import Venue
 
 RICH = 1_000_000
 TERMS = {"perpetual": "index"}
@@ -90,7 +89,7 @@ def test_nothing_trades_there_afterwards_and_money_still_moves() -> None:
 def test_a_delisting_outlives_a_snapshot() -> None:
     desk, a, _ = listed()
     desk.ok(SettleInstrument(0))
-    twin = Venue.restore(desk.rules, desk.state.assets, desk.instruments, desk.venue.snapshot())
+    twin = desk.restored()
     assert twin.state_hash() == desk.venue.state_hash()
     events = twin.apply(PlaceOrder(a, 0, BUY, 1, 100), desk.time_ns).events
     assert [type(event) for event in events] == [says.Rejected]
@@ -137,6 +136,8 @@ def test_a_perpetual_ends_only_as_the_rulebook_says() -> None:
     assert desk.refused(SettleInstrument(0, 100)) == R.NOT_IN_RULEBOOK
     other = Desk(index=(100,))
     assert other.refused(SettleInstrument(0)) == R.WRONG_KIND
+    new = Desk(rulebook(settlement=TERMS))
+    assert new.refused(SettleInstrument(0)) == R.NOTHING_TO_DO, "nothing is held, and no price is there"
     with pytest.raises(RulesError, match="perpetual is 'index', but the mark's formula is 'median'"):
         rulebook("book", settlement=TERMS, mark={"formula": "median"})
 

@@ -132,11 +132,11 @@ def test_payers_round_up_and_receivers_down(lots: int, price: int, rate: int) ->
     owed = payment_atoms(exposure_atoms(ATOM, price, lots), rate)
     assert 0 <= owed - exact < 1
     if lots and rate:
-        assert (exact > 0) == (lots > 0) == (rate > 0) or (exact > 0) == ((lots > 0) == (rate > 0))
+        assert (owed > 0) is ((lots > 0) == (rate > 0))
 
 
 def holders(**funding: Any) -> tuple[Desk, int, int, int]:
-    """A long of 10 against shorts of 7 and 3 at 100, three quarters of an hour before the hour."""
+    """A long of 10 against shorts of 7 and 3 at 100, at a full hour."""
     desk = Desk(rulebook("book", "adl", funding={"impact_notional_atoms": USD} | funding), index=(100,))
     a, b, c = desk.open(RICH, RICH, RICH)
     desk.trade(a, b, 7, 100)
@@ -476,6 +476,30 @@ def test_index_cuts_off_less_than_a_millionth_of_an_atom_a_quantum(
     assert abs(delta) <= abs(exact) < abs(delta) + 1
     received = settlement_ppm(lots * quanta, delta, 0)
     assert 0 <= settled_atoms(received) + Fraction(received, PPM) < 1
+
+
+@pytest.mark.spec("FUND-02", kind="MP")
+@settings(max_examples=40, deadline=None)
+@given(st.permutations(range(3)), st.lists(st.integers(1, 5), min_size=1, max_size=5))
+def test_neither_who_was_opened_first_nor_how_often_time_passes_changes_what_is_paid(
+    order: list[int], hours: list[int]
+) -> None:
+    """Stamps that are paid together round once, each alone up to an atom more against whom they concern."""
+    ends = []
+    for people, passing in ((range(3), hours), (order, hours), (range(3), [sum(hours)])):
+        desk = Desk(rulebook("book", "adl"), (perpetual(tick_value_atoms=777),), index=(101,))
+        opened = desk.open(RICH, RICH, RICH)
+        a, b, c = (opened[k] for k in people)
+        desk.trade(a, b, 7, 101)
+        desk.trade(c, a, 2, 101)
+        before = [desk.cash(account) for account in (a, b, c)]
+        for later in passing:
+            desk.tick(later * HOUR_NS)
+        ends.append([desk.cash(account) - was for account, was in zip((a, b, c), before, strict=True)])
+    each, other_order, at_once = ends
+    assert each[0] < 0 < each[1]
+    assert other_order == each
+    assert all(0 <= once - often < len(hours) for often, once in zip(each, at_once, strict=True))
 
 
 def test_index_accumulates_over_intervals_and_is_paid_once() -> None:

@@ -47,7 +47,6 @@ from zerodebt.exchange.margin import (
 from zerodebt.exchange.reject import RejectReason as R
 from zerodebt.exchange.rules import RulesError, VenueRules
 from zerodebt.exchange.units import HOUR_NS, PPB
-from zerodebt.exchange.venue import Venue
 
 OFFERED = {"hedge_mode": True}
 
@@ -322,7 +321,7 @@ def test_a_snapshot_keeps_legs_orders_and_mode() -> None:
     both(desk, hedger, other, 10, 4)
     desk.order(hedger, SELL, 2, 105, leg="short")
     desk.ok(PlaceOrder(hedger, 0, BUY, 4, None, trigger=Trigger("stop", "mark", 120), leg="short"))
-    twin = Venue.restore(desk.rules, desk.state.assets, desk.instruments, desk.venue.snapshot())
+    twin = desk.restored()
     assert twin.state_hash() == desk.venue.state_hash()
     later = PlaceOrder(hedger, 0, BUY, 1, 101, leg="short")
     assert twin.apply(later, T0) == desk.venue.apply(later, T0)

@@ -9,7 +9,7 @@ from zerodebt.exchange.ledger import Ledger
 
 def ledger() -> tuple[Accounts, Ledger]:
     """Three pockets: 0 and 2 hold asset 0, pocket 1 holds asset 1."""
-    accounts = Accounts(3, 1)
+    accounts = Accounts(3, 1, 0)
     return accounts, Ledger(accounts, (0, 1, 0))
 
 

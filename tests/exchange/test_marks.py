@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.venues import ASSETS, T0, Desk, hyperliquid, of, perpetual, rulebook
+from tests.venues import T0, Desk, hyperliquid, of, perpetual, rulebook
 from zerodebt.exchange.commands import (
     BUY,
     SELL,
@@ -40,7 +40,6 @@ from zerodebt.exchange.marks import (
 from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.rules import BandRules, IndexRules, MarkRules, RulesError
 from zerodebt.exchange.units import HOUR_NS, MINUTE_NS, PPB, PPT, SECOND_NS, weighted_median
-from zerodebt.exchange.venue import Venue
 
 RICH = 1_000_000
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -214,7 +213,7 @@ def test_mark_reads_the_book_as_it_stood_before_the_command() -> None:
     assert marked.index_basis_ticks == 100 + (90 + 120 - 200) // 2
 
 
-@pytest.mark.spec("MARK-04", kind="X")
+@pytest.mark.spec("MARK-04")
 def test_trades_and_quotes_never_move_the_mark_by_themselves() -> None:
     desk = Desk(rulebook(mark={"formula": "median"}), (perpetual(),), index=(100,))
     a, b = desk.open(RICH, RICH)
@@ -483,7 +482,7 @@ def test_snapshot_keeps_what_the_next_mark_and_rate_need() -> None:
     desk = funded("funding_median", accrual="index", **padded)
     desk.index(1000, later_ns=HOUR_NS)
     desk.index(1010, later_ns=MINUTE_NS)
-    twin = Venue.restore(desk.rules, ASSETS, desk.instruments, desk.venue.snapshot())
+    twin = desk.restored()
     assert twin.state_hash() == desk.venue.state_hash()
     said = UpdateIndex((Observation(0, 0, 1020, desk.time_ns + HOUR_NS),))
     assert twin.apply(said, desk.time_ns + HOUR_NS) == desk.venue.apply(said, desk.time_ns + HOUR_NS)

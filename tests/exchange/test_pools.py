@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.venues import ASSETS, USD, Desk, future, of, perpetual, rulebook, spot
+from tests.venues import USD, Desk, future, of, paid, perpetual, rulebook, spot
 from zerodebt.exchange.commands import BUY, SELL, Deposit, SetBackstop, SetLeverage, SettleInstrument
 from zerodebt.exchange.events import (
     DEFICIT,
@@ -26,7 +26,6 @@ from zerodebt.exchange.events import (
 )
 from zerodebt.exchange.rules import DrawdownRules
 from zerodebt.exchange.units import HOUR_NS, MINUTE_NS, PPB, SECOND_NS
-from zerodebt.exchange.venue import Venue
 from zerodebt.exchange.waterfall import pools, socialise
 from zerodebt.exchange.waterfall.pools import is_drawn_down
 from zerodebt.exchange.waterfall.socialise import Payer
@@ -43,10 +42,6 @@ BYBIT: dict[str, Any] = {
     },
     "adl": {"trigger": "unfilled"},
 }
-
-
-def paid(events: list[Any]) -> list[tuple[str, int, int]]:
-    return [(e.stage, e.payer, e.atoms) for e in of(events, StagePaid)]
 
 
 def pool(desk: Desk, instrument: int) -> int:
@@ -359,7 +354,7 @@ def test_drawdown_outlives_a_snapshot() -> None:
     desk, _, _ = drawn()
     desk.index(94, 100)
     desk.index(91, 100)
-    twin = Venue.restore(desk.rules, ASSETS, desk.instruments, desk.venue.snapshot())
+    twin = desk.restored()
     assert twin.state_hash() == desk.venue.state_hash()
     assert twin._state.closed_pools == {2: None}
     assert twin._state.pool_peaks == desk.state.pool_peaks

@@ -112,6 +112,6 @@ def test_average_entry_moves_only_when_lots_are_added(lots: int, cost: int, fill
     change = apply_fill(lots, cost, cost, fill, fill * price)
     if (lots > 0) != (fill > 0) and abs(fill) < abs(lots):
         assert abs(Fraction(change.cost, change.lots) - Fraction(cost, lots)) <= Fraction(1, abs(change.lots))
-        assert change.realised_atoms in (change.closed_lots * price - cost * change.closed_lots // lots,)
+        assert change.realised_atoms == change.closed_lots * price - cost * change.closed_lots // lots
     if (lots > 0) == (fill > 0):
         assert change.realised_atoms == change.profit_atoms == change.closed_lots == 0

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from tests.exchange.audit.damage import Edit, edited, rules_broken, without
+from tests.exchange.audit.damage import Edit, edited, off, rules_broken, without
 from tests.exchange.test_conversion import COIN, RICH, holder, lose
-from tests.venues import ASSETS, USD, Desk, of, perpetual, rulebook, spot
+from tests.venues import USD, Desk, of, perpetual, rulebook, spot
 from zerodebt.exchange.audit import audit
 from zerodebt.exchange.commands import BUY, Deposit
 from zerodebt.exchange.events import (
@@ -25,7 +25,6 @@ from zerodebt.exchange.events import (
 from zerodebt.exchange.margin import collateral_initial_atoms, risk_of
 from zerodebt.exchange.rules import RulesError
 from zerodebt.exchange.units import MINUTE_NS, SECOND_NS
-from zerodebt.exchange.venue import Venue
 
 LAG_NS = 10 * MINUTE_NS
 BILL = {"asset": "COIN", "decimals": 3, "ratio_ppb": 900_000_000, "redemption_lag_ns": LAG_NS}
@@ -189,7 +188,7 @@ def test_a_backstop_beside_it_is_refused() -> None:
 def test_a_snapshot_keeps_what_issuers_owe() -> None:
     desk = bill_desk()
     a, _ = redeemed(desk)
-    twin = Venue.restore(desk.rules, ASSETS, desk.instruments, desk.venue.snapshot())
+    twin = desk.restored()
     assert twin.state_hash() == desk.venue.state_hash()
     assert risk_of(twin._state, (a, 0)) == risk_of(desk.state, (a, 0))
     point = len(desk.journal)
@@ -198,10 +197,6 @@ def test_a_snapshot_keeps_what_issuers_owe() -> None:
     for stamped, batch in zip(desk.journal[point:], desk.batches[point + 1 :], strict=True):
         assert twin.apply(stamped.command, stamped.time_ns) == batch
     assert twin.state_hash() == desk.venue.state_hash()
-
-
-def off(kind: type[Any], field: str, by: int = 1) -> Edit:
-    return edited(kind, **{field: lambda event: getattr(event, field) + by})
 
 
 SABOTAGES: dict[str, tuple[str, Edit]] = {

@@ -36,7 +36,6 @@ from zerodebt.exchange.reject import RejectReason
 from zerodebt.exchange.rules import RulesError, Session
 from zerodebt.exchange.sessions import is_within
 from zerodebt.exchange.units import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
-from zerodebt.exchange.venue import Venue
 
 FLOOR = 10 * USD
 """Maintenance of a lot; its initial requirement is twice that."""
@@ -296,7 +295,7 @@ def test_without_calls_who_is_below_maintenance_goes_at_once() -> None:
 def test_calls_and_settlement_prices_survive_a_snapshot() -> None:
     d, _, _ = called()
     d.ok(SettleVariation(0, 85))
-    again = Venue.restore(d.rules, d.venue._state.assets, d.instruments, d.venue.snapshot())
+    again = d.restored()
     assert again.state_hash() == d.venue.state_hash()
     later = d.time_ns + HOUR_NS
     assert again.apply(Tick(), later).events == d.venue.apply(Tick(), later).events
@@ -433,7 +432,7 @@ def test_a_session_may_last_into_the_next_day(hour: int, is_open: bool) -> None:
 
 
 def test_outside_of_a_session_nothing_trades_and_the_mark_stands_still() -> None:
-    # T0 is 45 minutes before a full hour
+    """It closes an hour after T0."""
     hour = (T0 // HOUR_NS + 1) % 24 * HOUR_NS
     opens = {"opens_ns": hour - 2 * HOUR_NS, "closes_ns": hour, "weekdays": list(range(7))}
     d = desk(sessions=[opens])

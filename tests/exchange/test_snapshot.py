@@ -92,7 +92,7 @@ def test_snapshot_at_a_random_point_and_the_rest_are_the_straight_run(seed: int)
 
 def test_snapshot_of_a_new_venue_is_a_new_venue() -> None:
     desk = Desk()
-    twin = Venue.restore(desk.rules, ASSETS, desk.instruments, desk.venue.snapshot())
+    twin = desk.restored()
     assert twin.state_hash() == desk.venue.state_hash()
     assert twin.seq == 0
 
@@ -135,7 +135,7 @@ def test_running_cooldown_is_in_the_hash_and_survives_a_restore() -> None:
     desk, a, bidder = cooling(30 * SECOND_NS)
     shorter, _, _ = cooling(29 * SECOND_NS)
     assert desk.venue.state_hash() != shorter.venue.state_hash(), "they differ in nothing but the cooldown"
-    twin = Venue.restore(desk.rules, ASSETS, desk.instruments, desk.venue.snapshot())
+    twin = desk.restored()
     later_ns = desk.time_ns + 10 * SECOND_NS
     twin.apply(PlaceOrder(bidder, 0, BUY, 2, 970), later_ns)
     events = twin.apply(Tick(), later_ns).events

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.venues import USD, Desk, future, of, perpetual, rulebook, spot
+from tests.venues import USD, Desk, future, of, paid, perpetual, rulebook, spot
 from zerodebt.exchange.audit import audit
 from zerodebt.exchange.commands import (
     BUY,
@@ -36,7 +36,6 @@ from zerodebt.exchange.events import (
     OrderClosed,
     ReceivableBooked,
     StageArmed,
-    StagePaid,
     TakenOver,
 )
 from zerodebt.exchange.reject import RejectReason
@@ -186,10 +185,6 @@ def bankrupt(
     if bid is not None:
         desk.order(others[-1], BUY, 10, bid)
     return desk, loser, others
-
-
-def paid(events: list[Event]) -> list[tuple[str, int, int]]:
-    return [(e.stage, e.payer, e.atoms) for e in of(events, StagePaid)]
 
 
 def armed(events: list[Event]) -> list[str]:

@@ -4,14 +4,12 @@ Of dYdX an atom is a quote quantum, a lot one base quantum or many of them, and 
 an atom more; so a lot of BTC-USD is worth oracle * 10^6 / 10^8 for each base quantum.
 """
 
-import json
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.golden.published import vectors
+from tests.golden.published import load, vectors
 from tests.venues import Desk, of, perpetual
 from zerodebt.exchange.commands import LoadPositions, SettleInstrument
 from zerodebt.exchange.events import Deleveraged, Settled
@@ -30,7 +28,6 @@ from zerodebt.exchange.waterfall.allocation import (
     weights_of,
 )
 
-FOLDER = Path(__file__).parent
 PPM = 10**6
 FILES = {
     "binance_usdm_adl_ranking": 1,
@@ -43,14 +40,9 @@ FILES = {
 }
 
 
-def read(name: str) -> list[Any]:
-    found: list[Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
-    return found
-
-
 @pytest.mark.parametrize(("name", "count"), FILES.items())
 def test_file_is_whole(name: str, count: int) -> None:
-    assert len(read(name)) == count
+    assert len(load(name)) == count
 
 
 # Queues

@@ -63,7 +63,7 @@ def test_binance_buffers(vector: Any) -> None:
     )
     market = Market(0, spot(lot_atoms=SCALE, tick_value_atoms=1, price_max_ticks=10**9))
     market.prices.index_ticks = scaled(given["index"])
-    collateral = Collateral(rule, 1, market)
+    collateral = Collateral(rule, 1, market, 0)
     assert margin_atoms(collateral, SCALE) == scaled(expected["asset_bid"])
     assert margin_atoms(collateral, -SCALE) == -scaled(expected["asset_ask"])
 

@@ -4,7 +4,6 @@ Most positions come from real accounts as the exchange reported them; stages, ba
 third-party parity suite, whose reading of the open questions is the profile's.
 """
 
-import json
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.golden.published import vectors
+from tests.golden.published import load, vectors
 from tests.venues import USD, Desk, hyperliquid, of, perpetual
 from zerodebt.exchange.commands import LoadPositions, SetBackstop
 from zerodebt.exchange.events import DeficitOpened, Deleveraged, LiquidationStarted, StagePaid
@@ -131,11 +130,7 @@ def test_backstop_takes_position_and_margin(vector: Any) -> None:
 
 @pytest.mark.parametrize(
     "vector",
-    [
-        v
-        for v in json.loads((FOLDER / "hyperliquid_adl_ranking.json").read_text("utf-8"))
-        if "score" in v["expected"]
-    ],
+    [v for v in load("hyperliquid_adl_ranking") if "score" in v["expected"]],
     ids=lambda v: str(v["id"]),
 )
 def test_ranking_score(vector: Any) -> None:
@@ -151,11 +146,7 @@ def test_ranking_score(vector: Any) -> None:
 @pytest.mark.spec("WFALL-03")
 def test_winners_are_taken_by_rank_and_the_vault_bears_the_rest() -> None:
     """hl-adl-02 at the mark: 4 lots at 1000 with 200; at 900 the account misses 200, which the vault pays."""
-    (vector,) = [
-        v
-        for v in json.loads((FOLDER / "hyperliquid_adl_ranking.json").read_text("utf-8"))
-        if v["id"] == "hl-adl-02"
-    ]
+    (vector,) = [v for v in load("hyperliquid_adl_ranking") if v["id"] == "hl-adl-02"]
     given, expected = vector["inputs"], vector["expected"]
     desk = Desk(hyperliquid(mark={"formula": "index"}, adl={"price": "mark"}), (perpetual(),))
     target, first, second = desk.open(int(given["target"]["balance"]), 10_000, 1000)
@@ -198,11 +189,7 @@ def test_vault_closes_at_its_bankruptcy_price(vector: Any) -> None:
     assert desk.equity(vault) == int(expected["target_balance"])
 
 
-SEQUENCES = {
-    v["id"]: v
-    for v in json.loads((FOLDER / "hyperliquid_partial_liquidation.json").read_text("utf-8"))
-    if "seq" in v["id"]
-}
+SEQUENCES = {v["id"]: v for v in load("hyperliquid_partial_liquidation") if "seq" in v["id"]}
 
 
 def forced_steps(sizes: list[str], balance: str) -> tuple[Desk, int, int]:

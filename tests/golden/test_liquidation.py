@@ -4,15 +4,13 @@ A dYdX position is one lot whose price in ticks is its value in quote quantums, 
 the way. What the files say in dollars is USD with six decimals.
 """
 
-import json
 from decimal import Decimal
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.golden.published import vectors
+from tests.golden.published import load, vectors
 from tests.venues import USD, Desk, of, perpetual, rulebook
 from zerodebt.exchange.commands import BUY, Deposit, LoadPositions
 from zerodebt.exchange.events import INSURANCE, DeficitOpened, Filled, StagePaid
@@ -23,14 +21,8 @@ from zerodebt.exchange.rules import DrawdownRules, LiquidationRules
 from zerodebt.exchange.units import PPB
 from zerodebt.exchange.waterfall.pools import is_drawn_down
 
-FOLDER = Path(__file__).parent
 RICH = 10_000_000
 PPM = 10**6
-
-
-def read(name: str) -> list[Any]:
-    found: list[Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
-    return found
 
 
 def quantums(position: Any) -> int:
@@ -79,7 +71,7 @@ def give(desk: Desk, account: int, atoms: int) -> None:
 
 @pytest.mark.parametrize(
     "vector",
-    [v for v in read("dydx_v4_liquidation_trigger") if "account" in v["inputs"]],
+    [v for v in load("dydx_v4_liquidation_trigger") if "account" in v["inputs"]],
     ids=lambda v: str(v["id"]),
 )
 def test_dydx_account_is_found_when_it_is_below_its_requirement(vector: Any) -> None:
@@ -92,7 +84,7 @@ def test_dydx_account_is_found_when_it_is_below_its_requirement(vector: Any) -> 
 
 @pytest.mark.parametrize(
     "vector",
-    [v for v in read("dydx_v4_liquidation_trigger") if "net_collateral" in v["inputs"]],
+    [v for v in load("dydx_v4_liquidation_trigger") if "net_collateral" in v["inputs"]],
     ids=lambda v: str(v["id"]),
 )
 def test_dydx_trigger(vector: Any) -> None:
@@ -102,7 +94,7 @@ def test_dydx_trigger(vector: Any) -> None:
 
 
 def test_every_dydx_trigger_is_read() -> None:
-    assert all({"account", "net_collateral"} & set(v["inputs"]) for v in read("dydx_v4_liquidation_trigger"))
+    assert all({"account", "net_collateral"} & set(v["inputs"]) for v in load("dydx_v4_liquidation_trigger"))
 
 
 @vectors("dydx_v4_margin_check")
@@ -135,7 +127,7 @@ def test_dydx_order_of_the_queue(vector: Any) -> None:
 
 def test_dydx_block_budgets_and_bounds_of_an_order() -> None:
     """dydx-blocklimit-01 and dydx-maxpos-01"""
-    budgets, bounds = read("dydx_v4_partial_liquidation")
+    budgets, bounds = load("dydx_v4_partial_liquidation")
     given, expected = budgets["inputs"], budgets["expected"]
     for what in ("notional", "insurance"):
         name = "notional_liquidated" if what == "notional" else "insurance_lost"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.exchange.test_margin import scan_all
-from tests.venues import ASSETS, USD, Desk, perpetual, rulebook, spot
+from tests.venues import USD, Desk, perpetual, rulebook, spot
 from zerodebt.exchange.commands import (
     BUY,
     SELL,
@@ -43,7 +43,6 @@ from zerodebt.exchange.margin import (
 )
 from zerodebt.exchange.rules import VenueRules
 from zerodebt.exchange.units import PPB, SECOND_NS
-from zerodebt.exchange.venue import Venue
 
 BTC, COIN_SPOT, ETH = range(3)
 COIN = 1_000
@@ -222,7 +221,7 @@ def test_days_on_coins_keep_every_law_and_reach_what_they_are_about() -> None:
             day.step()
         counts += day.counts
         desk = day.desk
-        restored = Venue.restore(desk.rules, ASSETS, desk.instruments, desk.venue.snapshot())
+        restored = desk.restored()
         assert restored.state_hash() == desk.venue.state_hash()
     for name in ("LiquidationStarted", "ExchangeArmed", "Converted", "DeficitOpened", "TakenOver"):
         assert counts[name] > 10, counts

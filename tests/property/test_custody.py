@@ -4,10 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fuzz.venues import day, world_of
 from tests.venues import USD, Desk, rulebook
 from zerodebt.exchange.audit import audit
 from zerodebt.exchange.commands import BUY, Withdraw
-from zerodebt.exchange.events import DEFICIT, EXTERNAL, UNPAID
+from zerodebt.exchange.events import DEFICIT, EXTERNAL, FIRST_ACCOUNT, UNPAID, Rejected
+from zerodebt.exchange.oracle import Situation
 
 MARGIN = 10 * 100 // 20
 
@@ -21,6 +23,23 @@ def with_hole(price: int, wallets: list[int]) -> tuple[Desk, list[int]]:
     desk.index(price)
     assert desk.cash(DEFICIT) == (MARGIN - 10 * (100 - price)) * USD < 0
     return desk, [winner, bidder, *idle]
+
+
+@pytest.mark.spec("MARG-05", "MARK-02", "LIQ-04", kind="X")
+@pytest.mark.parametrize("seed", [*range(25), 92])
+def test_what_view_and_oracle_say_may_leave_does_and_an_atom_more_does_not(seed: int) -> None:
+    """Of every customer in a venue of the simulation; in the last one an isolated position is liquidated."""
+    world, built = world_of(seed)
+    venue = built.venue()
+    assert list(day(world, built, venue, 150))
+    snapshot, settle = venue.snapshot(), venue._state.settle
+    for account in range(FIRST_ACCOUNT + 1, venue._state.accounts.count):
+        most = venue.view.withdrawable_atoms(account)
+        assert Situation.of(venue, account).withdrawable_atoms() == most
+        for atoms in (most + 1, most) if most else (1,):
+            twin = built.restore(snapshot)
+            events = twin.apply(Withdraw(account, settle, atoms), twin.view.time_ns).events
+            assert isinstance(events[0], Rejected) is (atoms > most), events
 
 
 @pytest.mark.spec("WFALL-06", "ATK-09")

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.reference.arithmetic import weighted_middle
 from tests.venues import Desk, of, perpetual, rulebook
 from zerodebt.agents.world import DELIVERY, FEED, OPERATOR, WAKE, World
 from zerodebt.exchange.commands import (
@@ -20,7 +21,7 @@ from zerodebt.exchange.commands import (
     UpdateIndex,
 )
 from zerodebt.exchange.events import Batch, Marked, Rejected
-from zerodebt.exchange.units import MINUTE_NS, PPB, SECOND_NS, weighted_median
+from zerodebt.exchange.units import MINUTE_NS, PPB, SECOND_NS
 
 WEIGHTS = (3, 1, 2, 1)
 SOURCES: Any = [{"name": str(k), "weight": weight} for k, weight in enumerate(WEIGHTS[:3])]
@@ -68,14 +69,14 @@ class Facts:
         facts = set() if source < 3 else {"another venue's perpetual"}
         if time_ns - at > MINUTE_NS:
             facts.add("old")
-        if fresh and abs(price - weighted_median(fresh)) > weighted_median(fresh) // 10:
+        if fresh and abs(price - weighted_middle(fresh)) > weighted_middle(fresh) // 10:
             facts.add("outlier")
         return facts
 
     def index(self, time_ns: int) -> int | None:
         """The index bears none of these."""
         fit = [s for s in range(4) if not self.unfit(s, time_ns)]
-        return weighted_median([(self.newest[s][0], WEIGHTS[s]) for s in fit]) if fit else None
+        return weighted_middle([(self.newest[s][0], WEIGHTS[s]) for s in fit]) if fit else None
 
     def elsewhere(self, time_ns: int) -> int | None:
         """The mark's third input bears an outlier and is made of other venues' perpetuals."""

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from tests.reference import margin
 from tests.reference.book import Resting, queue
 from tests.reference.model import Model
 from tests.reference.streams import Row, Setting
+from tests.shortening import shortened
 from tests.venues import ASSETS
 from zerodebt.exchange.custody import custody_of
 from zerodebt.exchange.events import (
@@ -58,17 +58,13 @@ def projected(events: Sequence[Event]) -> list[Event]:
 def held_by_venue(venue: Venue) -> dict[str, object]:
     state = venue._state
     accounts = state.accounts
-    count = accounts.count
-    names = ("balances", "lots", "cost", "entry_cost", "isolated", "leverage")
-    rows = range(len(state.instruments))
+    count, rows = accounts.count, len(state.instruments)
     tables: dict[str, object] = {
-        name: getattr(accounts, name).array[:, :count].tolist()
-        if name == "balances"
-        else getattr(accounts, name).array[: len(rows), :count].tolist()
-        for name in names
+        name: getattr(accounts, name).array[:rows, :count].tolist()
+        for name in ("lots", "cost", "entry_cost", "isolated", "leverage")
     }
-    tables["balances"] = accounts.balances.array[: len(state.assets) + len(rows), :count].tolist()
     return tables | {
+        "balances": accounts.balances.array[: len(state.assets) + rows, :count].tolist(),
         "session base": accounts.session_base.array[0, :count].tolist(),
         "books": [
             [
@@ -112,12 +108,7 @@ def held_by_model(model: Model) -> dict[str, object]:
         "open deficits": w.open_deficits,
         "receivables": w.receivables,
         "last rates": [prices.last_rate for prices in w.prices],
-        "may leave": [
-            0 if model.is_stale(n) else model.share_of_custody(margin.withdrawable(w, n))
-            for n in range(FIRST_ACCOUNT, len(w.accounts))
-        ]
-        if w.hole
-        else [],
+        "may leave": [model.may_leave(n) for n in range(FIRST_ACCOUNT, len(w.accounts))] if w.hole else [],
     }
 
 
@@ -183,32 +174,18 @@ def kind(event: Event) -> str:
 
 
 def shrink(setting: Setting, rows: Sequence[Row], runs_max: int = 3000) -> list[Row]:
-    """The commands of a diverging stream without those that it does not need: ever smaller parts go."""
+    """The commands of a diverging stream without those that it does not need."""
+    runs_left = runs_max
 
-    def parts(rows: Sequence[Row]) -> int | None:
+    def diverging(rows: list[Row]) -> list[Row] | None:
+        nonlocal runs_left
+        runs_left -= 1
+        if runs_left < 0:
+            return None
         try:
             run(setting, rows)
         except DivergenceError as found:
-            return found.at
+            return rows[: found.at + 1]
         return None
 
-    at = parts(rows)
-    assert at is not None, "nothing to shrink"
-    kept = list(rows[: at + 1])
-    size = max(1, len(kept) // 2)
-    runs = 0
-    while runs < runs_max:
-        start, smaller = 0, False
-        while start < len(kept) and runs < runs_max:
-            fewer = kept[:start] + kept[start + size :]
-            runs += 1
-            at = parts(fewer)
-            if at is None:
-                start += size
-            else:
-                kept, smaller = fewer[: at + 1], True
-        if size > 1:
-            size //= 2
-        elif not smaller:
-            break
-    return kept
+    return shortened(list(rows), diverging)

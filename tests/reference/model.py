@@ -7,11 +7,12 @@ The rules are those of the rulebook's docstrings, docs/adl.md and docs/architect
 what comes first (who is charged before whom, when attached orders close, what a round sees of the one before)
 the model has the venue's order: there it is a witness of the arithmetic, not of the choice.
 
-Left out: spot and collateral, inverse contracts, dated futures and their settlement, the end of a perpetual,
-hedge mode, portfolio margin, margin by lots or at entry, default funds, pools by instrument and drawdown,
-ladders, fillable prices, budgets of forced orders, loss socialised by the funding index, funding accrued by
-an index, padded averages, caps by the gap of margins, indices from the venue's own book, price bands by
-index, the policies of deleveraging but queue and pro rata, and scores of BitMEX and the paper.
+Left out: spot, collateral and the lending pool, inverse contracts, dated futures and their settlement, the
+end of a perpetual, hedge mode, portfolio margin, margin by lots or at entry, default funds, pools by
+instrument and drawdown, ladders, fillable prices, budgets of forced orders, loss socialised by the funding
+index, funding accrued by an index, padded averages, caps by the gap of margins, indices from the venue's own
+book, price bands by index, the policies of deleveraging but queue and pro rata, and scores of BitMEX and the
+paper.
 """
 
 from collections.abc import Callable
@@ -119,6 +120,12 @@ class Model:
         w = self.world
         if any(w.position(account, n).lots and w.prices[n].mark is None for n in w.contracts):
             refuse(RejectReason.NO_PRICE)
+
+    def may_leave(self, account: int) -> int:
+        w = self.world
+        if w.is_in_liquidation(account) or self.is_stale(account):
+            return 0
+        return self.share_of_custody(margin.withdrawable(w, account))
 
     def is_stale(self, account: int) -> bool:
         """Is every source of the index of some open position too old?"""

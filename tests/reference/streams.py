@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from msgspec import structs
 
-from tests.venues import USD, perpetual, rulebook
+from tests.venues import T0, USD, perpetual, profile, rulebook
 from zerodebt.exchange import commands as ask
 from zerodebt.exchange.events import (
     FIRST_ACCOUNT,
@@ -31,11 +31,9 @@ from zerodebt.exchange.events import (
     TriggerFired,
 )
 from zerodebt.exchange.instruments import Instrument, Tier
-from zerodebt.exchange.rules import VenueRules, profile_table, venue_rules
+from zerodebt.exchange.rules import VenueRules
+from zerodebt.exchange.units import MINUTE_NS, SECOND_NS
 
-SECOND_NS = 10**9
-MINUTE_NS = 60 * SECOND_NS
-T0 = 1_760_130_000 * SECOND_NS
 CUSTOMERS = 8
 VAULTS = (FIRST_ACCOUNT + CUSTOMERS, FIRST_ACCOUNT + CUSTOMERS + 1)
 EVERYBODY = (*range(FIRST_ACCOUNT, VAULTS[-1] + 1), INSURANCE)
@@ -55,14 +53,6 @@ class Setting(NamedTuple):
     instruments: tuple[Instrument, ...]
     usd: int = USD
     """Atoms of what wallets hold one, ten or a hundred of: few atoms make every rounding count."""
-
-
-def profile(name: str, **tables: Any) -> VenueRules:
-    """A shipped rulebook on the small market: its numbers in atoms are scaled to it, its rules are not."""
-    table = profile_table(name)
-    for key, value in tables.items():
-        table[key] = table.get(key, {}) | value if isinstance(value, dict) else value
-    return venue_rules(table | {"settle_asset": "USDC"})
 
 
 def contracts(first: tuple[Tier, ...], second: tuple[Tier, ...], **changes: Any) -> tuple[Instrument, ...]:
@@ -91,6 +81,7 @@ QUICK = {"interval_ns": MINUTE_NS, "impact_notional_atoms": 40 * USD}
 
 
 def settings() -> tuple[Setting, ...]:
+    """Of shipped rulebooks the numbers in atoms are scaled to the small market, the rules are not."""
     hyperliquid = profile(
         "hyperliquid",
         orders={"value_min_atoms": USD, "open_orders_max": 9},
@@ -99,6 +90,7 @@ def settings() -> tuple[Setting, ...]:
     )
     binance = profile(
         "binance_usdm",
+        settle_asset="USDC",
         orders={"open_orders_max": 9},
         fees={"maker_ppb": 200_000, "taker_ppb": 500_000, "liquidation_ppb": 3_000_000},
         funding={"interval_ns": 2 * MINUTE_NS, "sample_ns": 5 * SECOND_NS, "impact_margin_atoms": USD},

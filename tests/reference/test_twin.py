@@ -60,7 +60,9 @@ def stream(name: str, seed: int = 0, length: int = LENGTH) -> Stream:
     return Stream(seed, SETTINGS[name], length)
 
 
-@pytest.mark.spec("BOOK-01", "NUM-03", "MARG-01", "FUND-01", "LEDG-03", "LIQ-10", "WFALL-03", "WFALL-08")
+@pytest.mark.spec(
+    "BOOK-01", "NUM-03", "MARG-01", "FUND-01", "LEDG-03", "LIQ-10", "WFALL-03", "WFALL-08", kind="W"
+)
 @pytest.mark.parametrize("name", names())
 def test_venue_does_what_the_plain_model_does(name: str) -> None:
     report = campaign(STREAMS * LENGTH, 0, name)

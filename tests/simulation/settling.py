@@ -8,7 +8,8 @@ from typing import Any
 from tests.simulation.invariants import compartments, fail
 from tests.simulation.runs import Run
 from tests.simulation.workload import Order
-from tests.simulation.worlds import PRICE, T0
+from tests.simulation.worlds import PRICE
+from tests.venues import T0
 from zerodebt.exchange.accounts import BACKSTOP
 from zerodebt.exchange.commands import (
     BUY,

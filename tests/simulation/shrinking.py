@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from msgspec import structs
 
+from tests.shortening import shortened
 from tests.simulation.simulator import Outcome, replay
 from tests.simulation.workload import Order
 from zerodebt.exchange.commands import PlaceOrder, UpdateIndex
@@ -47,22 +48,7 @@ class _Shrinking:
         return True
 
     def _cut(self) -> None:
-        """Leave out halves, then quarters, and so on down to single orders, until none can go."""
-        size = max(1, len(self._orders) // 2)
-        while True:
-            at = 0
-            has_cut = False
-            while at < len(self._orders):
-                orders = self._orders
-                if self._still_fails(orders[:at] + orders[at + size :]):
-                    has_cut = True
-                else:
-                    at += size
-            if size == 1 and not has_cut:
-                return
-            size = max(1, size // 2)
-            if self._left <= 0:
-                return
+        shortened(self._orders, lambda orders: self._orders if self._still_fails(orders) else None)
 
     def _simplify(self) -> None:
         """Plainer orders in the same places."""

@@ -33,7 +33,19 @@ def outcome(seed: int) -> Outcome:
     return simulate(seed, SHORT)
 
 
-@pytest.mark.spec("LEDG-01", "LEDG-03", "LEDG-04", "DET-02", "LIQ-02", "BOOK-05", "BOOK-08", "WFALL-02")
+@pytest.mark.spec(
+    "LEDG-01",
+    "LEDG-03",
+    "LEDG-04",
+    "DET-02",
+    "LIQ-02",
+    "LIQ-10",
+    "MARK-04",
+    "BOOK-05",
+    "BOOK-08",
+    "WFALL-02",
+    kind="X",
+)
 @pytest.mark.parametrize("seed", [*SEEDS, *REACHING])
 def test_every_law_holds_through_the_faults_and_the_venue_comes_to_rest(seed: int) -> None:
     violation = outcome(seed).violation

@@ -10,7 +10,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from tests.simulation.worlds import PRICE, T0, Built, World
+from tests.simulation.worlds import PRICE, Built, World
+from tests.venues import T0
 from zerodebt.exchange.commands import (
     BUY,
     SELL,
@@ -107,7 +108,7 @@ class Workload:
         kinds = [instrument.kind for instrument in built.instruments]
         self._rng = rng = Random(f"workload {world.seed}")
         self._beside = Random(f"beside {world.seed}")
-        """What came later draws from this one, so that a seed keeps the commands that it had."""
+        """Drawn from beside the other, so that what draws from it does not shift the draws of the other."""
         self._unit = world.unit_atoms
         self._customers = world.customers
         self._kinds = kinds

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from tests.venues import T0
 from zerodebt.exchange.assets import Asset
 from zerodebt.exchange.instruments import Instrument
 from zerodebt.exchange.rules import (
@@ -27,8 +28,6 @@ from zerodebt.exchange.units import DAY_NS, HOUR_NS, MINUTE_NS, PPB, SECOND_NS
 from zerodebt.exchange.venue import Venue
 
 Table = dict[str, Any]
-T0 = 1_760_130_000 * SECOND_NS
-"""A Friday, 21:00 UTC."""
 PRICE = 100
 """Ticks near which everything trades."""
 _DRAWS_MAX = 200
@@ -270,7 +269,7 @@ def _override(rng: Random, rules: Table, instruments: list[Table], unit_atoms: i
 
 
 def _bound_attacks(rng: Random, rules: Table, unit: int) -> None:
-    """What the attacks brought, drawn by itself: a seed keeps the rest of the world that it had."""
+    """What bounds an attack or lets it through, drawn by itself: it shifts no other draw of the seed."""
     plans = ["now", "before"] if rules.get("adl", {}).get("policy", "queue") == "queue" else ["now"]
     drawn: dict[str, dict[str, list[Any]]] = {
         "margin": {"withdrawals": ["share", "share", "open"]},

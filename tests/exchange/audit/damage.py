@@ -42,6 +42,15 @@ def edited(kind: type[E], where: Callable[[E], bool] = lambda _: True, **changes
     return edit
 
 
+def off(kind: type[E], field: str, by: int = 1, where: Callable[[E], bool] = lambda _: True) -> Edit:
+    """The first event of a kind that has the number states it so much too high."""
+    return edited(
+        kind,
+        lambda event: getattr(event, field) is not None and where(event),
+        **{field: lambda event: getattr(event, field) + by},
+    )
+
+
 def without(kind: type[E], where: Callable[[E], bool] = lambda _: True) -> Edit:
     """Leave the first event of a kind out."""
 

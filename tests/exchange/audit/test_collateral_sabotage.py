@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from tests.exchange.audit.damage import Batches, Edit, edited, put, rules_broken, without
+from tests.exchange.audit.damage import Batches, Edit, off, put, rules_broken, without
 from tests.property.test_collateral import Day
 from zerodebt.exchange import events as says
 from zerodebt.exchange.audit import audit
@@ -35,10 +35,6 @@ def with_event(kind: type[Any], where: Any = lambda _: True) -> Batches:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_audit_agrees_with_an_honest_day_on_collateral(seed: int) -> None:
     assert audit(batches_of(seed)).findings == ()
-
-
-def off(kind: type[Any], field: str, by: int = 1) -> Edit:
-    return edited(kind, **{field: lambda event: getattr(event, field) + by})
 
 
 SABOTAGES: dict[str, tuple[str, type[Any], Edit]] = {

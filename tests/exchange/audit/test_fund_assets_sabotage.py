@@ -69,10 +69,6 @@ def is_sale(event: says.ExchangeArmed) -> bool:
     return event.because == "insurance"
 
 
-def at_insurance(event: says.StagePaid | says.StageArmed) -> bool:
-    return event.stage == "insurance"
-
-
 def paid_by_the_fund(batches: Batches) -> Batches:
     """What the house paid is said to come out of the fund's wallet, which is empty."""
     b, _, _ = first(batches, says.StagePaid, lambda event: event.stage == "house")

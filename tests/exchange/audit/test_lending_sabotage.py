@@ -5,7 +5,17 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from tests.exchange.audit.damage import Batches, Edit, edited, first, judged_by, put, rules_broken, without
+from tests.exchange.audit.damage import (
+    Batches,
+    Edit,
+    edited,
+    first,
+    judged_by,
+    off,
+    put,
+    rules_broken,
+    without,
+)
 from tests.exchange.test_lending import (
     KINKED,
     TO_THE_HOUR_NS,
@@ -37,10 +47,6 @@ def interest() -> Batches:
     desk.tick(TO_THE_HOUR_NS)
     desk.ok(Redeem(account, 50 * USD))
     return desk.batches
-
-
-def off(kind: type[Any], field: str, by: int = 1) -> Edit:
-    return edited(kind, **{field: lambda event: getattr(event, field) + by})
 
 
 def legs_off(reason: str, receiver: int, by: int = 1) -> Edit:

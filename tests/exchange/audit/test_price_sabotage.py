@@ -6,22 +6,12 @@ import pytest
 from msgspec import structs
 
 from tests.exchange.audit.crash import PRICES, crash
-from tests.exchange.audit.damage import Batches, Edit, edited, put, rules_broken
+from tests.exchange.audit.damage import Batches, Edit, edited, off, put, rules_broken
 from tests.venues import Desk, rulebook
 from zerodebt.exchange import events as says
 from zerodebt.exchange.audit import audit
 from zerodebt.exchange.rules import FundingRules, MarkRules, VenueRules
 from zerodebt.exchange.units import MINUTE_NS
-
-
-def off(kind: Any, field: str, by: int = 1, where: Any = lambda _: True) -> Edit:
-    """The first event that has the field says something else."""
-    return edited(
-        kind,
-        lambda event: getattr(event, field) is not None and where(event),
-        **{field: lambda event: getattr(event, field) + by},
-    )
-
 
 SABOTAGES: dict[str, tuple[str, str, Edit]] = {
     "a funded index": ("MARK-05", "binance's mark", off(says.Marked, "funded_index_ticks")),
