@@ -14,7 +14,7 @@ import polars as pl
 from zerodebt.exchange.units import MINUTE_NS
 from zerodebt.scenarios import populations
 from zerodebt.scenarios.columns import read_table
-from zerodebt.scenarios.models.leverage_cycle import News, defined, run_world, temporary
+from zerodebt.scenarios.models.leverage_cycle import News, defined, promise, run_world, temporary
 from zerodebt.scenarios.populations import Run
 
 _SHOCK_H = 1.0
@@ -87,6 +87,7 @@ def _figures(run: Run) -> dict[str, float]:
         "adl_profitable_share": _ratio(float(profitable), float(adl["notional_usd"].sum())),
         "adl_before_shock_usd": float(adl.filter(_hour_of(run, adl) < _SHOCK_H)["notional_usd"].sum()),
         "retail_loss_of_wealth": own["retail"]["loss_of_wealth"],
+        **promise(run),
     }
 
 

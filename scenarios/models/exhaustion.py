@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from zerodebt.scenarios import populations
-from zerodebt.scenarios.models.leverage_cycle import News, defined, run_world, temporary
+from zerodebt.scenarios.models.leverage_cycle import News, defined, promise, run_world, temporary
 from zerodebt.scenarios.populations import Floats, Run
 
 _JUNIOR = ("ALT", "SMALL")
@@ -44,6 +44,7 @@ def measure(
             "core_left": float(core[-1]),
             "beta_second_over_first": betas[1] / betas[0],
             "forced_usd": float(by_day.sum()),
+            **promise(run),
         }
         return defined(found)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from zerodebt.scenarios import populations
 from zerodebt.scenarios.columns import read_table
-from zerodebt.scenarios.models.leverage_cycle import NEWS_BETA, News, defined, run_world, temporary
+from zerodebt.scenarios.models.leverage_cycle import NEWS_BETA, News, defined, promise, run_world, temporary
 from zerodebt.scenarios.populations import Floats, Run
 
 JUNIOR, SENIOR = ("ALT", "SMALL"), ("BTC", "ETH")
@@ -54,7 +54,7 @@ def measure(
             return run_world(seed, 24 * days, wake_s, news, changes, Path(folder))
 
         down, up = world(fall), world(-fall)
-        found = of_fall(down, fall) | of_rise(up)
+        found = of_fall(down, fall) | of_rise(up) | promise(down, up)
     return defined(found | {"beta_ratio": found["beta_down"] / found["beta_up"]})
 
 
