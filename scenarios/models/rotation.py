@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from zerodebt.agents.wealth import Floats
 from zerodebt.scenarios import populations
 from zerodebt.scenarios.columns import read_table
 from zerodebt.scenarios.models.leverage_cycle import NEWS_BETA, News, defined, promise, run_world, temporary
-from zerodebt.scenarios.populations import Floats, Run
+from zerodebt.scenarios.populations import Run
 
 JUNIOR, SENIOR = ("ALT", "SMALL"), ("BTC", "ETH")
 _NEWS_H, _NEWS_ENDS_H = 24.0, 30.0
