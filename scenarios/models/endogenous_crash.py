@@ -19,7 +19,8 @@ from zerodebt.scenarios.populations import Run
 
 _SHOCK_H = 1.0
 _LOOKS_A_DAY = 1440.0
-"""Who knows of a shock looks every minute, and trades a fifth of what he would at leisure [ours]."""
+"""Who knows of a shock looks every minute, and trades a fifth of what he would at leisure [ours, chosen
+after a pilot run]."""
 _ALTS = ("ALT", "SMALL")
 _COINS = ("BTC", "ETH", *_ALTS)
 _OWN_BOOK = [
