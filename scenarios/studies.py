@@ -38,6 +38,7 @@ ZERO_DEBT = "ZERO-DEBT"
 """The row that every study answers whose venues promise zero debt."""
 Statistic = Literal["median", "mean", "min", "max"]
 _BOOTSTRAPS = 2_000
+_CODE = (".py", ".toml", ".csv")
 _INTERVAL_SEEDS_MIN = 5
 _STATISTICS: dict[Statistic, Callable[[Sequence[float]], float]] = {
     "median": median,
@@ -222,12 +223,19 @@ def study_id(study: Study) -> str:
 
 @cache
 def _code_digest() -> str:
-    """Of all that a model may call."""
     digest = hashlib.blake2b(digest_size=16)
-    for package in ("exchange", "agents", "scenarios"):
-        for path in sorted(Path(str(resources.files(f"zerodebt.{package}"))).rglob("*.py")):
-            digest.update(path.read_bytes())
+    for path in code_files():
+        digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def code_files() -> list[Path]:
+    """All that a model may call or read: modules, rulebooks, scenarios and their prices; no study's file."""
+    packages = [
+        Path(str(resources.files(f"zerodebt.{name}"))) for name in ("exchange", "agents", "scenarios")
+    ]
+    found = [path for package in packages for path in sorted(package.rglob("*"))]
+    return [path for path in found if path.suffix in _CODE and path.parent.name not in ("studies", "claims")]
 
 
 def run(

@@ -103,6 +103,12 @@ def test_study_that_was_broken_off_goes_on(tmp_path: Path, toy: list[int]) -> No
     assert sorted(toy) == [0, 2], "nothing is computed twice"
 
 
+def test_kept_cells_hang_on_scenarios_and_rulebooks_too_but_on_no_threshold() -> None:
+    read = {path.name for path in studies.code_files()}
+    assert {"leverage-cycle.toml", "leverage-cycle.waypoints.csv", "binance_usdm.toml", "gaps.py"} <= read
+    assert not read & {"S04.toml", "rows.toml"}
+
+
 def test_only_arms_that_a_claim_asks_for_are_run() -> None:
     cells = studies.cells_of(study(StudyClaim(id="F01", text="", measure="gain", low=0), seeds=1))
     assert cells == [Cell(BASE, 0)]
