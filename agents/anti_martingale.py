@@ -20,7 +20,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from zerodebt.agents.wealth import Floats
+
 Flags = NDArray[np.bool_]
 
 DAYS = 365

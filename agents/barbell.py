@@ -33,7 +33,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from zerodebt.agents.wealth import Floats
+
 Flags = NDArray[np.bool_]
 
 Wallet = Literal["shared", "level_1", "level_2", "level_3"]

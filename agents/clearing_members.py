@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from zerodebt.agents.wealth import Floats
+
 Bools = NDArray[np.bool_]
 
 MEMORY, QUANTILE, BUFFER = 0.99, 2.326, 0.25
@@ -28,19 +29,19 @@ def variance_next(variance: float, change: float) -> float:
     return MEMORY * variance + (1 - MEMORY) * change**2
 
 
-def margin_rate(variance: float, calm_variance: float) -> float:
+def margin_rate(variance: float, calm_variance: float, buffer: float = BUFFER) -> float:
     """Initial margin as a share of value; the buffer on the calm margin is eaten up as volatility rises."""
-    calm = float(np.sqrt(min(variance, calm_variance))) * (1 + BUFFER)
+    calm = float(np.sqrt(min(variance, calm_variance))) * (1 + buffer)
     return QUANTILE * max(float(np.sqrt(variance)), calm)
 
 
-def margin_path(changes: Floats, calm: float) -> Floats:
+def margin_path(changes: Floats, calm: float, buffer: float = BUFFER) -> Floats:
     """Margin rate after each day's change; `calm` is the daily deviation that the start knows."""
     variance = calm**2
     rates = np.empty(len(changes))
     for day, change in enumerate(changes.tolist()):
         variance = variance_next(variance, change)
-        rates[day] = margin_rate(variance, calm**2)
+        rates[day] = margin_rate(variance, calm**2, buffer)
     return rates
 
 

@@ -54,7 +54,7 @@ class CoreRetailParams(
     leverage_median, leverage_ln_sd, at_max_share   lognormal, and those at the maximum [C1: 8, .8, .08]
     leverage_max          cut; 1 is no leverage
     isolated_share        [C1: .7]
-    position_share_max    largest position as a part of the open interest of its instrument
+    position_share_max    largest position as a part of the largest open interest of an instrument
     alts, alt_alpha, alt_beta   symbols, and the Beta of an owner's share of entries in them [C1: 6, 3]
     core_ratio, core_ratio_ln_sd   core over margin, lognormal [C1: 3, 1]
     core_split            stable, ETH, BTC [ours]
@@ -303,7 +303,8 @@ class CoreRetail(SpotHolders):
         """Bring the margin back to what it was over notional: first stable, then ETH, then BTC is sold."""
         params = self.params
         wanted = float(self._wanted_usd[row])
-        if not wanted:
+        is_new = not wanted
+        if is_new:
             chance = params.defend_share * (1 - params.defend_fatigue) ** int(self._uses[row])
             if self.generator.random() >= chance:
                 return
@@ -312,7 +313,11 @@ class CoreRetail(SpotHolders):
             notional = abs(lots) * self._lot_usd(number, index)
             wanted = max(0.0, notional / self._chosen(row, number) - equity)
         stable = self._stable_usd(world, row)
-        self._move_stable(world, row, min(wanted, stable), number, count_as="transfers")
+        moved = min(wanted, stable)
+        if self._move_stable(world, row, moved, number, count_as="transfers") and is_new:
+            self.counters["core_spent_stable_usd"] += round(
+                moved
+            )  # later transfers are of coins counted below
         missing = wanted - stable
         self._wanted_usd[row] = 0.0
         core_row = self.owners + row
@@ -344,7 +349,6 @@ class CoreRetail(SpotHolders):
         if number >= 0 and self._isolated[row]:
             commands.append(TransferMargin(margin, number, atoms))
         self.counters[count_as] += 1
-        self.counters["core_spent_stable_usd"] += round(usd)
         world.submit(commands, self.latencies[row], self.heard)
         return True
 

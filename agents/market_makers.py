@@ -70,8 +70,6 @@ class MarketMakerParams(
     pressure_per_hour        spot: how far it moves an hour against a mean inventory at the cap, in the same
                              distances, with the cube of the inventory: who can hardly take more looks for
                              a price at which others do [proposed]
-    median_floor             the median minute is never below this part of what the volatility before the
-                             start says: a price made by few trades stands still most of the time
     """
 
     name: str
@@ -101,7 +99,6 @@ class MarketMakerParams(
     books: Books = "contracts"
     impact: Share = 0.6
     pressure_per_hour: NotNegative = 1.0
-    median_floor: NotNegative = 0.0
 
 
 class MarketMakers:
@@ -143,7 +140,6 @@ class MarketMakers:
         calm = _MEDIAN_ABS_NORMAL * volatility * np.sqrt(self._per_window * to_ns(params.wake_s) / YEAR_NS)
         self._moves = np.tile(calm, (60, 1))
         self._median_move = calm
-        self._median_least = np.maximum(params.median_floor * calm, 1e-7)
         self._moves_seen = 0
         self._woken = 0
         self._stressed = np.zeros(count, bool)
@@ -201,7 +197,7 @@ class MarketMakers:
         if self._woken % per_minute == 0:
             self._moves[self._moves_seen % 60] = np.abs(self._history.log_return(per_minute))
             self._moves_seen += 1
-            self._median_move = np.maximum(np.median(self._moves, axis=0), self._median_least)
+            self._median_move = np.maximum(np.median(self._moves, axis=0), 1e-7)
         market, ratio = self.stress()
         size = self._size_factors(world, market)
         self._quote(world, index, ratio, size, held)

@@ -1,4 +1,4 @@
-"""Accounts that are known one by one: members of a clearing house, or the one client of a report."""
+"""Accounts known one by one: members of a clearing house (C12, V58), or the one client of a report (F10)."""
 
 from typing import Annotated
 

@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-Floats = NDArray[np.float64]
+from zerodebt.agents.wealth import Floats
+
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 

@@ -63,6 +63,8 @@ def page(done: Iterable[Done]) -> str:
         for n, finding in enumerate(found):
             first = (name, row.says) if n == 0 else ("", "")
             lines.append(f"| {' | '.join((*first, *_cells(finding)))} |")
+    for finding in by_row.get(studies.ZERO_DEBT, []):
+        lines.append(f"| {finding.id} | {finding.text} | {' | '.join(_cells(finding))} |")
     return "\n".join(lines) + "\n"
 
 

@@ -52,10 +52,25 @@ def measure(run: Path) -> dict[str, Any]:
     return measured
 
 
-def slug(name: str) -> str:
-    """A name as part of a measure's: `BTC-PERP` is btc, `natural shorts` natural_shorts."""
-    base = name.removesuffix("-PERP") if name.isupper() else name
-    return re.sub(r"[^a-z0-9]+", "_", base.lower()).strip("_")
+def slugs(names: Iterable[str]) -> dict[str, str]:
+    """Names as parts of measures' names, no two alike: `BTC-PERP` is btc, or btc_perp beside a book BTC;
+    `natural shorts` is natural_shorts. Those that differ by case and marks alone are numbered.
+    """
+    names = sorted(set(names))
+    short = [_slug(name.removesuffix("-PERP") if name.isupper() else name) for name in names]
+    found: dict[str, str] = {}
+    for name, wanted in zip(names, short, strict=True):
+        part = base = wanted if short.count(wanted) == 1 else _slug(name)
+        count = 1
+        while part in found.values():
+            count += 1
+            part = f"{base}_{count}"
+        found[name] = part
+    return found
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
 def _share(part: float, whole: float) -> float | None:
@@ -118,8 +133,8 @@ def _adl(frames: Frames, unit: str) -> dict[str, Any]:
         "adl_burst_top1_share": _largest_share(by_time, 1),
         "adl_burst_top10_share": _largest_share(by_time, 10),
     }
-    for symbol in frames["instruments"]["symbol"]:
-        measured[f"adl_share_{slug(symbol)}"] = _share(by_symbol.get(symbol, 0.0), whole)
+    for symbol, name in slugs(frames["instruments"]["symbol"]).items():
+        measured[f"adl_share_{name}"] = _share(by_symbol.get(symbol, 0.0), whole)
     return measured
 
 
@@ -186,8 +201,9 @@ def _open_interest(frames: Frames, unit: str) -> dict[str, Any]:
     for cause in CAUSES:
         change = instruments[f"{cause}_change_lots"] * first_price * value
         measured[f"open_interest_change_{cause}_{unit}"] = float(change.sum())
+    names = slugs(instruments["symbol"])
     for row in instruments.iter_rows(named=True):
-        name = slug(row["symbol"])
+        name = names[row["symbol"]]
         measured[f"open_interest_start_{name}_contracts"] = row["first_open_interest_contracts"]
         measured[f"open_interest_end_{name}_contracts"] = row["last_open_interest_contracts"]
     return measured
@@ -196,8 +212,9 @@ def _open_interest(frames: Frames, unit: str) -> dict[str, Any]:
 def _prices(frames: Frames, unit: str) -> dict[str, Any]:
     measured: dict[str, Any] = {}
     order = ["symbol", "seq"]
+    names = slugs(frames["instruments"]["symbol"])
     for (symbol,), marks in frames["marks"].sort(order).group_by("symbol", maintain_order=True):
-        name = slug(str(symbol))
+        name = names[str(symbol)]
         for what in ("index", "mark"):
             prices = marks[what]
             measured[f"{what}_start_{name}_{unit}"] = prices[0]
@@ -222,12 +239,13 @@ def _depth(frames: Frames, unit: str) -> dict[str, Any]:
         "depth_bid_min_relative": _least_relative(whole, f"depth_bid_{unit}"),
         "depth_ask_min_relative": _least_relative(whole, f"depth_ask_{unit}"),
     }
+    names = slugs(frames["instruments"]["symbol"])
     for (symbol,), rows in marks.group_by("symbol", maintain_order=True):
-        measured[f"depth_min_relative_{slug(str(symbol))}"] = _least_relative(rows, "depth")
+        measured[f"depth_min_relative_{names[str(symbol)]}"] = _least_relative(rows, "depth")
     first = marks.filter(pl.col("instrument") == 0)
     of_day = first["time_ns"] % _DAY_NS
     near = first.filter((of_day >= _DEPTH_WINDOW_NS[0]) & (of_day <= _DEPTH_WINDOW_NS[1]))
-    name = slug(str(frames["instruments"]["symbol"][0]))
+    name = names[str(frames["instruments"]["symbol"][0])]
     mean = near[f"depth_bid_10bp_{unit}"].mean()
     measured[f"{name}_bid_depth_10bp_mean_{unit}"] = mean if isinstance(mean, float) else None
     return measured
@@ -317,8 +335,10 @@ def _populations(frames: Frames, unit: str) -> dict[str, Any]:
     owed_rows = frames["waterfall"].filter(pl.col("entry") == "receivable")
     owed = dict(owed_rows.group_by("population").agg(pl.col(f"amount_{unit}").sum()).iter_rows())
     measured: dict[str, Any] = {}
-    for row in frames["populations"].filter(pl.col("kind") != "house").iter_rows(named=True):
-        name = slug(row["population"])
+    populations = frames["populations"].filter(pl.col("kind") != "house")
+    names = slugs(populations["population"])
+    for row in populations.iter_rows(named=True):
+        name = names[row["population"]]
         lost, owes = row[f"losses_{unit}"], owed.get(row["population"], 0.0)
         measured |= {
             f"result_{name}_{unit}": row[f"change_{unit}"],

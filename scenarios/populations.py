@@ -11,13 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from zerodebt.agents.wealth import Floats
 from zerodebt.scenarios.columns import TABLES, money_unit, opening, read_table, settle_asset
 from zerodebt.scenarios.rundir import META, read_json
 
 HOUR_NS = 3_600 * 10**9
-Floats = NDArray[np.float64]
 
 
 class Run(NamedTuple):

@@ -8,7 +8,7 @@ import hashlib
 import importlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache
 from importlib import resources
@@ -23,6 +23,7 @@ from msgspec import Struct
 from zerodebt.exchange.specs import Name
 from zerodebt.scenarios import config, rundir
 from zerodebt.scenarios.config import Evidence
+from zerodebt.scenarios.models import PROMISE_BROKEN
 from zerodebt.scenarios.quantities import CallError, nearest
 
 Measures = Mapping[str, float]
@@ -33,8 +34,11 @@ Told = Callable[[str, int, int], None]
 BASE = "base"
 """The arm with the parameters as they stand."""
 CELLS = "cells.jsonl"
+ZERO_DEBT = "ZERO-DEBT"
+"""The row that every study answers whose venues promise zero debt."""
 Statistic = Literal["median", "mean", "min", "max"]
 _BOOTSTRAPS = 2_000
+_CODE = (".py", ".toml", ".csv")
 _INTERVAL_SEEDS_MIN = 5
 _STATISTICS: dict[Statistic, Callable[[Sequence[float]], float]] = {
     "median": median,
@@ -219,12 +223,19 @@ def study_id(study: Study) -> str:
 
 @cache
 def _code_digest() -> str:
-    """Of all that a model may call."""
     digest = hashlib.blake2b(digest_size=16)
-    for package in ("exchange", "agents", "scenarios"):
-        for path in sorted(Path(str(resources.files(f"zerodebt.{package}"))).rglob("*.py")):
-            digest.update(path.read_bytes())
+    for path in code_files():
+        digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def code_files() -> list[Path]:
+    """All that a model may call or read: modules, rulebooks, scenarios and their prices; no study's file."""
+    packages = [
+        Path(str(resources.files(f"zerodebt.{name}"))) for name in ("exchange", "agents", "scenarios")
+    ]
+    found = [path for package in packages for path in sorted(package.rglob("*"))]
+    return [path for path in found if path.suffix in _CODE and path.parent.name not in ("studies", "claims")]
 
 
 def run(
@@ -300,9 +311,34 @@ def _compute(study: Study, cell: Cell) -> dict[str, float]:
 # Findings
 
 
-def check(study: Study, measures: Mapping[Cell, Measures]) -> Iterable[Finding]:
-    """Every claim in the file's order."""
-    return (_finding(study, claim, measures) for claim in study.claims)
+def check(study: Study, measures: Mapping[Cell, Measures]) -> Iterator[Finding]:
+    """Every claim in the file's order; then the promise of zero debt, where a venue of the study gives it."""
+    yield from (_finding(study, claim, measures) for claim in study.claims)
+    told = {cell: measures[cell] for cell in cells_of(study) if PROMISE_BROKEN in measures[cell]}
+    if told:
+        yield _kept_promise(study, {cell: figures[PROMISE_BROKEN] for cell, figures in told.items()})
+
+
+def _kept_promise(study: Study, broken: Mapping[Cell, float]) -> Finding:
+    """Runs that broke the promise, over all arms and seeds; the arms are named."""
+    arms = {arm: sum(n for cell, n in broken.items() if cell.arm == arm) for arm in arms_of(study)}
+    where = ", ".join(f"{arm}: {n:g}" for arm, n in arms.items() if n)
+    total = sum(broken.values())
+    return Finding(
+        ZERO_DEBT,
+        study.name,
+        "zero debt is kept wherever a venue promises it",
+        f"runs that broke the promise{f' ({where})' if where else ''}",
+        "identity",
+        study.seeds,
+        total,
+        None,
+        None,
+        "0",
+        not total,
+        True,
+        "",
+    )
 
 
 def _finding(study: Study, claim: StudyClaim, measures: Mapping[Cell, Measures]) -> Finding:

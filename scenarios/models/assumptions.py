@@ -36,7 +36,7 @@ def play(waterfall: Sequence[str], *, leverage: int, gap: float, fund: float, ha
     if has_bid:
         desk.bid(street, [(after, _LOTS)])
     desk.index(after)
-    return desk.end()
+    return desk.end(may_break=True)
 
 
 def broken(report: Report) -> list[str]:

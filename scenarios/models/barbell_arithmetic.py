@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import ndtr
 
-from zerodebt.agents.barbell import Floats, Investors, Plan
+from zerodebt.agents.barbell import Investors, Plan
+from zerodebt.agents.wealth import Floats
 from zerodebt.scenarios.models.barbell_wallets import DAYS
 
 TAX = 0.20315

@@ -12,8 +12,9 @@ from datetime import date, datetime, time, timedelta
 
 import numpy as np
 
-from zerodebt.agents.barbell import Floats, loan_to_value
+from zerodebt.agents.barbell import loan_to_value
 from zerodebt.agents.money_fund import TOKYO, MoneyFund, round_trip_share
+from zerodebt.agents.wealth import Floats
 
 START = datetime(2026, 1, 5, 0, 0, tzinfo=TOKYO)
 """A Monday."""

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from zerodebt.agents.barbell import Buckets, Floats, Investors, Plan
+from zerodebt.agents.barbell import Buckets, Investors, Plan
+from zerodebt.agents.wealth import Floats
 from zerodebt.scenarios.models.barbell_arithmetic import put_price
 from zerodebt.scenarios.models.barbell_wallets import DAYS, daily_returns
 

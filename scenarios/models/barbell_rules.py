@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from zerodebt.agents.barbell import Floats, Investors, Plan
+from zerodebt.agents.barbell import Investors, Plan
+from zerodebt.agents.wealth import Floats
 from zerodebt.scenarios.models.barbell_wallets import DAYS, daily_returns
 
 MONTH_DAYS = 21

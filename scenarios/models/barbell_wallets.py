@@ -11,7 +11,8 @@ from collections.abc import Mapping
 import msgspec
 import numpy as np
 
-from zerodebt.agents.barbell import Floats, Investors, Plan
+from zerodebt.agents.barbell import Investors, Plan
+from zerodebt.agents.wealth import Floats
 
 DAYS = 252
 SHOCK_DAYS = 5

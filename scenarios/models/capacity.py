@@ -15,9 +15,8 @@ Chosen on 2026-11-22 before the first run (ours; fees, threshold forms and capit
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from zerodebt.agents.wealth import Floats
 
 _DAYS, _HOURS = 365, 8760
 _DAILY_SD = 0.6 / np.sqrt(_DAYS)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import zerodebt
+from zerodebt.scenarios.models import PROMISE_BROKEN
 from zerodebt.scenarios.models.small_venue import WitnessDisagreesError
 
 
@@ -27,7 +28,7 @@ def measure(seed: int, *, scenario: str, changes: Mapping[str, Any]) -> Mapping[
     figures = {name: _number(value) for name, value in summary["metrics"].items()}
     clauses = {clause["letter"]: clause["figures"] for clause in audit["clauses"]}
     return {name: value for name, value in figures.items() if value is not None} | {
-        "promise_kept": summary["promise_kept"],
+        PROMISE_BROKEN: not summary["promise_kept"],
         "owed": summary["receivables"]["amount"],
         "accounts_owing": summary["receivables"]["count"],
         "residual_open": sum(float(amount) for amount in summary["residual_open"].values()),

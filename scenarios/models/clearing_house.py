@@ -8,9 +8,9 @@ defaulters' contributions, the house's capital, the others' contributions. Amoun
 Sources: CPMI-IOSCO, Principles for financial market infrastructures, 2012 (Cover 2); Paddrik and Young, How
 safe are central counterparties in credit default swap markets, 2021 (its insufficiency).
 
-Ours, 2026-11-22: sizes by quantiles of Pareto 1.2; a stress is the shock of 1 in 1000 under a tail of 3, a
-margin that of 1 in 100; an event is a shock beyond the margin, half of the members are on its losing side
-and a tenth of those default.
+Ours, 2026-11-22: sizes are those of agents/clearing_members; a stress is the shock of 1 in 1000
+under a tail of 3, a margin that of 1 in 100; an event is a shock beyond the margin, half of the members are
+on its losing side and a tenth of those default.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
+from zerodebt.agents.clearing_members import sizes
 from zerodebt.exchange.units import split_exact
 from zerodebt.exchange.waterfall import default_fund
 
 COVER = 2
 EXPOSURE_ATOMS = 10**9
-SIZE_TAIL, STRESS_TAIL = 1.2, 3.0
+STRESS_TAIL = 3.0
 STRESS_OVER_MARGIN = (0.01 / 0.001) ** (1 / STRESS_TAIL)
 LOSING, DEFAULTING = 0.5, 0.1
 
@@ -64,19 +65,18 @@ def measure(seed: int, *, members: int, tail: float, events: int, house_share: f
 
 def exposures(members: int) -> list[int]:
     """What a move of one margin costs each member, the smallest first."""
-    shares = (np.arange(members) + 0.5) / members
-    return [int(EXPOSURE_ATOMS * size) for size in (1 - shares) ** (-1 / SIZE_TAIL)]
+    return [int(EXPOSURE_ATOMS * size) for size in sizes(members)[::-1].tolist()]
 
 
-def _losses(sizes: Sequence[int], shock: float) -> list[int]:
-    return [int(size * max(0.0, shock - 1)) for size in sizes]
+def _losses(costs: Sequence[int], shock: float) -> list[int]:
+    return [int(cost * max(0.0, shock - 1)) for cost in costs]
 
 
-def defaulted(luck: Any, sizes: Sequence[int], tail: float) -> dict[int, int]:
+def defaulted(luck: Any, costs: Sequence[int], tail: float) -> dict[int, int]:
     """Losses beyond margin of those who default in one event, by member."""
     shock = (1 - luck.random()) ** (-1 / tail)
-    losses = _losses(sizes, shock)
-    fails = luck.random(len(sizes)) < LOSING * DEFAULTING
+    losses = _losses(costs, shock)
+    fails = luck.random(len(costs)) < LOSING * DEFAULTING
     return {m: loss for m, loss in enumerate(losses) if fails[m] and loss}
 
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from zerodebt.agents import stablecoin_issuer as rules
 from zerodebt.agents.stablecoin_issuer import IssuerRules
-from zerodebt.agents.treasury_companies import Floats
+from zerodebt.agents.wealth import Floats
 
 DAYS_A_YEAR = 365
 RISE_DAYS, AFTER_DAYS = 180, 60

@@ -30,6 +30,7 @@ from zerodebt.exchange.events import (
     StagePaid,
 )
 from zerodebt.exchange.rules import OrderRules, VenueRules, profile_table, venue_rules
+from zerodebt.scenarios.models import PROMISE_BROKEN
 from zerodebt.scenarios.models.small_venue import START_TICKS, TICK_ATOMS, SmallVenue, contract, of, rulebook
 
 _STEPS = 6
@@ -58,6 +59,7 @@ class Crash(NamedTuple):
     overcharge: Mapping[int, int]
     stages: tuple[StageArmed, ...]
     report: Report
+    broke_promise: bool
 
 
 def path_ticks(rng: np.random.Generator) -> list[int]:
@@ -124,7 +126,7 @@ def _crash(
     owed: Mapping[int, int],
     change: Mapping[int, int],
 ) -> Crash:
-    report = desk.end()
+    report = desk.end(may_break=True)
     by_stage = dict.fromkeys(STAGES, 0)
     for paid in of(desk.events, StagePaid):
         by_stage[paid.stage] += paid.atoms if paid.deficit_id else 0
@@ -145,6 +147,7 @@ def _crash(
         overcharge,
         tuple(of(desk.events, StageArmed)),
         report,
+        desk.broke_promise(report),
     )
 
 
@@ -175,6 +178,7 @@ def measure(
         "others_touched": sum(c.others_change[k] != 0 for c, k in blown),
         "owed_atoms": sum(sum(c.owed.values()) for c in crashes),
         "residuals": sum(c.report.verdict == "RESIDUAL" for c in crashes),
+        PROMISE_BROKEN: sum(c.broke_promise for c in crashes),
         "stages_armed": len(armed),
         "stages_without_reason": sum(not stage.because for stage in armed),
     } | {f"{stage}_usd": sum(c.paid_by_stage[stage] for c in crashes) / 1e6 for stage in STAGES}

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from zerodebt.scenarios import populations
-from zerodebt.scenarios.models.leverage_cycle import News, run_world, temporary
+from zerodebt.scenarios.models.leverage_cycle import News, promise, run_world, temporary
 
 _WARM_H = 1.0
 
@@ -39,5 +39,6 @@ def measure(seed: int, *, days: float = 30.0, wake_s: float = 1800.0) -> Mapping
             "agent_days": accounts * days,
             "volume_share_least": min(shares.values()),
             "volume_share_most": max(shares.values()),
+            **promise(run),
         }
         return found | {f"volume_{name}": share for name, share in shares.items()}

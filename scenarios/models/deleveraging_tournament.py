@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import ndtri
 
+from zerodebt.agents.wealth import LARGEST_USD, LN_MEAN, LN_SD
 from zerodebt.exchange.rules import AdlRules
 from zerodebt.exchange.waterfall import adl, policies
 from zerodebt.exchange.waterfall.adl import Candidate, Demand, Ranked
@@ -30,7 +31,6 @@ EXAMPLE_LEFT: Mapping[str, Sequence[Fraction]] = {
 }
 """Equities afterwards at severity 1/2: 7.5 of the deficit of 15 is seized."""
 
-LN_WEALTH, LN_WEALTH_SD, WEALTH_MAX_USD = 7.22, 2.64, 316_000_000
 LN_LEVERAGE, LN_LEVERAGE_SD, LEVERAGE_MAX = np.log(0.43), 1.2, 10.0
 PROFIT_SHARE, PROFIT_SD = 0.52, 0.8
 """Open profit over the position's value: the median, and the deviation of its logarithm."""
@@ -129,8 +129,8 @@ def residual_error(rules: AdlRules) -> float:
 def drawn(luck: Any, count: int) -> list[Account]:
     """Winners by quantiles of wealth, in the order of luck; leverage and profit are drawn."""
     quantiles = (np.arange(count) + 0.5) / count
-    wealth = np.exp(LN_WEALTH + LN_WEALTH_SD * ndtri(luck.permutation(quantiles)))
-    equity = (100 * np.minimum(wealth, WEALTH_MAX_USD)).astype(np.int64) + LOT_ATOMS
+    wealth = np.exp(LN_MEAN + LN_SD * ndtri(luck.permutation(quantiles)))
+    equity = (100 * np.minimum(wealth, LARGEST_USD)).astype(np.int64) + LOT_ATOMS
     leverage = np.minimum(LEVERAGE_MAX, np.exp(luck.normal(LN_LEVERAGE, LN_LEVERAGE_SD, count)))
     lots = np.maximum(1, (equity * leverage / LOT_ATOMS).astype(np.int64))
     share = PROFIT_SHARE * np.exp(luck.normal(0, PROFIT_SD, count))

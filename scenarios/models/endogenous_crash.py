@@ -13,12 +13,13 @@ import polars as pl
 
 from zerodebt.exchange.units import MINUTE_NS
 from zerodebt.scenarios import populations
-from zerodebt.scenarios.models.leverage_cycle import News, defined, run_world, temporary
+from zerodebt.scenarios.models.leverage_cycle import News, defined, promise, run_world, temporary
 from zerodebt.scenarios.populations import Run
 
 _SHOCK_H = 1.0
 _LOOKS_A_DAY = 1440.0
-"""Who knows of a shock looks every minute, and trades a fifth of what he would at leisure [ours]."""
+"""Who knows of a shock looks every minute, and trades a fifth of what he would at leisure [ours, chosen
+after a pilot run]."""
 _ALTS = ("ALT", "SMALL")
 _COINS = ("BTC", "ETH", *_ALTS)
 _OWN_BOOK = [
@@ -87,6 +88,7 @@ def _figures(run: Run) -> dict[str, float]:
             run.adl.filter(_hour_of(run, run.adl) < _SHOCK_H)["notional_usd"].sum()
         ),
         "retail_loss_of_wealth": own["retail"]["loss_of_wealth"],
+        **promise(run),
     }
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from zerodebt.agents.wealth import Floats
 from zerodebt.scenarios import populations
-from zerodebt.scenarios.models.leverage_cycle import News, defined, run_world, temporary
-from zerodebt.scenarios.populations import Floats, Run
+from zerodebt.scenarios.models.leverage_cycle import News, defined, promise, run_world, temporary
+from zerodebt.scenarios.populations import Run
 
 _JUNIOR = ("ALT", "SMALL")
 _FREE_CORE = 0.1
@@ -44,6 +45,7 @@ def measure(
             "core_left": float(core[-1]),
             "beta_second_over_first": betas[1] / betas[0],
             "forced_usd": float(by_day.sum()),
+            **promise(run),
         }
         return defined(found)
 

@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zerodebt.scenarios import config, runner
+from zerodebt.scenarios.models import PROMISE_BROKEN
 from zerodebt.scenarios.populations import Run, read
 from zerodebt.scenarios.prices import COLUMNS
+from zerodebt.scenarios.rundir import SUMMARY, read_json
 
 SCENARIO = "leverage-cycle"
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -81,6 +83,13 @@ def run_world(
     if not result.summary["audit"]["agrees"]:
         raise AssertionError(f"{result.path}: the audit does not agree: {result.verdict}")
     return read(result.path)
+
+
+def promise(*runs: Run) -> dict[str, float]:
+    """Runs that broke the venue's promise, and what of their debts nobody has paid at the end."""
+    summaries = [read_json(run.path / SUMMARY) for run in runs]
+    missing = [float(amount) for said in summaries for amount in said["residual_open"].values()]
+    return {PROMISE_BROKEN: sum(not said["promise_kept"] for said in summaries), "residual_usd": sum(missing)}
 
 
 def defined(figures: Mapping[str, float]) -> dict[str, float]:

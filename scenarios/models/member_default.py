@@ -7,8 +7,7 @@ Margin and who fails: agents/clearing_members.
 
 Chosen on 2026-11-22 before the first run (ours): margin of 4 on a price of 100; the stress is three
 margins; the house brings 7 parts for 166 of the fund, as Nasdaq Clearing did; moves of the draws are Pareto
-with exponent 3 from one and a half margins on; nobody is assessed and no gains are cut. The path of margin
-is 500 days of 0.9 %, 23 of 4.5 % and 120 of 1.5 %, as of 2018 to 2020.
+with exponent 3 from one and a half margins on; nobody is assessed and no gains are cut.
 """
 
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from zerodebt.agents import clearing_members as rules
 from zerodebt.exchange.commands import AuctionBid, Contribute, HoldAuction, SettleVariation, Tick
 from zerodebt.exchange.events import HOUSE, DeficitClosed, DeficitOpened
 from zerodebt.exchange.units import HOUR_NS, split_exact
+from zerodebt.scenarios.models.margin_cycle import peak_over_trough
 from zerodebt.scenarios.models.small_venue import START_TICKS, TICK_ATOMS, SmallVenue, contract, of, rulebook
 
 MEMBERS = 10
@@ -27,7 +27,6 @@ STRESS_TICKS = 3 * MARGIN_TICKS
 LOTS_OF_SMALLEST = 100
 HOUSE_PARTS, FUND_PARTS = 7, 166
 MOVE_TAIL = 3.0
-PATH = ((500, 0.009), (23, 0.045), (120, 0.015))
 PLENTY = 10**15
 
 
@@ -46,7 +45,7 @@ def measure(seed: int, *, draws: int) -> Mapping[str, float]:
         figures[f"breaches_{count}"] = float(sum(left > 0 for _, _, left in drawn))
         within = [left for move, (_, _, left) in zip(moves, drawn, strict=True) if move <= STRESS_TICKS]
         figures[f"breaches_{count}_within_stress"] = float(sum(left > 0 for left in within))
-    return figures | {"margin_peak_over_trough": margin_cycle(rng)}
+    return figures | {"margin_peak_over_trough": peak_over_trough(rng)}
 
 
 def played(count: int, move_ticks: int) -> tuple[int, int, int]:
@@ -89,11 +88,3 @@ def _house() -> SmallVenue:
     margin = MARGIN_TICKS * TICK_ATOMS
     future = contract(leverage=1000, margin_floor_atoms_per_lot=margin, initial_atoms_per_lot=margin)
     return SmallVenue(table, (future,))
-
-
-def margin_cycle(rng: np.random.Generator) -> float:
-    """Largest margin rate over the smallest before it, once the calm is known."""
-    deviations = np.concatenate([np.full(days, deviation) for days, deviation in PATH])
-    rates = rules.margin_path(rng.standard_normal(len(deviations)) * deviations, PATH[0][1])
-    peak = int(rates.argmax())
-    return float(rates[peak] / rates[PATH[0][0] // 2 : peak].min())

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from zerodebt.agents.wealth import Floats
 from zerodebt.scenarios import populations
 from zerodebt.scenarios.columns import read_table
-from zerodebt.scenarios.models.leverage_cycle import NEWS_BETA, News, defined, run_world, temporary
-from zerodebt.scenarios.populations import Floats, Run
+from zerodebt.scenarios.models.leverage_cycle import NEWS_BETA, News, defined, promise, run_world, temporary
+from zerodebt.scenarios.populations import Run
 
 JUNIOR, SENIOR = ("ALT", "SMALL"), ("BTC", "ETH")
 _NEWS_H, _NEWS_ENDS_H = 24.0, 30.0
@@ -54,7 +55,7 @@ def measure(
             return run_world(seed, 24 * days, wake_s, news, changes, Path(folder))
 
         down, up = world(fall), world(-fall)
-        found = of_fall(down, fall) | of_rise(up)
+        found = of_fall(down, fall) | of_rise(up) | promise(down, up)
     return defined(found | {"beta_ratio": found["beta_down"] / found["beta_up"]})
 
 
@@ -71,9 +72,6 @@ def of_fall(run: Run, log_move: float) -> dict[str, float]:
     in_book = populations.counterparties(run).filter(route="book")
     forced_usd = float(in_book["notional"].sum())
     by_retail = float(in_book.filter(counterparty="retail")["notional"].sum())
-    held = populations.holdings_usd(run, "institutions", _AFTER_H)
-    long_usd = sum(usd for symbol, usd in held.items() if symbol in run.spots)
-    hedge_usd = sum(usd for symbol, usd in held.items() if symbol not in run.spots)
     trough = _trough(run)
     return {
         "beta_down": populations.beta(run, JUNIOR, "BTC", _NEWS_H, _AFTER_H),
@@ -96,7 +94,9 @@ def of_fall(run: Run, log_move: float) -> dict[str, float]:
         "retail_gini": own["retail"]["gini"],
         "forced_usd": forced_usd,
         "forced_taken_by_retail": _ratio(by_retail, forced_usd),
-        "institutions_net_of_gross": _ratio(abs(long_usd + hedge_usd), long_usd + abs(hedge_usd)),
+        "senior_weight_rise": _senior_weight(run, _AFTER_H) - _senior_weight(run, _NEWS_H),
+        "institutions_net_of_gross": _net_of_gross(run, "institutions"),
+        "retail_net_of_gross": _net_of_gross(run, "retail"),
         "first_sale_s": float(populations.counter(run, "institutions", "first_sale_s")),
         "past_d3": float(populations.counter(run, "institutions", "past_d3")),
         "overshoot": trough - log_move * float(np.mean([NEWS_BETA[s] for s in JUNIOR])),
@@ -123,6 +123,20 @@ def of_rise(run: Run) -> dict[str, float]:
         "junior_weight_return_correlation": _correlation(np.array(weights), np.array(returns)),
         "retail_last_of_first_quarter": _ratio(float(bought[-quarter:].sum()), float(bought[:quarter].sum())),
     }
+
+
+def _senior_weight(run: Run, hour: float) -> float:
+    """Part of the institutions' coins that is senior."""
+    held = populations.holdings_usd(run, "institutions", hour)
+    return _ratio(sum(held.get(s, 0.0) for s in SENIOR), sum(held.get(s, 0.0) for s in run.spots))
+
+
+def _net_of_gross(run: Run, population: str) -> float:
+    """After the fall: coins and contracts together, over both without their signs."""
+    held = populations.holdings_usd(run, population, _AFTER_H)
+    coins = sum(usd for symbol, usd in held.items() if symbol in run.spots)
+    contracts = sum(usd for symbol, usd in held.items() if symbol not in run.spots)
+    return _ratio(abs(coins + contracts), coins + abs(contracts))
 
 
 def _mean_return(run: Run, symbols: tuple[str, ...], edges: Floats) -> Floats:

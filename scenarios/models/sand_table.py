@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from zerodebt.agents.anti_martingale import DAYS, Bot, Floats, Ledgers, bleed_days, lump_sum, play, signal
+from zerodebt.agents.anti_martingale import DAYS, Bot, Ledgers, bleed_days, lump_sum, play, signal
+from zerodebt.agents.wealth import Floats
 
 _FAMOUS = 46.0
 _WEALTH = 100

@@ -15,6 +15,7 @@ import numpy as np
 
 from zerodebt.exchange.commands import MassQuote, PlaceOrder
 from zerodebt.exchange.events import HOUSE, Filled, OrderAccepted
+from zerodebt.scenarios.models import PROMISE_BROKEN
 from zerodebt.scenarios.models.small_venue import START_TICKS, TICK_ATOMS, SmallVenue, contract, of, rulebook
 
 _SHORTS, _LOTS, _LEVELS, _FIRST_LOTS, _BUYER_LEVELS = 40, 25, 320, 5, 5
@@ -47,7 +48,7 @@ def measure(seed: int, *, thins: bool) -> Mapping[str, float]:
         if last == desk.view.mark_ticks(0):
             break
         desk.index(last)
-    desk.end()
+    report = desk.end(may_break=True)
     forced = {o.order_id for o in of(desk.events, OrderAccepted) if o.forced}
     fills = of(desk.events, Filled)
     forced_value = sum(f.size_lots * f.price_ticks for f in fills if f.taker_order in forced)
@@ -60,4 +61,5 @@ def measure(seed: int, *, thins: bool) -> Mapping[str, float]:
         "rise": rise,
         "rise_over_linear_impact": rise / (forced_value / depth) if forced_value else np.nan,
         "accounts_closed": sum(desk.view.position_lots(0, a) == 0 for a in shorts),
+        PROMISE_BROKEN: desk.broke_promise(report),
     }

@@ -79,6 +79,10 @@ def rulebook(waterfall: Sequence[str], **tables: Any) -> VenueRules:
     return venue_rules(base)
 
 
+class PromiseBrokenError(Exception):
+    """A small venue that promises zero debt left a debt that nobody paid."""
+
+
 class SmallVenue:
     """A venue, its clock, and the witness. `events` holds all that has happened.
 
@@ -174,13 +178,21 @@ class SmallVenue:
     def equities(self, accounts: Sequence[int]) -> list[int]:
         return [int(atoms) for atoms in self.view.equities(accounts)]
 
-    def end(self) -> Report:
-        """The witness's report; WitnessDisagreesError unless it comes to what the venue says of itself."""
+    def end(self, *, may_break: bool = False) -> Report:
+        """The witness's report; WitnessDisagreesError unless it comes to what the venue says of itself.
+
+        may_break  a broken promise of zero debt is a figure of the study; otherwise it is PromiseBrokenError
+        """
         report = self._witness.finish()
         apart = list(differences(report, msgspec.to_builtins(self.view.statement()), 0))
         if not report.agrees or apart:
             raise WitnessDisagreesError(f"{[f.text for f in report.findings[:3]]} {apart}")
+        if not may_break and self.broke_promise(report):
+            raise PromiseBrokenError(f"{report.verdict}: {report.residuals}")
         return report
+
+    def broke_promise(self, report: Report) -> bool:
+        return self.rules.promise == "zero_debt" and not report.verdict.startswith("HELD")
 
 
 def of(events: Sequence[Event], kind: type[E]) -> list[E]:

@@ -15,7 +15,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from zerodebt.agents import treasury_companies as rules
-from zerodebt.agents.treasury_companies import NEVER, TAIL, Companies, Floats
+from zerodebt.agents.treasury_companies import NEVER, TAIL, Companies
+from zerodebt.agents.wealth import Floats
 
 COINS, COINS_USD, MARKET_VALUE_USD = 641_692, 65.04e9, 63.67e9
 PUT_USD, PUT_SHARES = 1.01e9, 5_513_489

@@ -22,7 +22,8 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from zerodebt.agents import treasury_companies as rules
-from zerodebt.agents.treasury_companies import TAIL, Companies, Floats
+from zerodebt.agents.treasury_companies import TAIL, Companies
+from zerodebt.agents.wealth import Floats
 from zerodebt.exchange.assets import Asset
 from zerodebt.exchange.commands import BUY, SELL, Deposit, MassQuote, PlaceOrder, Withdraw
 from zerodebt.exchange.events import Filled, Rejected

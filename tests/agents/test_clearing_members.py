@@ -13,6 +13,7 @@ def test_buffer_holds_in_calm_and_is_eaten_up_as_volatility_rises() -> None:
     assert margin_rate(0.0125**2, calm) == pytest.approx(2.326 * 0.0125)
     assert margin_rate(0.02**2, calm) == pytest.approx(2.326 * 0.02)
     assert margin_rate(0.008**2, calm) == pytest.approx(2.326 * 0.01)
+    assert margin_rate(calm, calm, buffer=0.0) == pytest.approx(2.326 * 0.01)
 
 
 def test_variance_remembers_99_parts_of_100() -> None:

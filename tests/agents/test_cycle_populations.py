@@ -214,7 +214,7 @@ def test_institutions_owe_what_their_coins_and_cash_exceed_their_equity() -> Non
 
 def test_defence_takes_stable_first_then_sells_eth_then_btc() -> None:
     """One owner, core 100 stable, 60 ETH and 60 BTC in USD, who wants 190: 100 + 60 + 30 of BTC, 3 lots."""
-    retail = CoreRetailParams(name="r", count=40, alts=("ETH",), core_ratio=3.0)
+    retail = CoreRetailParams(name="r", count=40, alts=("ETH",), defend_share=1.0)
     town = Town([retail, NaturalShortParams(name="s", count=30)], interest=10**6)
     population = town.populations[0]
     assert isinstance(population, CoreRetail)
@@ -225,9 +225,10 @@ def test_defence_takes_stable_first_then_sells_eth_then_btc() -> None:
     _keep(town, core, 1, 30 * 10**5)
     _keep(town, core, 2, 6 * 10**5)
     assert [population.held_lots(town.world, k, core_row) for k in (0, 1)] == [30, 6]
-    population._wanted_usd[row] = 190.0
     index = np.array(START_TICKS, float)
-    population._defend(town.world, row, PERP_ETH, 1, index, 0.0)
+    lot_usd = 0.001 * 2_000.0
+    equity = lot_usd / population._chosen(row, PERP_ETH) - 190.0
+    population._defend(town.world, row, PERP_ETH, 1, index, equity)
     town.world.run()
     orders = [c for c in town.sent if isinstance(c, PlaceOrder)]
     assert [(o.instrument, o.side, o.size_lots) for o in orders] == [
@@ -236,6 +237,13 @@ def test_defence_takes_stable_first_then_sells_eth_then_btc() -> None:
     ]
     assert int(view.wallets((core,))[0]) == 0, "all of the stable part went first"
     assert population._wanted_usd[row] == pytest.approx(90.0), "moved when the coins are sold"
+    spent = {kind: population.counters[f"core_spent_{kind}_usd"] for kind in ("stable", "ETH", "BTC")}
+    assert spent == {"stable": 100, "ETH": 60, "BTC": 30}
+    _keep(town, core, 0, 90 * USD)
+    population._defend(town.world, row, PERP_ETH, 1, index, 0.0)
+    town.world.run()
+    assert int(view.wallets((core,))[0]) == 0
+    assert population.counters["core_spent_stable_usd"] == 100, "what the coins brought counts once"
 
 
 def _keep(town: Town, account: int, asset: int, atoms: int) -> None:
@@ -245,7 +253,7 @@ def _keep(town: Town, account: int, asset: int, atoms: int) -> None:
     if atoms < held:
         command = Withdraw(account, asset, held - atoms)
     if atoms != held:
-        events = town.venue.apply(command, START_NS).events
+        events = town.venue.apply(command, town.world.now_ns).events
         assert not isinstance(events[0], Rejected), events
 
 

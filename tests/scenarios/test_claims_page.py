@@ -48,6 +48,13 @@ def test_the_page_counts_rows_and_shows_each_figure_beside_its_target() -> None:
     assert line.endswith("| failed | S04 | core | 1.5 | 1 to 2 | 0.5 | at least 1 | 3 |")
 
 
+def test_the_page_ends_with_the_promise_of_zero_debt() -> None:
+    page = claims_page.page([done(found("F30"), found(studies.ZERO_DEBT, held=False))])
+    assert "1 held" in page
+    assert page.splitlines()[-1].startswith(f"| {studies.ZERO_DEBT} | ")
+    assert "| failed | S04 |" in page.splitlines()[-1]
+
+
 def test_validate_prints_the_row_and_goes_on_from_what_is_there(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,9 +1,9 @@
-"""The default fund's layers and the margin's buffer, worked by hand."""
+"""The default fund's layers, worked by hand."""
 
 import numpy as np
 import pytest
 
-from zerodebt.scenarios.models import clearing_house, margin_cycle
+from zerodebt.scenarios.models import clearing_house
 
 
 def test_own_contribution_pays_first_then_the_house_then_the_others() -> None:
@@ -26,13 +26,6 @@ def test_shock_within_the_margin_costs_nobody() -> None:
 
 def test_members_are_of_unlike_size() -> None:
     sizes = clearing_house.exposures(4)
-    # (1 - 1/8)^(-1/1.2) of a unit is the smallest, (1 - 7/8)^(-1/1.2) the largest
-    assert sizes[0] == pytest.approx(10**9 * (7 / 8) ** (-1 / 1.2), rel=1e-9)
-    assert sizes[-1] == pytest.approx(10**9 * 8 ** (1 / 1.2), rel=1e-9)
-
-
-def test_buffer_is_given_up_as_margin_rises() -> None:
-    """Without memory margin is the day's size: half of calm, calm, 1.2 and 2 times it."""
-    returns = np.array([0.5, 1.0, 1.2, 2.0])
-    assert margin_cycle.margin(returns, 0.0, 0.25, 1.0).tolist() == pytest.approx([0.625, 1.25, 1.25, 2.0])
-    assert margin_cycle.margin(returns, 0.0, 0.0, 1.0).tolist() == pytest.approx([0.5, 1.0, 1.2, 2.0])
+    # quantiles 7/8 and 1/8 of a Pareto tail of 1.2: the largest is 7^(1/1.2) times the smallest
+    assert sizes[0] == 10**9
+    assert sizes[-1] == pytest.approx(10**9 * 7 ** (1 / 1.2), rel=1e-9)

@@ -8,7 +8,7 @@ from zerodebt.exchange import events as ev
 from zerodebt.exchange.commands import BUY, SELL
 from zerodebt.exchange.events import Batch
 from zerodebt.exchange.units import SECOND_NS
-from zerodebt.scenarios.measure import CALM_NS, measure, slug
+from zerodebt.scenarios.measure import CALM_NS, measure, slugs
 from zerodebt.scenarios.tables import write_tables
 
 
@@ -141,7 +141,14 @@ def test_a_receivable_is_the_client_s_loss_beyond_what_was_there(tmp_path: Path)
     ("name", "short"), [("BTC-PERP", "btc"), ("CL-MAY20", "cl_may20"), ("natural shorts", "natural_shorts")]
 )
 def test_names_become_parts_of_measures(name: str, short: str) -> None:
-    assert slug(name) == short
+    assert slugs([name]) == {name: short}
+
+
+def test_no_two_names_become_the_same_part() -> None:
+    """The coin and its contract, and a second one that would be called as the contract's whole name."""
+    assert slugs(["BTC", "BTC-PERP", "ETH-PERP"]) == {"BTC": "btc", "BTC-PERP": "btc_perp", "ETH-PERP": "eth"}
+    assert slugs(["a b", "a-b"]) == {"a b": "a_b", "a-b": "a_b_2"}
+    assert len(set(slugs(["BTC", "BTC-PERP", "BTC_PERP", "BTC PERP"]).values())) == 4
 
 
 @pytest.mark.parametrize(

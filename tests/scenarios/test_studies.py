@@ -9,8 +9,9 @@ import msgspec
 import pytest
 
 from zerodebt.scenarios import studies
+from zerodebt.scenarios.models import PROMISE_BROKEN
 from zerodebt.scenarios.quantities import CallError
-from zerodebt.scenarios.studies import BASE, Cell, Study, StudyClaim
+from zerodebt.scenarios.studies import BASE, ZERO_DEBT, Cell, Study, StudyClaim
 
 
 def study(*claims: StudyClaim, seeds: int = 3) -> Study:
@@ -102,9 +103,37 @@ def test_study_that_was_broken_off_goes_on(tmp_path: Path, toy: list[int]) -> No
     assert sorted(toy) == [0, 2], "nothing is computed twice"
 
 
+def test_kept_cells_hang_on_scenarios_and_rulebooks_too_but_on_no_threshold() -> None:
+    read = {path.name for path in studies.code_files()}
+    assert {"leverage-cycle.toml", "leverage-cycle.waypoints.csv", "binance_usdm.toml", "gaps.py"} <= read
+    assert not read & {"S04.toml", "rows.toml"}
+
+
 def test_only_arms_that_a_claim_asks_for_are_run() -> None:
     cells = studies.cells_of(study(StudyClaim(id="F01", text="", measure="gain", low=0), seeds=1))
     assert cells == [Cell(BASE, 0)]
+
+
+def test_broken_promise_of_zero_debt_fails_the_study_and_names_the_arm() -> None:
+    """The base breaks it in one run of seed 1; `off` says nothing of a promise."""
+    claim = StudyClaim(id="F01", text="", measure="gain", low=0, without="off")
+    measures = {
+        Cell(arm, seed): {"gain": 1.0} | ({PROMISE_BROKEN: float(seed == 1)} if arm == BASE else {})
+        for arm in (BASE, "off")
+        for seed in range(3)
+    }
+    *_, found = studies.check(study(claim), measures)
+    assert (found.id, found.measured, found.verdict) == (ZERO_DEBT, 1.0, "failed")
+    assert found.figure == "runs that broke the promise (base: 1)"
+    measures[Cell(BASE, 1)][PROMISE_BROKEN] = 0.0
+    *_, found = studies.check(study(claim), measures)
+    assert (found.measured, found.verdict) == (0.0, "held")
+
+
+def test_study_without_a_venue_has_no_promise_to_keep() -> None:
+    claim = StudyClaim(id="F01", text="", measure="gain", low=0)
+    findings = studies.check(study(claim, seeds=1), {Cell(BASE, 0): {"gain": 1.0}})
+    assert [found.id for found in findings] == ["F01"]
 
 
 def test_every_study_of_the_catalogue_is_readable() -> None:

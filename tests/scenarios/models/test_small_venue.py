@@ -7,6 +7,7 @@ from zerodebt.exchange.events import HOUSE, StagePaid
 from zerodebt.scenarios.models.small_venue import (
     START_TICKS,
     USD,
+    PromiseBrokenError,
     SmallVenue,
     WitnessDisagreesError,
     contract,
@@ -39,6 +40,21 @@ def test_witness_that_missed_a_command_disagrees() -> None:
     venue.venue.apply(Deposit(0, account, (USD,)), venue.time_ns)
     with pytest.raises(WitnessDisagreesError, match="holdings"):
         venue.end()
+
+
+def test_debt_that_nobody_pays_stops_a_study_that_does_not_ask_for_it() -> None:
+    """As above without the house's money: 50 USD are missing."""
+    venue = desk()
+    long, short, street = venue.open([100 * USD, 1000 * USD, 10_000 * USD])
+    venue.load({long: 10, short: -10}, 10)
+    venue.index(START_TICKS)
+    venue.bid(street, [(8500, 10)])
+    venue.index(8500)
+    with pytest.raises(PromiseBrokenError, match="RESIDUAL"):
+        venue.end()
+    report = venue.end(may_break=True)
+    assert venue.broke_promise(report)
+    assert sum(report.residual_open_atoms.values()) == (150 - 100) * USD
 
 
 def test_refused_command_stops_the_study() -> None:
