@@ -17,7 +17,7 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from zerodebt.agents.allocation import allowed_notional, round_to_total
-from zerodebt.agents.coins import immediate_order
+from zerodebt.agents.coins import Routes, immediate_order
 from zerodebt.agents.history import IndexHistory
 from zerodebt.agents.opening import Opening
 from zerodebt.agents.population import (
@@ -70,6 +70,7 @@ class CoreRetailParams(
     reentry_days          mean pause after a liquidation [C1: 10], then `refill_per_day` of the margin at the
                           start moves from stable into the margin account, once a look
     income_monthly        of the core at the start, U, paid daily into stable [C1: .01-.03]
+    routes                where core is sold, if a coin has several books [F86]
     """
 
     name: str
@@ -106,6 +107,7 @@ class CoreRetailParams(
     reentry_days: Positive = 10.0
     refill_per_day: Share = 0.5
     income_monthly: Range = (0.01, 0.03)
+    routes: Routes = "deepest"
     wake_s: WakeOverMonths = 600.0
     latency_ms: NotNegative = 300.0
 
@@ -119,6 +121,7 @@ class CoreRetail(SpotHolders):
         if not sum(params.core_split):
             raise ValueError("core_split: found three zeros, allowed is a part above 0")
         self.params = params
+        self.routes = params.routes
         self.owners = count
         self.margin_accounts = self.accounts[:count]
         self.counters |= dict.fromkeys(

@@ -6,6 +6,7 @@ import numpy as np
 from msgspec import Struct, structs
 
 from zerodebt.agents.arbitrageurs import ArbitrageurParams, Arbitrageurs
+from zerodebt.agents.book_arbitrageurs import BookArbitrageurParams, BookArbitrageurs
 from zerodebt.agents.clients import ClientParams, Clients, Upstream, UpstreamParams
 from zerodebt.agents.core_retail import CoreRetail, CoreRetailParams
 from zerodebt.agents.feed import Waypoints
@@ -44,6 +45,7 @@ PopulationParams = (
     | CoreRetailParams
     | InstitutionParams
     | ArbitrageurParams
+    | BookArbitrageurParams
     | ValueParams
     | TrendParams
     | IssuerParams
@@ -161,6 +163,8 @@ def _open(
             return Institutions(spec, opening, first)
         case ArbitrageurParams():
             return Arbitrageurs(spec, opening, first)
+        case BookArbitrageurParams():
+            return BookArbitrageurs(spec, opening, first)
         case ValueParams():
             return ValueTraders(spec, opening, first)
         case TrendParams():

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from msgspec import Struct
 
-from zerodebt.agents.coins import immediate_order, limit_order
+from zerodebt.agents.coins import Routes, immediate_order, limit_order
 from zerodebt.agents.history import IndexHistory
 from zerodebt.agents.opening import YEAR_NS, Opening
 from zerodebt.agents.population import Count, NotNegative, Positive, Share, Usd, WakeOverMonths, to_ns
@@ -55,6 +55,7 @@ class InstitutionParams(
                           is above `cash_floor` of the equity [C2: .2]
     early_exit            whether anybody leaves early: with a chance a day of Beta(2, 5) [C2] while leverage
                           of the class is above its 95th percentile, and a tenth above its median [ours]
+    routes                where coins are sold, if a coin has several books [F86]
     """
 
     name: str
@@ -79,6 +80,7 @@ class InstitutionParams(
     bid_cash: Share = 0.5
     cash_floor: Share = 0.2
     early_exit: bool = True
+    routes: Routes = "deepest"
     wake_s: WakeOverMonths = 1800.0
     latency_ms: NotNegative = 500.0
 
@@ -89,6 +91,7 @@ class Institutions(SpotHolders):
     def __init__(self, params: InstitutionParams, opening: Opening, first_account: int) -> None:
         super().__init__(params.name, params.count, opening, first_account, params.latency_ms)
         self.params = params
+        self.routes = params.routes
         self.counters |= dict.fromkeys(("past_d1", "past_d2", "past_d3", "early_exits", "bids", "hedges"), 0)
         self.counters |= {"first_sale_s": -1, "loan_start_usd": 0}
         symbols = [coin.symbol for coin in self.coins]

@@ -64,7 +64,7 @@ class MarketMakerParams(
     leverage                 chosen for every instrument, cut to its maximum
     wake_s, latency_ms       how often a maker looks, and the median time until the venue has its quotes;
                              stress is measured over a minute, or over a wake where that is longer
-    books                    contracts, around the index, or spot
+    books                    contracts, around the index; or first or second spot books
     impact                   spot: how far the own price moves when one side of the calm depth has been taken,
                              in distances of the outermost level [proposed]
     pressure_per_hour        spot: how far it moves an hour against a mean inventory at the cap, in the same
@@ -149,7 +149,8 @@ class MarketMakers:
         self._quoted_size = np.zeros((count, instruments))
         self._quoted_half = np.ones((count, instruments))
         self._quoted_lots = np.zeros((count, instruments), np.int64)
-        own = [(i.kind == "spot") == (params.books == "spot") for i in opening.instruments]
+        self._is_spot = params.books != "contracts"
+        own = [(i.kind == "spot") == self._is_spot for i in opening.instruments]
         self._quotes = np.array(own) & (self._depth_lots > 0)
         self._own_price = np.array(opening.start_ticks, np.float64)
         self._last_held = np.zeros((count, instruments), np.int64)
@@ -159,7 +160,7 @@ class MarketMakers:
     def opening_commands(self) -> list[Command]:
         """Leverage of every maker in every contract; of spot makers the coins that they may sell."""
         commands: list[Command] = []
-        if self.params.books == "spot":
+        if self._is_spot:
             for number in np.flatnonzero(self._quotes).tolist():
                 instrument = self._opening.instruments[number]
                 atoms = int(self._coins_lots[number]) * instrument.lot_atoms
@@ -188,8 +189,7 @@ class MarketMakers:
 
     def _wake(self, world: World) -> None:
         held = self._held(world)
-        is_spot = self.params.books == "spot"
-        index = self._history.note(self._follow(held)) if is_spot else self._history.sample(world.view)
+        index = self._history.note(self._follow(held)) if self._is_spot else self._history.sample(world.view)
         if index is None:
             return
         per_minute = self._per_window
@@ -206,7 +206,7 @@ class MarketMakers:
         """(makers, instruments): positions, or coins beyond those of the start."""
         held = np.zeros((len(self.accounts), len(self._quotes)), np.int64)
         for number in np.flatnonzero(self._quotes).tolist():
-            if self.params.books == "contracts":
+            if not self._is_spot:
                 held[:, number] = world.view.positions(number, self.accounts)
                 continue
             instrument = self._opening.instruments[number]

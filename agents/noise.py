@@ -51,7 +51,7 @@ class NoiseParams(
     inventory_share        an account whose position is worth more than this part of its capital only reduces
     leverage               chosen for every instrument, cut to its maximum
     wake_s, latency_ms     how often orders are drawn, and the median latency
-    books                  contracts, or spot with half of the capital in coins
+    books                  contracts, or first or second spot books with half of the capital in coins
     """
 
     name: str
@@ -95,7 +95,7 @@ class Noise:
 
     def opening_commands(self) -> list[Command]:
         commands: list[Command] = []
-        if self.params.books == "spot":
+        if self.params.books != "contracts":
             first, count = int(self.accounts[0]), self.params.count
             for number in np.flatnonzero(self._shares).tolist():
                 instrument = self._opening.instruments[number]
@@ -151,7 +151,7 @@ class Noise:
         instrument = self._opening.instruments[number]
         held = self._held(view, number, account)
         room = params.inventory_share * params.capital_usd * self._opening.atoms_per_usd
-        if params.books == "spot":
+        if params.books != "contracts":
             room *= 0.5 * float(self._shares[number])
         if abs(held) * self._atoms_per_lot[number] > room:
             side = SELL if held > 0 else BUY

@@ -12,7 +12,8 @@ from zerodebt.exchange.instruments import Instrument
 from zerodebt.exchange.units import Int64Array
 
 CAPITAL_MAX_ATOMS = 2**60
-Books = Literal["contracts", "spot"]
+Books = Literal["contracts", "spot", "second_spot"]
+"""All contracts, the first spot book of every coin, or the second one of every coin that has it."""
 YEAR_NS = 365 * 86_400 * 10**9
 
 # Annualised volatility of the log price, before the day and not fitted to it [proposed].
@@ -55,15 +56,17 @@ class Opening(Struct, frozen=True):
         return value / whole if whole else np.full(len(value), 1 / len(value))
 
     def shares_of(self, books: Books) -> Floats:
-        """Part of each instrument among the contracts, or among the spot books, where a coin's contracts
-        count for it and several books of one coin are equal."""
+        """Part of each instrument among these books; for a spot book its coin's contracts count."""
         if books == "contracts":
             return self.shares
+        place = 0 if books == "spot" else 1
         shares = np.zeros(len(self.instruments))
         for number, instrument in enumerate(self.instruments):
-            if instrument.kind != "spot":
-                own = self.spots_of(base_symbol(instrument.symbol))
-                shares[list(own)] += self.shares[number] / max(1, len(own))
+            own = self.spots_of(base_symbol(instrument.symbol))
+            if instrument.kind != "spot" and len(own) > place:
+                shares[own[place]] += self.shares[number]
+        if not shares.any():
+            raise ValueError(f"books: found {books!r}, no coin with a contract has such a book")
         normalised: Floats = shares / shares.sum()
         return normalised
 

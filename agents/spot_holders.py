@@ -2,22 +2,24 @@
 
 import numpy as np
 
-from zerodebt.agents.coins import Coin, coins_of, immediate_order
+from zerodebt.agents.coins import Coin, Routes, coins_of, deepest_book, immediate_order
 from zerodebt.agents.opening import Opening
 from zerodebt.agents.population import Positions, account_range, count_rejections, latencies_ns
 from zerodebt.agents.seeds import rng
 from zerodebt.agents.wealth import Floats
 from zerodebt.agents.world import World
-from zerodebt.exchange.commands import Command, Deposit, Role
+from zerodebt.exchange.commands import BUY, Command, Deposit, Role
 from zerodebt.exchange.events import Batch
 
 DAY_S = 86_400
 
 
 class SpotHolders:
-    """The accounts of one population, their coins by (coin, account)."""
+    """The accounts of one population, their coins by (coin, account). They buy in a coin's first book, and
+    sell where `routes` says."""
 
     role: Role = "customer"
+    routes: Routes = "first"
 
     def __init__(
         self, name: str, count: int, opening: Opening, first_account: int, latency_ms: float
@@ -65,9 +67,12 @@ class SpotHolders:
         index_ticks: float,
         limit_ticks: float | None = None,
     ) -> None:
-        """Send an order for signed `lots` as far as the account has coins or money; O(1)."""
+        """Send an order for signed `lots` as far as the account has coins or money."""
         account, coin = int(self.accounts[row]), self.coins[k]
-        instrument = self.opening.instruments[coin.spot]
+        book = coin.spot
+        if lots < 0 and self.routes == "deepest":
+            book = deepest_book(world.view, coin.books, BUY)
+        instrument = self.opening.instruments[book]
         if lots < 0:
             lots = -min(-lots, self.held_lots(world, k, row))
         else:
@@ -76,9 +81,7 @@ class SpotHolders:
         if abs(lots) < 1:
             return
         self.counters["orders"] += 1
-        order = immediate_order(
-            instrument, account, coin.spot, int(lots), index_ticks, limit_ticks=limit_ticks
-        )
+        order = immediate_order(instrument, account, book, int(lots), index_ticks, limit_ticks=limit_ticks)
         world.submit((order,), self.latencies[row], self.heard)
 
     def due(self, acts_per_day: float, wake_s: float) -> list[int]:

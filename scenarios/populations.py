@@ -17,12 +17,14 @@ from zerodebt.scenarios.columns import TABLES, money_unit, opening, read_table, 
 from zerodebt.scenarios.rundir import META, read_json
 
 HOUR_NS = 3_600 * 10**9
+_COIN = pl.col("symbol").str.split("-").list.first()
+"""Of the symbol of a spot book, or of an asset."""
 
 
 class Run(NamedTuple):
     """Tables of a finished run, trades with the populations of both sides and hours since the start.
 
-    spots  symbols of the spot books, each that of its coin too
+    spots  symbols of the spot books. A coin's first book has the coin's name, others add a dash: ALT, ALT-2
     unit   ending of the columns of money
     """
 
@@ -109,7 +111,7 @@ def profits(run: Run) -> pl.DataFrame:
         .group_by("account", symbol="asset")
         .agg(coins=pl.col("amount").sum())
     )
-    of_spots = run.trades.filter(pl.col("symbol").is_in(run.spots))
+    of_spots = run.trades.filter(pl.col("symbol").is_in(run.spots)).with_columns(symbol=_COIN)
     signed = pl.col("size_contracts") * pl.col("taker_side")
     bought = pl.concat(
         [
@@ -312,7 +314,7 @@ def order_of_sales(run: Run, population: str, senior: Sequence[str], since: floa
         return float("nan")
     so_far = sold["notional_usd"].cum_sum() - sold["notional_usd"]
     first = sold.filter(so_far < float(sold["notional_usd"].sum()) / 2)
-    junior = first.filter(~pl.col("symbol").is_in(list(senior)))
+    junior = first.filter(~_COIN.is_in(list(senior)))
     return float(junior["notional_usd"].sum()) / float(first["notional_usd"].sum())
 
 

@@ -5,7 +5,7 @@ News is what value traders take coins to be worth; nobody publishes a price.
 """
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +24,8 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 NEWS_BETA = {"BTC": 1.0, "ETH": 1.1, "ALT": 1.3, "SMALL": 1.3}
 _PLACES = {"BTC": 1, "ETH": 2, "ALT": 3, "SMALL": 5}
 _PRICES = {"BTC": 100_000.0, "ETH": 4_000.0, "ALT": 200.0, "SMALL": 1.0}
+SECOND = "-2"
+"""What the symbol of a coin's second spot book adds to the coin's."""
 
 
 class News(NamedTuple):
@@ -34,8 +36,8 @@ class News(NamedTuple):
     until_h: float
 
 
-def news_csv(news: News, hours: float) -> str:
-    """Waypoints of what coins are worth."""
+def news_csv(news: News, hours: float, books: Sequence[str] = ("", "-PERP")) -> str:
+    """Waypoints of what coins are worth, for every book of a coin by what its symbol adds to the coin's."""
     lines = [",".join(COLUMNS)]
     points = sorted({0.0, hours, *np.linspace(news.since_h, news.until_h, 25).tolist()})
     for hour in points:
@@ -44,7 +46,7 @@ def news_csv(news: News, hours: float) -> str:
         for coin, start in _PRICES.items():
             worth = start * float(np.exp(NEWS_BETA[coin] * news.log_move * done))
             price = f"{worth:.{_PLACES[coin]}f}"
-            lines += [f"{at},{symbol},{price},news,input" for symbol in (coin, f"{coin}-PERP")]
+            lines += [f"{at},{coin}{book},{price},news,input" for book in books]
     return "\n".join(lines) + "\n"
 
 
@@ -72,13 +74,29 @@ def overrides(hours: float, wake_s: float, changes: Mapping[str, Any]) -> dict[s
     return said | {"populations": populations}
 
 
+def with_second_books() -> list[dict[str, Any]]:
+    """The scenario's instruments, and one more spot book of every coin."""
+    scenario, _ = config.load(SCENARIO)
+    instruments: list[dict[str, Any]] = config.to_table(scenario)["instruments"]
+    spots = [i for i in instruments if i["kind"] == "spot"]
+    return [*instruments, *({**spot, "symbol": f"{spot['symbol']}{SECOND}"} for spot in spots)]
+
+
 def run_world(
-    seed: int, hours: float, wake_s: float, news: News, changes: Mapping[str, Any], folder: Path
+    seed: int,
+    hours: float,
+    wake_s: float,
+    news: News,
+    changes: Mapping[str, Any],
+    folder: Path,
+    second_books: bool = False,
 ) -> Run:
     """Run it below `folder`, and read its tables. An audit that does not agree raises."""
     path = folder / f"news-{news.log_move}.csv"
-    path.write_text(news_csv(news, hours))
     said = overrides(hours, wake_s, changes) | {"prices.waypoints": str(path)}
+    if second_books:
+        said["instruments"] = with_second_books()
+    path.write_text(news_csv(news, hours, ("", SECOND, "-PERP") if second_books else ("", "-PERP")))
     result = runner.run(SCENARIO, seed=seed, out=folder, **said)
     if not result.summary["audit"]["agrees"]:
         raise AssertionError(f"{result.path}: the audit does not agree: {result.verdict}")

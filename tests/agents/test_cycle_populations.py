@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from zerodebt.agents.arbitrageurs import ArbitrageurParams, Arbitrageurs
+from zerodebt.agents.book_arbitrageurs import BookArbitrageurParams, BookArbitrageurs, crossed
+from zerodebt.agents.coins import Routes, deepest_book, depth_lots
 from zerodebt.agents.core_retail import CoreRetail, CoreRetailParams
 from zerodebt.agents.feed import BookPrices, Waypoints
 from zerodebt.agents.genesis import PopulationParams, build
@@ -20,8 +22,10 @@ from zerodebt.exchange.assets import Asset
 from zerodebt.exchange.commands import (
     BUY,
     SELL,
+    CancelAll,
     Command,
     Deposit,
+    MassQuote,
     Observation,
     OpenAccounts,
     PlaceOrder,
@@ -59,17 +63,23 @@ INSTRUMENTS = (
 )
 START_TICKS = (200_000, 200_000, 1_000_000, 1_000_000)
 """ETH 2,000 USD, a lot 2 USD; BTC 10,000 USD, a lot 10 USD."""
+SECOND_ETH = 4
+"""A second spot book of ETH, in towns that have it."""
 
 
 class Town:
     """A venue with these populations and one other trader, who has everything."""
 
-    def __init__(self, specs: Sequence[PopulationParams], interest: int = 0, hours: int = 1) -> None:
-        news = [Waypoints((START_NS,), (price,)) for price in START_TICKS]
-        lots = (0, interest, 0, interest)
-        opened = build(specs, INSTRUMENTS, START_TICKS, lots, 0, 0, USD, None, news)
+    def __init__(
+        self, specs: Sequence[PopulationParams], interest: int = 0, hours: int = 1, second: bool = False
+    ) -> None:
+        instruments = (*INSTRUMENTS, market("ETH-2", "spot", 1)) if second else INSTRUMENTS
+        ticks = (*START_TICKS, START_TICKS[SPOT_ETH])[: len(instruments)]
+        news = [Waypoints((START_NS,), (price,)) for price in ticks]
+        lots = (0, interest, 0, interest, 0)[: len(instruments)]
+        opened = build(specs, instruments, ticks, lots, 0, 0, USD, None, news)
         self.populations = opened.populations
-        self.venue = Venue(venue_rules(profile_table("binance_usdm")), ASSETS, INSTRUMENTS)
+        self.venue = Venue(venue_rules(profile_table("binance_usdm")), ASSETS, instruments)
         self.sent: list[Command] = []
         count = sum(len(p.accounts) for p in opened.populations)
         self.other = int(opened.populations[0].accounts[0]) + count
@@ -80,7 +90,7 @@ class Town:
             events = self.venue.apply(command, START_NS).events
             assert not isinstance(events[0], Rejected), events
         self.world = World(self.venue.view, self._send, START_NS, START_NS + hours * HOUR_S * SECOND_NS)
-        self.index()
+        self.index(ticks)
 
     def _send(self, command: Command, time_ns: int) -> Batch:
         self.sent.append(command)
@@ -92,13 +102,17 @@ class Town:
 
     def rest(self, instrument: int, side: Side, price_ticks: int, lots: int) -> None:
         order = PlaceOrder(self.other, instrument, side, lots, price_ticks)
-        events = self.venue.apply(order, START_NS).events
+        events = self.venue.apply(order, self.venue.view.time_ns).events
         assert not isinstance(events[0], Rejected), events
 
     def run(self) -> list[PlaceOrder]:
         """Orders of the populations, in the order in which the venue had them."""
         for population in self.populations:
             population.start(self.world)
+        return self.deliver()
+
+    def deliver(self) -> list[PlaceOrder]:
+        """The same, where what is on its way arrives and nobody starts to act."""
         self.world.run()
         return [c for c in self.sent if isinstance(c, PlaceOrder) and c.account != self.other]
 
@@ -184,6 +198,132 @@ def test_arbitrageur_sells_the_coins_whose_hedge_is_gone() -> None:
     town.world.run()
     (order,) = [c for c in town.sent if isinstance(c, PlaceOrder)]
     assert (order.instrument, order.side, order.size_lots) == (SPOT_ETH, SELL, 100_000)
+
+
+def between_books(capital_usd: float = 10_000.0, coins_share: float = 0.5) -> tuple[Town, BookArbitrageurs]:
+    """One arbitrageur whose margin is 9 bp of fees and .08 x 3/365: .00155753, 311.5 ticks of 200,000.
+
+    Of 10,000 USD half are coins, all of them ETH, 2,500 lots.
+    """
+    params = BookArbitrageurParams(
+        name="b", count=1, capital_usd=capital_usd, coins_share=coins_share, carry_annual=(0.08, 0.08)
+    )
+    town = Town([params], interest=1, second=True)
+    (population,) = town.populations
+    assert isinstance(population, BookArbitrageurs)
+    assert population.margin[0] == pytest.approx(0.0009 + 0.08 * 3 / 365)
+    return town, population
+
+
+@pytest.mark.parametrize(("cheap", "rich"), [(SPOT_ETH, SECOND_ETH), (SECOND_ETH, SPOT_ETH)])
+def test_book_arbitrageur_trades_from_one_tick_beyond_his_margin_on(cheap: int, rich: int) -> None:
+    for bid_ticks, trades in ((200_311, False), (200_312, True)):
+        town, population = between_books()
+        town.rest(cheap, SELL, 200_000, 40)
+        town.rest(rich, BUY, bid_ticks, 25)
+        population._look(town.world, 0)
+        sent = [(o.instrument, o.side, o.size_lots, o.price_ticks, o.tif) for o in town.deliver()]
+        pair = [(cheap, BUY, 25, 200_000, "ioc"), (rich, SELL, 25, bid_ticks, "ioc")]
+        assert sent == (pair if trades else []), bid_ticks
+
+
+def test_what_two_books_show_to_each_other_beyond_a_margin() -> None:
+    """Of 3 %: 3 and 2 at 100 against 110 and 106, then 2 at 102 against 106 (4 > 3.06), not against 104."""
+    offers, bids = [(100, 5), (102, 5)], [(110, 3), (106, 4), (104, 9)]
+    assert crossed(iter(offers), iter(bids), 0.03) == (3 + 2 + 2, 102, 106)
+    assert crossed(iter(offers[:1]), iter(bids), 0.03) == (5, 100, 106), "all offers are taken"
+    assert crossed(iter(offers), iter(bids[:1]), 0.03) == (3, 100, 110), "all bids are taken"
+    assert crossed(iter(offers), iter(bids), 0.10) == (0, 0, 0), "10 is not more than 10 % of 100"
+    assert crossed(iter([]), iter(bids), 0.0) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("coins_share", "lots"),
+    [
+        (0.5, int(5_000 / (2.00 * 1.00045))),  # cash for 2,498 of the 2,500 lots that he has
+        (0.25, 1_250),  # 2,500 USD of coins
+        (0.0, 0),
+    ],
+)
+def test_book_arbitrageur_trades_no_more_than_his_cash_and_coins_allow(coins_share: float, lots: int) -> None:
+    town, population = between_books(coins_share=coins_share)
+    town.rest(SPOT_ETH, SELL, 200_000, 10**6)
+    town.rest(SECOND_ETH, BUY, 202_000, 10**6)
+    population._look(town.world, 0)
+    assert [order.size_lots for order in town.deliver()] == [lots, lots][: 2 * (lots > 0)]
+
+
+def test_both_legs_settle_in_one_wallet_and_a_leg_that_missed_is_made_up() -> None:
+    """1,000 of 2,500 lots: after both legs he has 2,500 again; without the bid 3,500, and sells 1,000."""
+    for is_bid_there in (True, False):
+        town, population = between_books()
+        town.rest(SPOT_ETH, SELL, 200_000, 1_000)
+        town.rest(SECOND_ETH, BUY, 202_000, 1_000)
+        population._look(town.world, 0)
+        if not is_bid_there:
+            town.venue.apply(CancelAll(town.other, SECOND_ETH), START_NS)
+        town.deliver()
+        assert population.held_lots(town.world, 0, 0) == (2_500 if is_bid_there else 3_500)
+        town.rest(SPOT_ETH, BUY, 199_900, 5_000)
+        town.sent.clear()
+        population._look(town.world, 0)
+        made_up = [(o.instrument, o.side, o.size_lots) for o in town.deliver()]
+        assert made_up == ([] if is_bid_there else [(SPOT_ETH, SELL, 1_000)])
+        assert population.held_lots(town.world, 0, 0) == 2_500
+
+
+def test_book_arbitrageurs_need_a_coin_with_two_books() -> None:
+    with pytest.raises(ValueError, match=r"populations\.b: found no coin with two spot books"):
+        Town([BookArbitrageurParams(name="b")], interest=1)
+
+
+def test_deepest_book_counts_bids_within_one_percent_of_the_mid() -> None:
+    """Mids 200,000: of the first book 100 lots count, those at 190,000 do not; of the second 300."""
+    town = Town([ValueParams(name="v", count=1)], interest=1, second=True)
+    view = town.venue.view
+    assert deepest_book(view, (SPOT_ETH, SECOND_ETH), BUY) == SPOT_ETH, "of equals the first"
+    for book in (SPOT_ETH, SECOND_ETH):
+        town.rest(book, SELL, 200_100, 1)
+    town.rest(SPOT_ETH, BUY, 199_900, 100)
+    town.rest(SPOT_ETH, BUY, 190_000, 10_000)
+    town.rest(SECOND_ETH, BUY, 199_900, 200)
+    town.rest(SECOND_ETH, BUY, 198_000, 100)
+    assert [depth_lots(view, book, BUY) for book in (SPOT_ETH, SECOND_ETH)] == [100, 300], "198,000 is 1 %"
+    assert deepest_book(view, (SPOT_ETH, SECOND_ETH), BUY) == SECOND_ETH
+
+
+@pytest.mark.parametrize(("routes", "book"), [("deepest", SECOND_ETH), ("first", SPOT_ETH)])
+def test_institutions_and_retail_sell_coins_where_their_route_says(routes: Routes, book: int) -> None:
+    specs: list[PopulationParams] = [
+        InstitutionParams(name="f", tiers=(("BTC",), (), ("ETH",)), count=3, routes=routes),
+        CoreRetailParams(name="r", count=40, alts=("ETH",), routes=routes),
+        NaturalShortParams(name="s", count=30),
+    ]
+    town = Town(specs, interest=10**6, second=True)
+    funds, retail = town.populations[:2]
+    assert isinstance(funds, Institutions)
+    assert isinstance(retail, CoreRetail)
+    town.rest(SPOT_ETH, BUY, 199_900, 10)
+    town.rest(SECOND_ETH, BUY, 199_900, 20)
+    held = funds.start_lots[:, 0]
+    prices = np.array([200_000.0, 1_000_000.0])
+    funds._sell(town.world, 0, prices, held, 0.1, senior_too=False)
+    owner = int(np.argmax(retail.start_lots[0])) - retail.owners
+    retail._wanted_usd[owner] = retail._stable_usd(town.world, owner) + 2 * 10
+    retail._defend(town.world, owner, PERP_ETH, 1, np.array(START_TICKS, float), 0.0)
+    sent = {(o.account, o.instrument, o.side, o.size_lots) for o in town.deliver()}
+    core = int(retail.accounts[retail.owners + owner])
+    assert sent == {(int(funds.accounts[0]), book, SELL, int(held[0] * 0.1)), (core, book, SELL, 10)}
+
+
+def test_makers_of_second_books_quote_there_alone() -> None:
+    params = MarketMakerParams(name="m", count=2, books="second_spot", capital_usd=2e7, depth_usd=1e5)
+    town = Town([params], interest=1, second=True)
+    town.run()
+    assert {c.instrument for c in town.sent if isinstance(c, MassQuote)} == {SECOND_ETH}
+    assert town.venue.view.best_ticks(SECOND_ETH, BUY) is not None
+    with pytest.raises(ValueError, match=r"populations\.m: books: found 'second_spot', no coin"):
+        Town([params], interest=1)
 
 
 @pytest.mark.parametrize(

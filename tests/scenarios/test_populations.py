@@ -88,6 +88,19 @@ def test_profit_counts_coins_and_the_owner_both_accounts(run: Run) -> None:
     assert found["maker"]["profit_usd"] == -20 + 3 * 8
 
 
+def test_coins_of_a_second_book_are_the_same_coins(run: Run) -> None:
+    """The fund sells one more ETH, at 7 in the second book, which stands at 7 itself: valued at the first."""
+    sold = run.trades[1:2].with_columns(symbol=pl.lit("ETH-2"), notional_usd=7.0)
+    marks = run.marks.filter(pl.col("symbol") == "ETH").with_columns(symbol=pl.lit("ETH-2"), index=7.0)
+    two = run._replace(
+        trades=pl.concat([run.trades, sold]), marks=pl.concat([run.marks, marks]), spots=("ETH", "ETH-2")
+    )
+    found = {row["population"]: row for row in populations.profits(two).iter_rows(named=True)}
+    assert found["fund"]["profit_usd"] == 8 + (6 - 2) * 8 - 6 * 10
+    assert found["maker"]["profit_usd"] == -20 + 4 * 8
+    assert populations.order_of_sales(two, "fund", ("ETH",), 0.0) == 0.0, "ETH-2 is as senior as ETH"
+
+
 def test_losses_are_shares_of_all_and_of_own_wealth_without_loans(run: Run) -> None:
     found = {row["population"]: row for row in populations.losses(run).iter_rows(named=True)}
     assert (found["retail"]["losses_usd"], found["fund"]["losses_usd"]) == (12.0, 12.0)
