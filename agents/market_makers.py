@@ -129,7 +129,8 @@ class MarketMakers:
         self._half = params.half_spread_bp * 1e-4 * relative[None, :]
         self._half = self._half * np.exp(params.dispersion * generator.standard_normal(count))[:, None]
         self._skew = params.skew_bp * 1e-4 * relative
-        usd_atoms = opening.shares_of(params.books) * opening.atoms_per_usd / opening.lot_value_atoms
+        self._shares = opening.shares_of(params.books)
+        usd_atoms = self._shares * opening.atoms_per_usd / opening.lot_value_atoms
         self._depth_lots = params.depth_usd * usd_atoms
         self._cap_lots = np.maximum(params.inventory_cap_usd * usd_atoms, 1.0)
         sizes = params.size_growth ** np.arange(params.levels)
@@ -140,6 +141,8 @@ class MarketMakers:
         calm = _MEDIAN_ABS_NORMAL * volatility * np.sqrt(self._per_window * to_ns(params.wake_s) / YEAR_NS)
         self._moves = np.tile(calm, (60, 1))
         self._median_move = calm
+        # A price that makers move themselves stands still most of the time: its median says nothing.
+        self._median_least = calm if params.books != "contracts" else np.full(instruments, 1e-7)
         self._moves_seen = 0
         self._woken = 0
         self._stressed = np.zeros(count, bool)
@@ -181,11 +184,12 @@ class MarketMakers:
     def stress(self) -> tuple[float, Floats]:
         """(market, by instrument): the last minute's move of the index over its median minute; or a wake's.
 
-        The market's is the mean weighted by open interest: the makers watch the whole, not one small coin.
+        The market's is the mean weighted by open interest, of a spot book that of its coin: the makers watch
+        the whole, not one small coin.
         """
         moves = np.abs(self._history.log_return(self._per_window))
         ratio = moves / self._median_move
-        return float(ratio @ self._opening.shares), ratio
+        return float(ratio @ self._shares), ratio
 
     def _wake(self, world: World) -> None:
         held = self._held(world)
@@ -197,7 +201,7 @@ class MarketMakers:
         if self._woken % per_minute == 0:
             self._moves[self._moves_seen % 60] = np.abs(self._history.log_return(per_minute))
             self._moves_seen += 1
-            self._median_move = np.maximum(np.median(self._moves, axis=0), 1e-7)
+            self._median_move = np.maximum(np.median(self._moves, axis=0), self._median_least)
         market, ratio = self.stress()
         size = self._size_factors(world, market)
         self._quote(world, index, ratio, size, held)

@@ -14,7 +14,7 @@ from zerodebt.agents.feed import BookPrices, Waypoints
 from zerodebt.agents.genesis import PopulationParams, build
 from zerodebt.agents.institutions import InstitutionParams, Institutions, Priority
 from zerodebt.agents.lender_of_last_resort import LenderParams
-from zerodebt.agents.market_makers import MarketMakerParams
+from zerodebt.agents.market_makers import MarketMakerParams, MarketMakers
 from zerodebt.agents.natural_shorts import NaturalShortParams
 from zerodebt.agents.value_and_trend import IssuerParams, TrendParams, ValueParams
 from zerodebt.agents.world import World
@@ -440,3 +440,19 @@ def test_spot_makers_lower_their_price_by_what_they_bought() -> None:
     fallen = outermost * (0.6 * depth[SPOT_ETH] / makers._depth_lots[SPOT_ETH] + pressure)  # type: ignore[attr-defined]
     assert after[SPOT_ETH] == pytest.approx(200_000 * np.exp(-fallen))
     assert after[SPOT_BTC] == 1_000_000
+
+
+def test_spot_makers_feel_the_stress_of_the_coins_that_they_quote() -> None:
+    """A fall by 1 % in a minute, over a median minute of 65 % a year."""
+    params = MarketMakerParams(name="m", count=1, books="spot", capital_usd=2e7, depth_usd=1e5, wake_s=60.0)
+    (makers,) = Town([params], interest=1).populations
+    assert isinstance(makers, MarketMakers)
+    prices = np.array(makers._opening.start_ticks, np.float64)
+    makers._history.note(prices)
+    assert makers.stress()[0] == 0.0
+    makers._history.note(prices * 0.99)
+    market, ratio = makers.stress()
+    minute_deviation = 0.65 * np.sqrt(1 / (365 * 24 * 60))
+    assert ratio[SPOT_ETH] == pytest.approx(-np.log(0.99) / (0.6745 * minute_deviation), rel=1e-3)
+    quoted = [SPOT_BTC, SPOT_ETH]
+    assert min(ratio[quoted]) <= market <= max(ratio[quoted])

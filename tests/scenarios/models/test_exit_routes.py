@@ -41,7 +41,7 @@ def test_books_are_apart_by_the_log_of_their_prices_and_crossed_by_bid_over_ask(
     columns = ["symbol", "hour", "index", "bid_ticks", "ask_ticks"]
     nothing = pl.DataFrame()
     marks = pl.DataFrame(rows, schema=columns, orient="row")
-    found = exit_routes.of_books(Run(Path(), (), nothing, marks, nothing, nothing, ()))
+    found = exit_routes.of_books(Run(Path(), (), nothing, marks, nothing, nothing, nothing, nothing, ()))
     assert found["within_50bp_share"] == 2 / 4
     assert found["within_50bp_calm_share"] == 2 / 2
     assert found["apart_median_bp"] == pytest.approx((40 + 100) / 2)
