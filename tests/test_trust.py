@@ -1,3 +1,5 @@
+"""The page of what was tried, and the records that it is written from."""
+
 import subprocess
 from pathlib import Path
 

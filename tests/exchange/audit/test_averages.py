@@ -1,3 +1,5 @@
+"""The averages of both witnesses, over as many samples as a day brings."""
+
 import random
 
 import pytest
