@@ -290,6 +290,7 @@ def exits(run: Run, population: str, since: float) -> pl.DataFrame:
         (pl.col("taker_population") == population)
         & (pl.col("taker_side") == -1)
         & ~pl.col("forced")
+        & ~pl.col("symbol").is_in(run.spots)
         & (pl.col("hour") >= since)
     )
     when = sold.group_by(account="taker").agg(

@@ -154,6 +154,15 @@ def test_holdings_are_deposits_and_trades_at_the_index_of_then(run: Run) -> None
     assert populations.holdings_usd(run, "maker", 2.0) == {"ETH": 3 * 8.0, "ETH-PERP": 3 * 8.0}
 
 
+def test_exits_are_sales_of_contracts_on_ones_own(run: Run) -> None:
+    """The core's coins are no exit, nor is what is forced; the owner left at 1.6."""
+    assert populations.exits(run, "retail", 0.0).is_empty()
+    own = run._replace(trades=run.trades.with_columns(forced=pl.lit(value=False)))
+    (left,) = populations.exits(own, "retail", 0.0).iter_rows(named=True)
+    assert left["account"] == RETAIL
+    assert left["hour"] == pytest.approx(1.6)
+
+
 def test_order_of_sales_is_the_junior_part_of_the_first_half(run: Run) -> None:
     """The fund sold 8 USD, all in one trade of ETH: junior or senior as one names it."""
     assert populations.order_of_sales(run, "fund", ("BTC",), 0.0) == 1.0
