@@ -285,7 +285,7 @@ def betas(run: Run) -> pl.DataFrame:
 
 
 def exits(run: Run, population: str, since: float) -> pl.DataFrame:
-    """(account, hour, profit_usd) of who sold on his own, coins or contracts; the mean hour, by value."""
+    """(account, hour, profit_usd) of who sold contracts on his own; the mean hour, by value."""
     sold = run.trades.filter(
         (pl.col("taker_population") == population)
         & (pl.col("taker_side") == -1)

@@ -561,7 +561,7 @@ class _Report:
         return "<h3>Betas</h3>" + note + _table(("coin", "up", "down"), rows)
 
     def _exits(self) -> str:
-        """Result of who sold on his own, the first half to leave beside the second."""
+        """Result of who sold contracts on his own, the first half to leave beside the second."""
         left = read_table(self.run, "population_exits")
         is_early = pl.col("hour").rank("ordinal").over("population") * 2 <= pl.len().over("population")
         halves = left.with_columns(early=is_early).group_by("population", maintain_order=True)
@@ -579,7 +579,7 @@ class _Report:
             ]
             for who, count, early, late in sums.iter_rows()
         ]
-        note = _note("Mean result of accounts that sold coins or contracts on their own, by when they sold.")
+        note = _note("Mean result of accounts that sold contracts on their own, by when they sold.")
         table = _table(("population", "accounts", "first half", "second half"), rows)
         return "<h3>Exit order and result</h3>" + note + (table if rows else "<p>Nobody left.</p>")
 
