@@ -1,6 +1,6 @@
 """S08 and S16: BTC is worth 5 % less within ten minutes, there is no price path: what populations make of it.
 
-Scaled: 600 retail owners for 16,000, six hours for fourteen, everybody looks every 30 seconds for every
+Scaled: 4,000 retail owners for 16,000, six hours for fourteen, everybody looks every 30 seconds for every
 second; makers withdraw on the move of two such looks. Hours are those since the start.
 """
 
@@ -34,7 +34,7 @@ def measure(
     shock: float = 0.05,
     hours: float = 6.0,
     wake_s: float = 30.0,
-    owners: int = 600,
+    owners: int = 4_000,
     interest_usd: int = 40_000_000,
     lender: bool = False,
     own_book: bool = False,
