@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from zerodebt.exchange.fields import fields_at, nearest_word, value_at, words_at
+from zerodebt.exchange.fields import OneLineError, fields_at, nearest_word, value_at, words_at
 from zerodebt.exchange.rules import A_DAY, RulesError, VenueRules
 from zerodebt.exchange.specs import AssetSpec, InstrumentSpec
 
@@ -226,7 +226,7 @@ class Case(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = {}
 
 
-class UnanswerableError(ValueError):
+class UnanswerableError(OneLineError):
     """A case that cannot be answered. `code` is for programs, the message for people.
 
     message  where another sentence says it already; None: it is made of the rest

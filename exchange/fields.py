@@ -12,6 +12,13 @@ from msgspec import inspect
 Place = Sequence[str | int]
 
 
+class OneLineError(ValueError):
+    """A message of one line, whatever names and values of the input stand in it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))
+
+
 def nearest_word(word: str, allowed: Iterable[str]) -> str | None:
     """The allowed word that looks most like it, or None when none is near."""
     by_lower = {name.lower(): name for name in allowed}

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from zerodebt.exchange.fields import OneLineError
 from zerodebt.exchange.units import DAY_NS, HOUR_NS, INT64_BUDGET, MINUTE_NS, PPB, SECOND_NS
 
 Positive = Annotated[int, Meta(ge=1)]
@@ -578,7 +579,7 @@ def requirement_fee_ppb(rules: VenueRules) -> int:
     return 0
 
 
-class RulesError(ValueError):
+class RulesError(OneLineError):
     """A rulebook that cannot be used; the message says where, what was found and what is allowed."""
 
 

@@ -518,8 +518,8 @@ def sentence(message: str, table: Any, kind: Any, prefix: str = "") -> str:
     what, _, place = message.partition(" - at `")
     steps = _steps(place.rstrip("`"))
     path = _path(steps, table, prefix)
-    unknown = re.fullmatch(r"Object contains unknown field `(.*)`", what)
-    missing = re.fullmatch(r"Object missing required field `(.*)`", what)
+    unknown = re.fullmatch(r"(?s)Object contains unknown field `(.*)`", what)
+    missing = re.fullmatch(r"(?s)Object missing required field `(.*)`", what)
     if unknown:
         key = unknown.group(1)
         allowed = fields_at(kind, steps, table)

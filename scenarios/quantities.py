@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from zerodebt.exchange.fields import nearest_word
+from zerodebt.exchange.fields import OneLineError, nearest_word
 from zerodebt.exchange.units import SECOND_NS
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class DataError(ValueError):
+class DataError(OneLineError):
     """A file or value that cannot be used, in one sentence: where, what was found, what is allowed."""
 
 
