@@ -93,7 +93,7 @@ class Institutions(SpotHolders):
         self.params = params
         self.routes = params.routes
         self.counters |= dict.fromkeys(("past_d1", "past_d2", "past_d3", "early_exits", "bids", "hedges"), 0)
-        self.counters |= {"first_sale_s": -1, "loan_start_usd": 0}
+        self.counters |= {"loan_start_usd": 0}
         symbols = [coin.symbol for coin in self.coins]
         unknown = [s for tier in params.tiers for s in tier if s not in symbols]
         if unknown:
@@ -245,8 +245,6 @@ class Institutions(SpotHolders):
         for k in self._order_of_sale(held, row, senior_too):
             lots = int(held[k] * min(1.0, share))
             if lots:
-                if self.counters["first_sale_s"] < 0:
-                    self.counters["first_sale_s"] = round(world.elapsed_ns / 10**9)
                 self.trade(world, row, k, -lots, float(prices[k]))
 
     def _buy(self, world: World, row: int, prices: Floats, usd: float) -> None:

@@ -104,10 +104,14 @@ def run_world(
 
 
 def promise(*runs: Run) -> dict[str, float]:
-    """Runs that broke the venue's promise, and what of their debts nobody has paid at the end."""
+    """Runs that broke the venue's promise, and what of their debts nobody has paid at the end, by debtor."""
     summaries = [read_json(run.path / SUMMARY) for run in runs]
-    missing = [float(amount) for said in summaries for amount in said["residual_open"].values()]
-    return {PROMISE_BROKEN: sum(not said["promise_kept"] for said in summaries), "residual_usd": sum(missing)}
+    found = {PROMISE_BROKEN: float(sum(not said["promise_kept"] for said in summaries)), "residual_usd": 0.0}
+    for debt in (debt for said in summaries for debt in said["residuals"]):
+        name = f"residual_{debt['origin'].rpartition(' ')[0]}_usd"
+        found[name] = found.get(name, 0.0) + float(debt["open"])
+        found["residual_usd"] += float(debt["open"])
+    return found
 
 
 def defined(figures: Mapping[str, float]) -> dict[str, float]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from zerodebt.agents.wealth import Floats
 from zerodebt.scenarios import populations
@@ -97,7 +98,7 @@ def of_fall(run: Run, log_move: float) -> dict[str, float]:
         "senior_weight_rise": _senior_weight(run, _AFTER_H) - _senior_weight(run, _NEWS_H),
         "institutions_net_of_gross": _net_of_gross(run, "institutions"),
         "retail_net_of_gross": _net_of_gross(run, "retail"),
-        "first_sale_s": float(populations.counter(run, "institutions", "first_sale_s")),
+        "first_sale_h": _first_sale_h(run),
         "past_d3": float(populations.counter(run, "institutions", "past_d3")),
         "overshoot": trough - log_move * float(np.mean([NEWS_BETA[s] for s in JUNIOR])),
         "leverage_volatility_correlation": _leverage_and_volatility(run),
@@ -129,6 +130,17 @@ def _senior_weight(run: Run, hour: float) -> float:
     """Part of the institutions' coins that is senior."""
     held = populations.holdings_usd(run, "institutions", hour)
     return _ratio(sum(held.get(s, 0.0) for s in SENIOR), sum(held.get(s, 0.0) for s in run.spots))
+
+
+def _first_sale_h(run: Run) -> float:
+    """Hours from the news to an institution's first sale of a coin, their mean; to the end, who never sells."""
+    end = float(run.marks["hour"].max())  # type: ignore[arg-type]
+    own = run.accounts.filter(population="institutions").select(taker="account")
+    sold = run.trades.filter(
+        (pl.col("hour") >= _NEWS_H) & (pl.col("taker_side") == -1) & pl.col("symbol").is_in(run.spots)
+    )
+    first = own.join(sold.group_by("taker").agg(pl.col("hour").min()), on="taker", how="left")
+    return float(first["hour"].fill_null(end).mean()) - _NEWS_H  # type: ignore[arg-type]
 
 
 def _net_of_gross(run: Run, population: str) -> float:

@@ -5,7 +5,7 @@ the changed function. It works on a copy under `.mutants/<module>`, where its ve
 broken off goes on, a changed function is mutated anew, and after a change of the tests the survivors are
 tried again. (Deleting that folder starts over.) The outcome is written to `tests/mutants/<module>.json`.
 
-Noticed is a mutant that a test failed on (`killed`), and one that ran out of time or was ended by a signal
+Noticed is a mutant that a test failed on (`killed`), and one that ran out of time
 (`timed out`), because whoever runs the tests sees that too. Both shares count the two together: `of tried`
 leaves out mutants that are untried, `of all` holds them against the tests. Equivalent ones are in neither.
 
@@ -30,9 +30,9 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 KILLED = {1}
 """pytest's exit code when a test failed."""
-TIMED_OUT = {-24, 24, 36, 152, 255, -9, -11}
-"""mutmut's codes of a mutant whose tests ran out of time or were ended by a signal: the processor's time is
-limited (24, SIGXCPU, also as 152), or the clock's (36, 255); -9 and -11 are SIGKILL and SIGSEGV."""
+TIMED_OUT = {-24, 24, 36, 152, 255}
+"""mutmut's codes of a mutant whose tests ran out of time: the processor's time is
+limited (24, SIGXCPU, also as 152), or the clock's (36, 255)."""
 
 
 def modules() -> dict[str, dict[str, Any]]:
