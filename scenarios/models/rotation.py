@@ -133,7 +133,7 @@ def _senior_weight(run: Run, hour: float) -> float:
 
 
 def _first_sale_h(run: Run) -> float:
-    """Hours from the news to an institution's first sale of a coin, their mean; to the end, who never sells."""
+    """Mean hours from the news to an institution's first sale of a coin; to the end for who never sells."""
     end = float(run.marks["hour"].max())  # type: ignore[arg-type]
     own = run.accounts.filter(population="institutions").select(taker="account")
     sold = run.trades.filter(

@@ -6,8 +6,8 @@ rises, shorts are liquidated into the offers, and so on until nobody is forced a
 Chosen on 2026-11-22 before the first forced order (ours): forty shorts of 25 lots with leverage 5 to 40;
 offers every 0.25 %, 5 lots at the first, each smaller by the exponential of a hundredth of its number, at
 least one; or 5 at each. The first buyer takes what is offered up to +1.25 %, level by level. Depth is the
-value offered within 1 %, over 1 %. Nobody is deleveraged: the operator pays what shorts cannot once they are closed, and
-promises nothing: who finds no offer stays short and below zero.
+value offered within 1 %, over 1 %. Nobody is deleveraged: the operator pays what shorts cannot
+once they are closed, and promises nothing: who finds no offer stays short and below zero.
 """
 
 from collections.abc import Mapping

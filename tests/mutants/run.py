@@ -5,9 +5,9 @@ the changed function. It works on a copy under `.mutants/<module>`, where its ve
 broken off goes on, a changed function is mutated anew, and after a change of the tests the survivors are
 tried again. (Deleting that folder starts over.) The outcome is written to `tests/mutants/<module>.json`.
 
-Noticed is a mutant that a test failed on (`killed`), and one that ran out of time
-(`timed out`), because whoever runs the tests sees that too. Both shares count the two together: `of tried`
-leaves out mutants that are untried, `of all` holds them against the tests. Equivalent ones are in neither.
+Noticed is a mutant that a test failed on (`killed`), and one that ran out of time (`timed out`), because
+whoever runs the tests sees that too. Both shares count the two together: `of tried` leaves out mutants that
+are untried, `of all` holds them against the tests. Equivalent ones are in neither.
 
 mutmut leaves constants, properties and other decorated functions alone; `bugs.toml` breaks those by hand.
 """
