@@ -88,6 +88,7 @@ def _figures(run: Run) -> dict[str, float]:
             run.adl.filter(_hour_of(run, run.adl) < _SHOCK_H)["notional_usd"].sum()
         ),
         "retail_loss_of_wealth": own["retail"]["loss_of_wealth"],
+        "lender_bought_usd": _bought(run, "lender"),
         **promise(run),
     }
 
@@ -102,6 +103,11 @@ def _fall(run: Run, symbol: str) -> float:
     """Lowest index after the shock over the one before it, less 1."""
     path, before = populations.index_path(run, symbol), _before(run)
     return float(path[before:].min() / path[before] - 1)
+
+
+def _bought(run: Run, population: str) -> float:
+    """What a population bought less sold, 0 where there is none of this name."""
+    return float(populations.flows(run.trades).filter(population=population)["net_usd"].sum())
 
 
 def _hours_below(run: Run, symbol: str, share: float) -> float:
