@@ -14,6 +14,7 @@ from zerodebt.exchange.commands import Borrow, Deposit, Redeem, SetLeverage, Set
 from zerodebt.exchange.events import (
     DEFICIT,
     EXTERNAL,
+    FIRST_ACCOUNT,
     HOUSE,
     LENDING,
     UNPAID,
@@ -43,6 +44,7 @@ from zerodebt.exchange.rules import LendingRules, RulesError
 from zerodebt.exchange.units import HOUR_NS, MINUTE_NS, PPB, SECOND_NS
 from zerodebt.exchange.venue import Venue
 from zerodebt.exchange.views import LendingTerms
+from zerodebt.exchange.waterfall import lenders
 
 COIN = 1_000
 PERCENT = PPB // 100
@@ -152,6 +154,28 @@ def test_the_stage_needs_the_table() -> None:
 
 
 # Borrowing
+
+
+def test_borrowers_are_the_customers_below_zero_and_the_first_account_may_be_one() -> None:
+    desk = lending_desk()
+    first, _, owing = desk.open(0, 0, 0)
+    assert first == FIRST_ACCOUNT
+    wallets = desk.state.accounts.balances.cells[0]
+    wallets[HOUSE], wallets[first], wallets[owing] = -7, -5, -1
+    assert lenders.borrowers(desk.state) == [(first, 5), (owing, 1)]
+    assert lenders.owed_atoms(desk.state) == 6
+
+
+@pytest.mark.parametrize(("supplied", "borne"), [(0, 0), (3, 3), (8, 5)])
+def test_suppliers_bear_what_a_wallet_owes_as_far_as_they_have_something(supplied: int, borne: int) -> None:
+    desk = lending_desk()
+    first, other = desk.open(0, 10)
+    if supplied:
+        desk.ok(Supply(other, supplied * USD))
+    desk.state.ledger.post("insurance", [(first, 0, -5 * USD), (HOUSE, 0, 5 * USD)])
+    assert lenders.bearable_atoms(desk.state, (first, 0)) == borne * USD
+    assert lenders.bearable_atoms(desk.state, (first, 1)) == 0
+    assert lenders.bearable_atoms(desk.state, (other, 0)) == 0
 
 
 def test_a_borrower_gets_what_his_collateral_carries_and_the_pool_has() -> None:
