@@ -318,9 +318,8 @@ class CoreRetail(SpotHolders):
         stable = self._stable_usd(world, row)
         moved = min(wanted, stable)
         if self._move_stable(world, row, moved, number, count_as="transfers") and is_new:
-            self.counters["core_spent_stable_usd"] += round(
-                moved
-            )  # later transfers are of coins counted below
+            # Later transfers are of what coins brought, which are counted where they are sold.
+            self.counters["core_spent_stable_usd"] += round(moved)
         missing = wanted - stable
         self._wanted_usd[row] = 0.0
         core_row = self.owners + row
