@@ -20,9 +20,8 @@ from zerodebt.agents import lending_pool as rules
 from zerodebt.exchange.assets import Asset
 from zerodebt.exchange.commands import Borrow, Deposit, MassQuote, Observation, Redeem, Supply, UpdateIndex
 from zerodebt.exchange.events import Event, Redeemed, Rejected, WrittenDown
-from zerodebt.exchange.instruments import Instrument
 from zerodebt.exchange.units import HOUR_NS, MINUTE_NS
-from zerodebt.scenarios.models.small_venue import USD, SmallVenue, of, rulebook
+from zerodebt.scenarios.models.small_venue import USD, SmallVenue, coin_book, of, rulebook
 
 Feed = Literal["live", "floor", "silent"]
 
@@ -90,21 +89,7 @@ def _opened() -> SmallVenue:
         lending={"slope1_ppb": 40_000_000, "kink_ppb": 800_000_000, "slope2_ppb": 600_000_000},
         margin={"index_age_max_ns": HOUR_NS},
     )
-    coin = Instrument(
-        symbol="COIN/USD",
-        kind="spot",
-        settle_asset=0,
-        tick_decimals=4,
-        lot_decimals=0,
-        tick_value_atoms=100,
-        price_min_ticks=1,
-        price_max_ticks=2 * ONE,
-        size_max_lots=PLENTY,
-        open_interest_max_lots=PLENTY,
-        base_asset=1,
-        lot_atoms=1,
-    )
-    return SmallVenue(table, (coin,), (Asset("COIN", 0),))
+    return SmallVenue(table, (coin_book("COIN/USD", PLENTY),), (Asset("COIN", 0),))
 
 
 def _market(desk: SmallVenue, maker: int, price: float) -> None:

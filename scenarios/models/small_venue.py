@@ -59,6 +59,24 @@ def contract(symbol: str = "COIN", *, leverage: int, **changes: Any) -> Instrume
     return Instrument(**(values | changes))
 
 
+def coin_book(symbol: str, size_max_lots: int) -> Instrument:
+    """The spot book of asset 1, a coin without decimals; prices up to two dollars in ten-thousandths."""
+    return Instrument(
+        symbol=symbol,
+        kind="spot",
+        settle_asset=0,
+        tick_decimals=4,
+        lot_decimals=0,
+        tick_value_atoms=100,
+        price_min_ticks=1,
+        price_max_ticks=20_000,
+        size_max_lots=size_max_lots,
+        open_interest_max_lots=size_max_lots,
+        base_asset=1,
+        lot_atoms=1,
+    )
+
+
 def rulebook(waterfall: Sequence[str], **tables: Any) -> VenueRules:
     """A rulebook with these stages; further tables override."""
     promise = "none" if "recourse" in waterfall else "zero_debt"

@@ -28,9 +28,8 @@ from zerodebt.exchange.events import (
     LiquidationStarted,
     OrderAccepted,
 )
-from zerodebt.exchange.instruments import Instrument
 from zerodebt.exchange.units import MINUTE_NS, PPB
-from zerodebt.scenarios.models.small_venue import USD, SmallVenue, contract, rulebook
+from zerodebt.scenarios.models.small_venue import USD, SmallVenue, coin_book, contract, rulebook
 
 Oracle = Literal["own", "index", "redemption"]
 
@@ -107,21 +106,7 @@ def _opened(oracle: Oracle) -> SmallVenue:
         exchange={"price_ratio_ppb": 975_000_000},
         margin={"index_age_max_ns": 10 * MINUTE_NS},
     )
-    stable = Instrument(
-        symbol="STABLE/USD",
-        kind="spot",
-        settle_asset=0,
-        tick_decimals=4,
-        lot_decimals=0,
-        tick_value_atoms=100,
-        price_min_ticks=1,
-        price_max_ticks=2 * ONE,
-        size_max_lots=PLENTY,
-        open_interest_max_lots=PLENTY,
-        base_asset=1,
-        lot_atoms=1,
-    )
-    return SmallVenue(table, (contract(leverage=10), stable), (Asset("STABLE", 0),))
+    return SmallVenue(table, (contract(leverage=10), coin_book("STABLE/USD", PLENTY)), (Asset("STABLE", 0),))
 
 
 def _quote(desk: SmallVenue, maker: int, instrument: int, price: int, lots: int) -> tuple[Event, ...]:
