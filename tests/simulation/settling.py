@@ -544,8 +544,9 @@ class Settling:
             moved = False
             for account, shares in sorted(pool.shares.items()):
                 most = min(shares, self._pool_cash_atoms() * INDEX_ONE // pool.index)
-                if most:
-                    self._redeem(account, most, most * pool.index // INDEX_ONE)
+                worth = most * pool.index // INDEX_ONE
+                if worth:
+                    self._redeem(account, most, worth)
                     moved = True
         claims = sum(shares * pool.index // INDEX_ONE for shares in pool.shares.values())
         has = self._state.accounts.balances.cells[self._state.settle][LENDING]
