@@ -5,13 +5,15 @@ News is what value traders take coins to be worth; nobody publishes a price.
 """
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from zerodebt.agents.opening import ANNUAL_VOLATILITY, ANNUAL_VOLATILITY_OTHER
+from zerodebt.agents.wealth import Floats
 from zerodebt.scenarios import config, runner
 from zerodebt.scenarios.models import PROMISE_BROKEN
 from zerodebt.scenarios.populations import Run, read
@@ -22,8 +24,10 @@ SCENARIO = "leverage-cycle"
 START = datetime(2026, 1, 1, tzinfo=UTC)
 # How far a coin's worth moves on news, in moves of BTC; up as down [ours, 2026-11-22].
 NEWS_BETA = {"BTC": 1.0, "ETH": 1.1, "ALT": 1.3, "SMALL": 1.3}
+_YEAR_S = 365 * 86_400
 _PLACES = {"BTC": 1, "ETH": 2, "ALT": 3, "SMALL": 5}
 _PRICES = {"BTC": 100_000.0, "ETH": 4_000.0, "ALT": 200.0, "SMALL": 1.0}
+COINS = tuple(_PRICES)
 SECOND = "-2"
 """What the symbol of a coin's second spot book adds to the coin's."""
 
@@ -35,16 +39,45 @@ class News(NamedTuple):
     since_h: float
     until_h: float
 
+    def log_moves(self, hours: float) -> Iterator[tuple[float, dict[str, float]]]:
+        """Hours since the start, and how far the log worth of each coin has moved by then."""
+        for hour in sorted({0.0, hours, *np.linspace(self.since_h, self.until_h, 25).tolist()}):
+            done = min(1.0, max(0.0, (hour - self.since_h) / (self.until_h - self.since_h)))
+            yield hour, {coin: NEWS_BETA[coin] * self.log_move * done for coin in COINS}
 
-def news_csv(news: News, hours: float, books: Sequence[str] = ("", "-PERP")) -> str:
+
+class Walk(NamedTuple):
+    """The log worth of every coin is a Gaussian random walk of its own, a step every `step_s` seconds.
+
+    volatility  over the coin's usual one
+    """
+
+    seed: int
+    step_s: float
+    volatility: float
+
+    def log_moves(self, hours: float) -> Iterator[tuple[float, dict[str, float]]]:
+        """As of News. Hours are whole steps."""
+        steps = round(hours * 3600 / self.step_s)
+        luck = np.random.default_rng([self.seed, 10]).standard_normal((steps, len(COINS)))
+        deviations = usual_volatility() * self.volatility * np.sqrt(self.step_s / _YEAR_S)
+        moved = np.cumsum(np.vstack([np.zeros(len(COINS)), luck * deviations]), axis=0)
+        for step, row in enumerate(moved.tolist()):
+            yield step * self.step_s / 3600, dict(zip(COINS, row, strict=True))
+
+
+def usual_volatility() -> Floats:
+    """Annual, of the log price of every coin: what makers and those with old positions take it to be."""
+    return np.array([ANNUAL_VOLATILITY.get(coin, ANNUAL_VOLATILITY_OTHER) for coin in COINS])
+
+
+def news_csv(news: News | Walk, hours: float, books: Sequence[str] = ("", "-PERP")) -> str:
     """Waypoints of what coins are worth, for every book of a coin by what its symbol adds to the coin's."""
     lines = [",".join(COLUMNS)]
-    points = sorted({0.0, hours, *np.linspace(news.since_h, news.until_h, 25).tolist()})
-    for hour in points:
+    for hour, moved in news.log_moves(hours):
         at = (START + timedelta(hours=hour)).strftime("%Y-%m-%dT%H:%M:%SZ")
-        done = min(1.0, max(0.0, (hour - news.since_h) / (news.until_h - news.since_h)))
         for coin, start in _PRICES.items():
-            worth = start * float(np.exp(NEWS_BETA[coin] * news.log_move * done))
+            worth = start * float(np.exp(moved[coin]))
             price = f"{worth:.{_PLACES[coin]}f}"
             lines += [f"{at},{coin}{book},{price},news,input" for book in books]
     return "\n".join(lines) + "\n"
@@ -86,13 +119,13 @@ def run_world(
     seed: int,
     hours: float,
     wake_s: float,
-    news: News,
+    news: News | Walk,
     changes: Mapping[str, Any],
     folder: Path,
     second_books: bool = False,
 ) -> Run:
     """Run it below `folder`, and read its tables. An audit that does not agree raises."""
-    path = folder / f"news-{news.log_move}.csv"
+    path = folder / f"{type(news).__name__.lower()}-{news[0]}.csv"
     said = overrides(hours, wake_s, changes) | {"prices.waypoints": str(path)}
     if second_books:
         said["instruments"] = with_second_books()
