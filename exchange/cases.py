@@ -326,17 +326,18 @@ def _found(what: str, steps: Sequence[str], table: Any, kind: Any) -> tuple[str,
     if "*" in steps or not steps:
         return what, _AS_SCHEMA
     value = value_at(table, steps)
-    shown = repr(value)
+    shown = str(value) if isinstance(value, Decimal) else repr(value)
     found = shown if len(shown) <= 60 else f"{shown[:57]}..."
     words = words_at(kind, steps, table)
     if words:
         return found, _one_of(str(value), words)
     if "regex" in what:
         return found, A_DAY if "d{4}" in what else "is a name of letters, digits, '.', '_' and '-'"
-    if "decimal" in what:
+    wanted = what.partition(", got ")[0]
+    if "decimal" in wanted:
         return found, "is a decimal number"
-    if what.startswith("Expected "):
-        return found, "is " + what.partition(", got ")[0].removeprefix("Expected ")
+    if wanted.startswith("Expected "):
+        return found, "is " + wanted.removeprefix("Expected ").replace("object", "a table")
     return found, _AS_SCHEMA
 
 

@@ -104,7 +104,7 @@ def show(
     if not is_file and scenario not in names:
         raise CallError(
             f"{scenario!r} is not known{nearest(scenario, [*names, *venues])}; allowed are the scenarios "
-            f"{', '.join(names)} and the venues {', '.join(venues)}"
+            f"{', '.join(names)}, the venues {', '.join(venues)} and the studies of `zerodebt list studies`"
         )
     if as_of is not None or as_json:
         raise CallError(f"{scenario} is no venue, and --as-of and --json are of venues")
@@ -527,11 +527,16 @@ def claims(
 
     A failed claim is a finding, not an error: the exit code is 0.
     """
+    from zerodebt.scenarios import claims_page, rundir
+    from zerodebt.scenarios.quantities import CallError
+
+    table = claims_page.rows()
+    for row in rows:
+        if row in table and table[row].not_modelled:
+            raise CallError(f"row {row} is not modelled: {table[row].not_modelled}")
     if write is None:
         _answer_rows("F", rows, out, as_json=as_json, force=False)
         return OK
-    from zerodebt.scenarios import claims_page, rundir
-
     done = [_run_study(study, out, force=False) for study in claims_page.studies_of_rows()]
     rundir.write_bytes(write, claims_page.page(done).encode())
     return OK
@@ -546,9 +551,9 @@ def _answer_rows(letter: str, rows: Sequence[str], out: Path, *, as_json: bool, 
 
 def _run_study(study: "Study", out: Path, *, force: bool) -> "Done":
     from zerodebt.scenarios import studies
-    from zerodebt.scenarios.terminal import is_interactive, tell_cells
+    from zerodebt.scenarios.terminal import tell_cells
 
-    return studies.run(study, out, tell=tell_cells if is_interactive() else None, force=force)
+    return studies.run(study, out, tell=tell_cells, force=force)
 
 
 def _show_findings(done: "Sequence[Done]", *, as_json: bool, strict: bool) -> int:

@@ -20,7 +20,14 @@ from zerodebt.exchange.decimals import from_units, parse_decimal, to_units
 from zerodebt.exchange.fields import fields_at, value_at, words_at
 from zerodebt.exchange.instruments import Instrument, value_atoms
 from zerodebt.exchange.rulebook import settled_in
-from zerodebt.exchange.rules import RulesError, VenueRules, profile_table, split_profile, venue_rules
+from zerodebt.exchange.rules import (
+    RulesError,
+    VenueRules,
+    profile_names,
+    profile_table,
+    split_profile,
+    venue_rules,
+)
 from zerodebt.exchange.specs import (
     MARGIN_KEYS,
     AssetSpec,
@@ -231,7 +238,8 @@ def scenario_path(name: str | Path) -> Path:
     names = scenario_names()
     if text not in names:
         raise CallError(
-            f"scenario {text!r} is not known{nearest(text, names)}; allowed are {', '.join(names)}"
+            f"scenario {text!r} is not known{nearest(text, names)}; allowed are {', '.join(names)}, and the "
+            "studies of `zerodebt list studies`"
         )
     return catalogue() / f"{text}.toml"
 
@@ -244,8 +252,10 @@ def read_scenario(path: Path) -> dict[str, Any]:
         return table
     names = scenario_names()
     if base not in names:
+        near = nearest(str(base), [*names, *profile_names()])
         raise CallError(
-            f"{path}: extends: found {base!r}{nearest(str(base), names)}; allowed are {', '.join(names)}"
+            f"{path}: extends: found {base!r}{near}; allowed are {', '.join(names)}, and for a rulebook "
+            f"{', '.join(profile_names())}"
         )
     below = read_table(catalogue() / f"{base}.toml")
     if "extends" in below:

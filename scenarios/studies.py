@@ -248,6 +248,8 @@ def run(
     wanted = cells_of(study)
     left = [cell for cell in wanted if cell not in measures]
     rundir.write_bytes(path / CELLS, "".join(map(_line, measures.items())).encode())
+    if tell is not None and left:
+        tell(study.name, len(wanted) - len(left), len(wanted))
     with (path / CELLS).open("a") as file:
         for cell, figures in _computed(study, left, jobs or os.cpu_count() or 1):
             measures[cell] = figures

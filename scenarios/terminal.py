@@ -18,6 +18,8 @@ from zerodebt.scenarios.studies import Finding
 if TYPE_CHECKING:
     from zerodebt.scenarios.attacks import Verdict
 
+_BESIDE = "hi"
+"""Clauses that are printed beside the guarantee."""
 _ORIGINS_SHOWN = 5
 
 
@@ -75,10 +77,16 @@ def print_result(summary: dict[str, Any], path: str, wall_s: dict[str, float]) -
                 out.print(f"  and {len(origins) - _ORIGINS_SHOWN} more in summary.json")
     if summary["receivables"]["count"]:
         owed = summary["receivables"]
-        back = f"{owed['expected_back']} expected back"
-        out.print(f"owed: {owed['amount']} {asset} by {owed['count']} accounts, {back}")
-    print_payments(out, summary)
+        back = f"{float(owed['expected_back']):,.2f} expected back"
+        who = f"{owed['count']:,} account" + ("" if owed["count"] == 1 else "s")
+        out.print(f"owed: {float(owed['amount']):,.2f} {asset} by {who}, {back}")
     audit = summary["audit"]
+    broken = [clause["letter"] for clause in audit["clauses"] if not clause["holds"]]
+    if failed := [letter for letter in broken if letter not in _BESIDE]:
+        arose = ", ".join(f"{a} {symbol}" for symbol, a in summary["residual_arose"].items() if float(a))
+        left = f"; left by the waterfall as it arose: {arose}" if arose else ""
+        out.print(f"does not hold: {', '.join(f'({letter})' for letter in failed)}{left}")
+    print_payments(out, summary)
     said = "agrees" if audit["agrees"] else f"DISAGREES, {audit['findings_count']} findings"
     out.print(f"audit {said}")
     for finding in audit["findings"][:5]:
@@ -133,7 +141,10 @@ def print_claims(out: Console, summary: dict[str, Any]) -> None:
         f"{s['evidence']} {s['held']} of {s['held'] + s['failed']} held"
         for s in summary["claims_by_evidence"]
     ]
-    out.print("claims: " + ", ".join(parts) + " (only predicted ones count)")
+    counts = any(s["evidence"] == "predicted" for s in summary["claims_by_evidence"])
+    out.print(
+        "claims: " + ", ".join(parts) + (" (only predicted ones count)" if counts else " (none counts)")
+    )
 
 
 def print_seeds(summaries: Sequence[dict[str, Any]]) -> None:
@@ -155,9 +166,12 @@ def print_seeds(summaries: Sequence[dict[str, Any]]) -> None:
 
 
 def tell_cells(study: str, done: int, whole: int) -> None:
-    """Progress of a study, on standard error."""
-    sys.stderr.write(f"\r{study}: {done} of {whole}" + ("\n" if done == whole else ""))
-    sys.stderr.flush()
+    """Progress of a study, on standard error; where nobody watches in a tenth of the lines."""
+    if is_interactive():
+        sys.stderr.write(f"\r{study}: {done} of {whole}" + ("\n" if done == whole else ""))
+        sys.stderr.flush()
+    elif done % max(1, whole // 10) == 0 or done == whole:
+        sys.stderr.write(f"{study}: {done} of {whole}\n")
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
