@@ -141,7 +141,7 @@ def promise(*runs: Run) -> dict[str, float]:
     summaries = [read_json(run.path / SUMMARY) for run in runs]
     found = {PROMISE_BROKEN: float(sum(not said["promise_kept"] for said in summaries)), "residual_usd": 0.0}
     for debt in (debt for said in summaries for debt in said["residuals"]):
-        name = f"residual_{debt['origin'].rpartition(' ')[0]}_usd"
+        name = f"residual_{debt['origin'].rpartition(' ')[0] or debt['origin']}_usd"
         found[name] = found.get(name, 0.0) + float(debt["open"])
         found["residual_usd"] += float(debt["open"])
     return found
