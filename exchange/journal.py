@@ -13,6 +13,7 @@ import msgspec
 
 from zerodebt.exchange.commands import Stamped
 from zerodebt.exchange.events import Batch
+from zerodebt.exchange.fields import OneLineError
 from zerodebt.exchange.venue import Venue
 
 JOURNAL_HEADER = b"zdjrnl01"
@@ -23,7 +24,7 @@ _COMMANDS = msgspec.msgpack.Decoder(Stamped)
 _BATCHES = msgspec.msgpack.Decoder(Batch)
 
 
-class DamagedError(ValueError):
+class DamagedError(OneLineError):
     """A journal or event file is whole only up to `whole` entries; `good_bytes` is where they end.
 
     `breaks_off` says that the file ends inside its last frame, as it does when its writer was killed.
@@ -69,18 +70,13 @@ def _frames(data: bytes | memoryview, header: bytes) -> Iterator[tuple[int, memo
         number += 1
 
 
-def _one_line(error: Exception) -> str:
-    """What was found may hold line breaks, and a message is one sentence."""
-    return " ".join(str(error).split())
-
-
 def commands(data: bytes | memoryview) -> Iterator[Stamped]:
     """The journal's commands in order; raises `DamagedError` after the last whole one."""
     for number, (at, payload) in enumerate(_frames(data, JOURNAL_HEADER)):
         try:
             yield _COMMANDS.decode(payload)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            what = f"entry at byte {at} is not a command: {_one_line(error)}"
+            what = f"entry at byte {at} is not a command: {error}"
             raise DamagedError(what, number, at) from None
 
 
@@ -90,7 +86,7 @@ def batches(data: bytes | memoryview) -> Iterator[Batch]:
         try:
             yield _BATCHES.decode(payload)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            what = f"entry at byte {at} is not a batch of events: {_one_line(error)}"
+            what = f"entry at byte {at} is not a batch of events: {error}"
             raise DamagedError(what, number, at) from None
 
 

@@ -8,6 +8,7 @@ import msgspec
 from zerodebt.exchange.cases import UnanswerableError
 from zerodebt.exchange.rulebook import profile_on
 from zerodebt.exchange.rules import (
+    A_DAY,
     is_day,
     profile_days,
     profile_names,
@@ -57,7 +58,7 @@ def venue_table(name: str, as_of: str | None) -> dict[str, Any]:
     name  of one that ships, or the path of a .toml file
     """
     if as_of is not None and not is_day(as_of):
-        raise CallError(f"--as-of: found {as_of!r}, allowed is a day like 2025-10-01")
+        raise CallError(f"--as-of: found {as_of!r}, allowed {A_DAY}")
     try:
         found = read_rulebook(Path(name), as_of) if name.endswith(SUFFIX) else profile_on(name, as_of)
         rules, extra = split_profile(found)

@@ -21,6 +21,7 @@ from zerodebt.exchange.fields import fields_at, value_at, words_at
 from zerodebt.exchange.instruments import Instrument, value_atoms
 from zerodebt.exchange.rulebook import settled_in
 from zerodebt.exchange.rules import (
+    A_DAY,
     RulesError,
     VenueRules,
     profile_names,
@@ -566,7 +567,7 @@ def _allowed(what: str) -> str:
     if "decimal" in what:
         return "a decimal number"
     if "d{4}" in what:
-        return "a day like 2025-10-01"
+        return A_DAY.removeprefix("is ")
     if "regex" in what:
         return "a name of letters, digits, '.', '_' and '-'"
     expected = what.split(", got")[0].removeprefix("Expected ").replace("`", "")

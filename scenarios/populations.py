@@ -320,10 +320,10 @@ def order_of_sales(run: Run, population: str, senior: Sequence[str], since: floa
 
 
 def write_tables(path: Path) -> None:
-    """The tables `population_...`, as Parquet: counterparties; with spot books also the others (F93)."""
+    """The tables `population_...`, as Parquet: counterparties; with spot books in dollars the others too."""
     run = read(path)
     found = {"counterparties": counterparties(run)}
-    if run.spots:
+    if run.spots and run.unit == "usd":
         by_hour = flows(run.trades).with_columns(pl.col("hour").floor())
         keys = ("hour", "symbol", "population")
         found |= {

@@ -508,8 +508,8 @@ class _Report:
         return heading + note + self._chart(charts.absorbers(self.frames, self.unit))
 
     def _populations(self) -> str:
-        """Of a run with spot books: who bought and sold coins, who lost, and how coins moved together."""
-        if "spot" not in self.frames["instruments"]["kind"].to_list():
+        """With spot books, in dollars: who bought and sold coins, who lost, how coins moved together."""
+        if "spot" not in self.frames["instruments"]["kind"].to_list() or self.unit != "usd":
             return ""
         spots = self.frames["instruments"].filter(pl.col("kind") == "spot")["symbol"]
         flows = read_table(self.run, "population_flows").filter(pl.col("symbol").is_in(spots.to_list()))

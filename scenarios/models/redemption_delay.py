@@ -13,9 +13,16 @@ from collections.abc import Mapping
 from zerodebt.exchange.assets import Asset
 from zerodebt.exchange.commands import Deposit, MassQuote
 from zerodebt.exchange.events import Event, Filled, LiquidationStarted, RedemptionPaid
-from zerodebt.exchange.instruments import Instrument
 from zerodebt.exchange.units import DAY_NS, HOUR_NS
-from zerodebt.scenarios.models.small_venue import START_TICKS, USD, SmallVenue, contract, of, rulebook
+from zerodebt.scenarios.models.small_venue import (
+    START_TICKS,
+    USD,
+    SmallVenue,
+    coin_book,
+    contract,
+    of,
+    rulebook,
+)
 
 COINS, SHARES, SHARE_TICKS = 100, 25, 10_000
 FALLEN_TICKS = START_TICKS * 8 // 10
@@ -36,20 +43,7 @@ def measure(_seed: int, *, is_delayed: bool) -> Mapping[str, float]:
         collateral=[{"asset": "SHARE", "decimals": 0, "ratio_ppb": 800_000_000, **lag}],
         exchange={"price_ratio_ppb": 950_000_000},
     )
-    share = Instrument(
-        symbol="SHARE/USD",
-        kind="spot",
-        settle_asset=0,
-        tick_decimals=2,
-        lot_decimals=0,
-        tick_value_atoms=10_000,
-        price_min_ticks=1,
-        price_max_ticks=1_000_000,
-        size_max_lots=PLENTY,
-        open_interest_max_lots=PLENTY,
-        base_asset=1,
-        lot_atoms=1,
-    )
+    share = coin_book("SHARE/USD", PLENTY, decimals=2, most_usd=10_000)
     desk = SmallVenue(table, (contract(leverage=5), share), (Asset("SHARE", 0),))
     (pledger,) = desk.open([0])
     short, street = desk.open([PLENTY * USD] * 2)

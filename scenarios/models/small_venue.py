@@ -59,17 +59,17 @@ def contract(symbol: str = "COIN", *, leverage: int, **changes: Any) -> Instrume
     return Instrument(**(values | changes))
 
 
-def coin_book(symbol: str, size_max_lots: int) -> Instrument:
-    """The spot book of asset 1, a coin without decimals; prices up to two dollars in ten-thousandths."""
+def coin_book(symbol: str, size_max_lots: int, *, decimals: int = 4, most_usd: int = 2) -> Instrument:
+    """The spot book of asset 1, a coin without decimals; prices of `decimals` up to so many dollars."""
     return Instrument(
         symbol=symbol,
         kind="spot",
         settle_asset=0,
-        tick_decimals=4,
+        tick_decimals=decimals,
         lot_decimals=0,
-        tick_value_atoms=100,
+        tick_value_atoms=USD // 10**decimals,
         price_min_ticks=1,
-        price_max_ticks=20_000,
+        price_max_ticks=most_usd * 10**decimals,
         size_max_lots=size_max_lots,
         open_interest_max_lots=size_max_lots,
         base_asset=1,

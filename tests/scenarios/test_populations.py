@@ -1,14 +1,19 @@
 """Measures by population, on tables made by hand."""
 
+import json
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+import tomli_w
 
-from zerodebt.scenarios import populations
+from zerodebt.scenarios import config, populations, runner
+from zerodebt.scenarios.models import rotation
 from zerodebt.scenarios.models.exhaustion import free_core
-from zerodebt.scenarios.models.leverage_cycle import News, news_csv, overrides, run_world
+from zerodebt.scenarios.models.leverage_cycle import News, news_csv, overrides, promise, run_world
 from zerodebt.scenarios.populations import Run, gini
 
 RETAIL, FUND, MAKER = 16, 18, 19
@@ -231,3 +236,52 @@ def test_changes_of_a_world_reach_their_population_or_add_one() -> None:
     assert tables["lender"]["coins"] == ["BTC"]
     assert "wake_s" not in tables["shorts"]
     assert (said["seed"], said["clock.index_every_s"]) == (1, 60)
+
+
+def test_first_sale_is_the_mean_over_institutions_and_the_end_for_who_never_sells(run: Run) -> None:
+    """News at 24 h. One sells a coin before it and at 27 h, one a contract alone; the run ends at 34 h."""
+    trades = pl.DataFrame(
+        {
+            "hour": [10.0, 27.0, 30.0, 26.0],
+            "symbol": ["ETH", "ETH", "ETH", "ETH-PERP"],
+            "taker": [18, 18, 18, 20],
+            "taker_side": [-1] * 4,
+        }
+    )
+    accounts = pl.DataFrame({"account": [18, 20, 19], "population": ["institutions"] * 2 + ["maker"]})
+    marks = pl.DataFrame({"hour": [0.0, 34.0]})
+    world = run._replace(trades=trades, accounts=accounts, marks=marks)
+    assert rotation._first_sale_h(world) == ((27 - 24) + (34 - 24)) / 2
+
+
+def test_promise_counts_runs_and_names_debtors_by_population(run: Run, tmp_path: Path) -> None:
+    debts = [("retail 16", "2.5"), ("retail 17", "0.5"), ("natural shorts 20", "4"), ("house", "0")]
+    kept = {"promise_kept": True, "residuals": []}
+    broken = {"promise_kept": False, "residuals": [{"origin": who, "open": usd} for who, usd in debts]}
+    runs = []
+    for name, summary in (("kept", kept), ("broken", broken)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+        runs.append(run._replace(path=tmp_path / name))
+    assert promise(*runs) == {
+        "promise_broken": 1.0,
+        "residual_usd": 7.0,
+        "residual_retail_usd": 3.0,
+        "residual_natural shorts_usd": 4.0,
+        "residual_house_usd": 0.0,
+    }
+
+
+def test_spot_books_that_settle_in_another_currency_have_the_counterparties_alone(tmp_path: Path) -> None:
+    table = config.read_table(config.scenario_path("leverage-cycle"))
+    text = tomli_w.dumps(table).replace('"USDT"', '"EUR"')
+    (tmp_path / "euro.toml").write_text(text, encoding="utf-8")
+    (tmp_path / "leverage-cycle.waypoints.csv").write_bytes(
+        (config.catalogue() / "leverage-cycle.waypoints.csv").read_bytes()
+    )
+    end: dict[str, Any] = {"clock.end": datetime(2026, 1, 1, 1, tzinfo=UTC)}
+    ended = runner.run(str(tmp_path / "euro.toml"), out=tmp_path, **end)
+    tables = {path.name for path in (ended.path / "tables").iterdir()}
+    assert "population_counterparties" in tables
+    assert "population_losses" not in tables
+    assert "<h2>Populations</h2>" not in (ended.path / "report.html").read_text(encoding="utf-8")
